@@ -1,0 +1,43 @@
+# make            the chapter on this machine: reported beside reproduced
+# make test       the test suite; make test-slow adds what takes minutes
+# make lint       ruff: style and format
+# make bench      the chapter's own code against this project's
+# make clean      remove .venv, results and caches; fetched data stays
+#
+# PYTHON=... chooses the interpreter (3.8-3.11, which MXNet 1.9.1 needs).
+
+.DEFAULT_GOAL := reproduce
+.PHONY: reproduce test test-slow lint bench clean
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/ready
+RESULTS := results
+
+reproduce: $(READY)
+	@$(RUN) chapters/movielens.py --quiet
+	@$(RUN) chapters/mf.py
+	@$(RUN) chapters/mf.py --split random --out $(RESULTS)/mf-random/seed-0
+	@$(RUN) -m d2l_recsys.report $(RESULTS)/movielens $(RESULTS)/mf/seed-0 $(RESULTS)/mf-random/seed-0
+
+test: $(READY)
+	$(RUN) -m pytest -n 2
+
+test-slow: $(READY)
+	$(RUN) -m pytest -m "slow or not slow"
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+bench: $(READY)
+	$(RUN) benchmarks/mf_against_d2l.py
+
+clean:
+	rm -rf $(VENV) $(RESULTS) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew whenever the requirements change: what they no longer name is then gone as well.
+$(READY): setup.py pyproject.toml
+	@./make-venv.sh $(VENV) "$(PYTHON)"
+	@touch $@

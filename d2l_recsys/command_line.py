@@ -1,0 +1,72 @@
+"""Run a chapter's ``main`` from the command line: its arguments are the options.
+
+Bad input ends with one line on standard error and exit code 2, Ctrl-C with 130, a bug with its
+traceback and 1.
+"""
+
+import functools
+import os
+import pathlib
+import sys
+from typing import Callable, List, Optional
+
+import typer
+from typing_extensions import Annotated
+
+from d2l_recsys.errors import RecsysError
+
+__all__ = ["DataDir", "NumDevices", "NumEpochs", "Out", "Quiet", "Seed", "ShownProtocol", "run"]
+
+# The options that every chapter has.
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+NumEpochs = Annotated[int, typer.Option(help="Passes over the training set.")]
+NumDevices = Annotated[int, typer.Option(help="Devices to spread each batch over.")]
+ShownProtocol = Annotated[
+    str,
+    typer.Option(
+        metavar="printed|defined",
+        help="Whose numbers to show: the chapter's code or its equations.",
+    ),
+]
+DataDir = Annotated[
+    Optional[pathlib.Path],
+    typer.Option(help="Folder of the data. Default: $D2L_RECSYS_DATA, else data/."),
+]
+Out = Annotated[
+    Optional[pathlib.Path],
+    typer.Option(help="Folder for the results. Default: results/NAME/seed-S."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing.")]
+
+# The base class of typer's complaints about the words of a command; its own home has moved.
+UsageError = typer.BadParameter.__mro__[1]
+
+
+def run(main: Callable, arguments: Optional[List[str]] = None) -> None:
+    """Call ``main`` with the options in ``arguments`` (default: ``sys.argv``), then exit."""
+
+    @functools.wraps(main)
+    def command(*args: object, **kwargs: object) -> None:
+        try:
+            main(*args, **kwargs)
+        except RecsysError as error:
+            _complain(error)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command()(command)
+    try:
+        status = app(arguments, standalone_mode=False)
+    except UsageError as error:
+        _complain(error.format_message())
+        status = 2
+    except typer.Abort:
+        status = 130
+    sys.exit(status or 0)
+
+
+def _complain(message: object) -> None:
+    text = " ".join(str(message).split())
+    print(f"{os.path.basename(sys.argv[0])}: error: {text}", file=sys.stderr)

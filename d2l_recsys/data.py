@@ -1,0 +1,444 @@
+"""MovieLens-100K: find or fetch it, read it, split it, turn it into arrays (section 15.2).
+
+The functions keep the chapter's names and arguments; what they take beyond those comes last. The
+book's loops over rows are array operations here, and a file that is not what it should be is
+refused with the line at fault. Needs numpy and pandas alone.
+"""
+
+import hashlib
+import io
+import os
+import pathlib
+import re
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+
+import numpy as np
+import pandas as pd
+
+from d2l_recsys.batches import BatchLoader
+from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.fetch import Source, download_url, download_wheel, fetch, verify
+from d2l_recsys.settings import Feedback, Split, as_choice
+
+__all__ = [
+    "dataset_ml100k",
+    "default_data_dir",
+    "find_ml100k",
+    "load_data_ml100k",
+    "read_data_ml100k",
+    "read_items_ml100k",
+    "read_users_ml100k",
+    "split_and_load_ml100k",
+    "split_data_ml100k",
+]
+
+PathLike = Union[str, "os.PathLike[str]"]
+Rng = Union[np.random.Generator, int, None]
+
+DATA_VARIABLE = "D2L_RECSYS_DATA"
+COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
+U_DATA_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
+# The column order of u.item's last nineteen fields.
+# fmt: off
+GENRES = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
+    "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
+    "Thriller", "War", "Western",
+)
+# fmt: on
+
+
+class Layout(NamedTuple):
+    """How one distribution of MovieLens-100K names and writes its files."""
+
+    ratings: str
+    ratings_header: Optional[str]
+    items: str
+    users: str
+
+
+GROUPLENS = Layout("u.data", None, "u.item", "u.user")
+RECBOLE = Layout(
+    "ml-100k.inter",
+    "user_id:token\titem_id:token\trating:float\ttimestamp:float",
+    "ml-100k.item",
+    "ml-100k.user",
+)
+
+ML100K_SOURCES = (
+    Source(
+        name="GroupLens",
+        url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+        known_hash="sha1:cd4dcac4241c8a4ad7badc7ca635da8a69dddb83",
+        members={name: f"ml-100k/{name}" for name in ("u.data", "u.item", "u.user", "README")},
+        download=download_url,
+    ),
+    Source(
+        name="the PyPI wheel of recbole 1.2.1",
+        url="recbole==1.2.1",
+        known_hash="sha256:9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+        members={
+            name: f"recbole/dataset_example/ml-100k/{name}"
+            for name in (RECBOLE.ratings, RECBOLE.items, RECBOLE.users)
+        },
+        download=download_wheel,
+    ),
+)
+
+
+class Location(NamedTuple):
+    """Where MovieLens-100K lies, how it is laid out, and its record where it was fetched."""
+
+    folder: pathlib.Path
+    layout: Layout
+    record: dict
+
+    @property
+    def ratings(self) -> pathlib.Path:
+        return self.folder / self.layout.ratings
+
+
+def default_data_dir() -> pathlib.Path:
+    """``$D2L_RECSYS_DATA``; else ``data`` of the checkout; else, installed, the user's cache."""
+    if os.environ.get(DATA_VARIABLE):
+        return pathlib.Path(os.environ[DATA_VARIABLE])
+    data = pathlib.Path(__file__).resolve().parent.parent / "data"
+    if not (data / "README.md").is_file():
+        import pooch
+
+        return pathlib.Path(pooch.os_cache("d2l_recsys"))
+    try:
+        return data.relative_to(pathlib.Path.cwd())
+    except ValueError:
+        return data
+
+
+def find_ml100k(data_dir: Optional[PathLike] = None) -> Location:
+    """Find MovieLens-100K, and fetch it where it is not there yet.
+
+    Looks in ``data_dir`` (default: ``default_data_dir()``) and in its folder ``ml-100k``, for
+    GroupLens's files or the recbole wheel's; fetched files go to that folder ``ml-100k`` and are
+    checked against their SHA-256 each time they are found.
+
+    Raises DataError for a folder that was named but is not there, for fetched files that have
+    changed since, and where no source answers.
+    """
+    folder = pathlib.Path(data_dir) if data_dir is not None else default_data_dir()
+    named = "--data-dir" if data_dir is not None else DATA_VARIABLE
+    if (data_dir is not None or os.environ.get(DATA_VARIABLE)) and not folder.is_dir():
+        raise DataError(f"{named}: the folder {folder} does not exist; name one that does")
+    target = folder / "ml-100k"
+    found = _layout_in(folder) or _layout_in(target)
+    if found is None:
+        by_hand = (
+            f"put u.data, u.item and u.user of ml-100k.zip by hand into {target}, "
+            "or name a folder that holds them with --data-dir"
+        )
+        fetch(ML100K_SOURCES, target, by_hand)
+        found = _layout_in(target)
+        if found is None:
+            raise DataError(f"{target} holds a record but no ratings; delete it to fetch again")
+    return Location(*found, record=verify(found[0]))
+
+
+def _layout_in(folder: pathlib.Path) -> Optional[Tuple[pathlib.Path, Layout]]:
+    for layout in (GROUPLENS, RECBOLE):
+        if (folder / layout.ratings).is_file():
+            return folder, layout
+    return None
+
+
+def dataset_ml100k(data_dir: Optional[PathLike] = None) -> Dict[str, object]:
+    """What a result says of its data: name, source, SHA-256 of the rating lines, substitute.
+
+    The digest is that of ``u.data``: the wheel's header line is left out of it. ``substitute`` is
+    True for any other ratings, whose numbers are then not comparable with the chapter's.
+    """
+    location = find_ml100k(data_dir)
+    lines = _read_bytes(location.ratings)
+    if location.layout.ratings_header is not None:
+        lines = lines.partition(b"\n")[2]
+    digest = hashlib.sha256(lines).hexdigest()
+    return {
+        "name": "ml-100k",
+        "source": location.record.get("source", "a folder of the user's"),
+        "sha256": digest,
+        "substitute": digest != U_DATA_SHA256,
+    }
+
+
+# Reading
+
+
+def read_data_ml100k(data_dir: Optional[PathLike] = None) -> Tuple[pd.DataFrame, int, int]:
+    """The ratings, in file order, with the number of users and of items.
+
+    Returns a frame of int64 columns ``user_id``, ``item_id`` (both from 1), ``rating`` (1 to 5) and
+    ``timestamp`` (seconds since 1970), ``num_users`` and ``num_items``.
+
+    Raises DataError naming file and line for a file that is empty or has a line that is not four
+    whole numbers, a rating outside 1-5 or a repeated user-item pair, and naming the id where ids
+    have gaps: the counts of distinct ids would then not be the sizes of the embedding tables.
+    """
+    location = find_ml100k(data_dir)
+    data, first_line = _parse_ratings(location.ratings, location.layout.ratings_header)
+    _check_ratings(data, location.ratings, first_line)
+    return data, data["user_id"].nunique(), data["item_id"].nunique()
+
+
+def _read_bytes(path: pathlib.Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _parse_ratings(path: pathlib.Path, header: Optional[str]) -> Tuple[pd.DataFrame, int]:
+    """The rating lines of ``path`` as int64 columns, and the line number of the first of them."""
+    body, first_line = _read_bytes(path), 1
+    if header is not None:
+        head, _, body = body.partition(b"\n")
+        first_line = 2
+        if head.strip() != header.encode():
+            raise DataError(f"{path}, line 1: expected the header {header!r}")
+    body = body.rstrip(b"\r\n")
+    if not body:
+        raise DataError(f"{path} is empty; delete it to have the data fetched, or replace it")
+    try:
+        data = pd.read_csv(
+            io.BytesIO(body),
+            sep="\t",
+            names=COLUMNS,
+            dtype=np.int64,
+            skip_blank_lines=False,
+            encoding="latin-1",
+        )
+    except (ValueError, OverflowError):
+        data = None
+    # pandas forgives lines that are too long or too short together; the tabs do not.
+    if data is None or body.count(b"\t") != (len(COLUMNS) - 1) * len(data):
+        raise _first_bad_line(path, body, first_line)
+    return data, first_line
+
+
+def _first_bad_line(path: pathlib.Path, body: bytes, first_line: int) -> DataError:
+    for number, line in enumerate(body.split(b"\n"), first_line):
+        fields = line.rstrip(b"\r").split(b"\t")
+        if len(fields) != len(COLUMNS):
+            return DataError(
+                f"{path}, line {number}: {len(fields)} columns where {len(COLUMNS)} belong "
+                f"({', '.join(COLUMNS)}, separated by tabs)"
+            )
+        for name, field in zip(COLUMNS, fields):
+            if not re.fullmatch(rb"-?\d{1,18}", field):
+                shown = field[:40].decode("latin-1")
+                return DataError(f"{path}, line {number}: {name} is {shown!r}, not a whole number")
+    return DataError(f"{path} is not lines of four whole numbers separated by tabs")
+
+
+def _check_ratings(data: pd.DataFrame, path: pathlib.Path, first_line: int) -> None:
+    outside = ~data["rating"].between(1, 5)
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise DataError(
+            f"{path}, line {row + first_line}: the rating {data['rating'][row]} is outside 1-5"
+        )
+    repeated = data.duplicated(["user_id", "item_id"])
+    if repeated.any():
+        row = int(np.argmax(repeated))
+        user, item = data["user_id"][row], data["item_id"][row]
+        first = int(np.argmax((data["user_id"] == user) & (data["item_id"] == item)))
+        raise DataError(
+            f"{path}, line {row + first_line}: user {user} has rated item {item} before, "
+            f"on line {first + first_line}; keep one of the two"
+        )
+    for column in ("user_id", "item_id"):
+        ids = np.unique(data[column])
+        gaps = np.flatnonzero(ids != np.arange(1, len(ids) + 1))
+        if len(gaps):
+            where, expected = ids[gaps[0]], gaps[0] + 1
+            raise DataError(
+                f"{path}: {column}s must run from 1 without gaps, but {where} stands where "
+                f"{expected} is due; renumber them"
+            )
+
+
+def read_items_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
+    """The movies: ``item_id``, ``title`` without the year, ``year``, ``genres``.
+
+    ``year`` is <NA> where it is unknown, ``genres`` holds lists of names. Both layouts give the
+    same frame. Raises DataError naming file and line for a line that is not a movie.
+    """
+    location = find_ml100k(data_dir)
+    path = location.folder / location.layout.items
+    if location.layout is GROUPLENS:
+        movies = []
+        for number, row in _rows(path, "|", 5 + len(GENRES), "latin-1"):
+            title, year = _title_and_year(row[1])
+            genres = [genre for genre, flag in zip(GENRES, row[5:]) if flag == "1"]
+            movies.append((_integer(path, number, "item id", row[0]), title, year, genres))
+    else:
+        movies = []
+        for number, row in _rows(path, "\t", 4, "utf-8", header=True):
+            year = int(row[2]) if re.fullmatch(r"\d{4}", row[2]) else None
+            title = row[1].strip()
+            if year is None:
+                title, year = _title_and_year(title)
+                title = title.replace("unkonwn", "unknown")  # the wheel's word for item 267
+            movies.append((_integer(path, number, "item id", row[0]), title, year, row[3].split()))
+    frame = pd.DataFrame(movies, columns=["item_id", "title", "year", "genres"])
+    return frame.astype({"year": "Int64"})
+
+
+def read_users_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
+    """The users: ``user_id``, ``age`` (years), ``gender``, ``occupation``, ``zip_code`` (a string).
+
+    Raises DataError naming file and line for a line that is not a user.
+    """
+    location = find_ml100k(data_dir)
+    path = location.folder / location.layout.users
+    grouplens = location.layout is GROUPLENS
+    rows = _rows(path, "|" if grouplens else "\t", 5, "utf-8", header=not grouplens)
+    users = [
+        (_integer(path, number, "user id", row[0]), _integer(path, number, "age", row[1]), *row[2:])
+        for number, row in rows
+    ]
+    return pd.DataFrame(users, columns=["user_id", "age", "gender", "occupation", "zip_code"])
+
+
+def _rows(
+    path: pathlib.Path, separator: str, columns: int, encoding: str, header: bool = False
+) -> Iterator[Tuple[int, List[str]]]:
+    """Line number and fields of each line of a small text table."""
+    try:
+        text = _read_bytes(path).decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not {encoding} text ({error.reason})") from error
+    for number, line in enumerate(text.rstrip("\r\n").split("\n"), 1):
+        fields = line.rstrip("\r").split(separator)
+        if len(fields) != columns:
+            raise DataError(
+                f"{path}, line {number}: {len(fields)} columns where {columns} belong "
+                f"(separated by {separator!r})"
+            )
+        if not (header and number == 1):
+            yield number, fields
+
+
+def _integer(path: pathlib.Path, number: int, name: str, field: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", field):
+        raise DataError(f"{path}, line {number}: {name} is {field[:40]!r}, not a whole number")
+    return int(field)
+
+
+def _title_and_year(text: str) -> Tuple[str, Optional[int]]:
+    """``Toy Story (1995)`` as title and year; a trailing ``(V)`` marks a video and is dropped."""
+    match = re.fullmatch(r"\s*(.*?)\s*\((\d{4})\)\s*(?:\(V\))?\s*", text)
+    return (match[1], int(match[2])) if match else (text.strip(), None)
+
+
+# Splitting and loading
+
+
+def split_data_ml100k(
+    data: pd.DataFrame,
+    num_users: int,
+    num_items: int,
+    split_mode: str = "random",
+    test_ratio: float = 0.1,
+    rng: Rng = None,
+) -> Tuple[pd.DataFrame, pd.DataFrame]:
+    """Split ratings into training and test frames, as the chapter does.
+
+    ``random``: each rating is a test rating with probability ``test_ratio``; both parts keep the
+    order and the index of ``data``. ``seq-aware``: each user's latest rating is the test rating;
+    among ratings that tie for latest, the first in file order. Training ratings then stand by
+    user and time, test ratings in the order in which the file first names their users.
+
+    ``rng`` is a numpy Generator or a seed; only the random mode draws from it. Raises SettingError
+    for an unknown mode or a ``test_ratio`` that does not lie between 0 and 1.
+    """
+    if as_choice(Split, "split", split_mode) is Split.random:
+        if not 0 < test_ratio < 1:
+            raise SettingError(f"test_ratio is {test_ratio}; it must lie between 0 and 1")
+        in_train = np.random.default_rng(rng).uniform(size=len(data)) < 1 - test_ratio
+        return data[in_train], data[~in_train]
+    users, times = data["user_id"].to_numpy(), data["timestamp"].to_numpy()
+    by_user_and_time = np.lexsort((times, users))
+    users, times = users[by_user_and_time], times[by_user_and_time]
+    block_ends = np.append(np.flatnonzero(np.diff(users)), len(users) - 1)
+    block_sizes = np.diff(block_ends, prepend=-1)
+    is_latest = times == np.repeat(times[block_ends], block_sizes)
+    # The sort is stable, so the first of a user's latest ratings is the first in the file.
+    latest = np.flatnonzero(is_latest)
+    held_out = latest[np.unique(users[latest], return_index=True)[1]]
+    train = data.iloc[np.delete(by_user_and_time, held_out)]
+    first_seen = pd.unique(data["user_id"])
+    test = data.iloc[by_user_and_time[held_out]].set_index("user_id", drop=False).loc[first_seen]
+    return train.reset_index(drop=True), test.reset_index(drop=True)
+
+
+def load_data_ml100k(
+    data: pd.DataFrame, num_users: int, num_items: int, feedback: str = "explicit"
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray, Union[np.ndarray, Dict[int, List[int]]]]:
+    """Zero-based users and items, their scores, and the interactions as the chapter stores them.
+
+    Returns int32 ``users`` and ``items``, float32 ``scores`` (the ratings, or 1 for implicit
+    feedback), each as long as ``data``, and ``inter``: for explicit feedback the float32 rating
+    matrix of shape (num_items, num_users) with 0 for unobserved, for implicit feedback a dict from
+    user to the list of that user's items in the order of ``data``.
+
+    Raises DataError for ids outside 1 ... num_users or 1 ... num_items.
+    """
+    implicit = as_choice(Feedback, "feedback", feedback) is Feedback.implicit
+    users, items = _indices(data, num_users, num_items)
+    scores = data["rating"].to_numpy(np.float32)
+    if implicit:
+        order = np.argsort(users, kind="stable")
+        present, starts = np.unique(users[order], return_index=True)
+        lists = dict(zip(present.tolist(), np.split(items[order], starts[1:])))
+        inter = {user: lists[user].tolist() for user in pd.unique(users).tolist()}
+        return users, items, np.ones_like(scores), inter
+    inter = np.zeros((num_items, num_users), dtype=np.float32)
+    inter[items, users] = scores
+    return users, items, scores, inter
+
+
+def _indices(data: pd.DataFrame, num_users: int, num_items: int) -> Tuple[np.ndarray, np.ndarray]:
+    indices = []
+    for column, count in (("user_id", num_users), ("item_id", num_items)):
+        ids = data[column].to_numpy()
+        outside = (ids < 1) | (ids > count)
+        if outside.any():
+            raise DataError(f"{column} {ids[outside][0]} is outside 1-{count}")
+        indices.append((ids - 1).astype(np.int32))
+    return indices[0], indices[1]
+
+
+def split_and_load_ml100k(
+    split_mode: str = "seq-aware",
+    feedback: str = "explicit",
+    test_ratio: float = 0.1,
+    batch_size: int = 256,
+    data_dir: Optional[PathLike] = None,
+    split_rng: Rng = None,
+    shuffle_rng: Rng = None,
+) -> Tuple[int, int, BatchLoader, BatchLoader]:
+    """Read, split and load: num_users, num_items, loaders of the training and the test ratings.
+
+    Batches are (users int32, items int32, scores float32). The training loader shuffles with
+    ``shuffle_rng`` and rolls the rows of an unfilled batch over into the next epoch; the test
+    loader keeps order and every row. Raises what its parts raise.
+    """
+    as_choice(Feedback, "feedback", feedback)
+    data, num_users, num_items = read_data_ml100k(data_dir)
+    parts = split_data_ml100k(data, num_users, num_items, split_mode, test_ratio, split_rng)
+    train, test = (load_data_ml100k(part, num_users, num_items, feedback)[:3] for part in parts)
+    return (
+        num_users,
+        num_items,
+        BatchLoader(
+            *train, batch_size=batch_size, shuffle=True, last_batch="rollover", rng=shuffle_rng
+        ),
+        BatchLoader(*test, batch_size=batch_size),
+    )

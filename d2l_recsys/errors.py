@@ -1,0 +1,19 @@
+"""The errors a user can cause. Each message is one line that says what is wrong and what to do."""
+
+__all__ = ["DataError", "OutputError", "RecsysError", "SettingError"]
+
+
+class RecsysError(Exception):
+    """Base of every error that the user, not the program, has to mend."""
+
+
+class DataError(RecsysError, ValueError):
+    """A data file that is missing, damaged or not what it should be."""
+
+
+class SettingError(RecsysError, ValueError):
+    """A setting outside its range, or a name that is not one of the choices."""
+
+
+class OutputError(RecsysError, OSError):
+    """A result that cannot be written where it should go."""

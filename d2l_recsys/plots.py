@@ -1,0 +1,77 @@
+"""The chapter's figures, drawn without touching matplotlib's global state."""
+
+import io
+from typing import Optional, Sequence, Tuple
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+__all__ = ["draw_curves", "draw_rating_histogram", "png"]
+
+# The chapter's figure size in inches, its line styles and their colours.
+FIGSIZE = (3.5, 2.5)
+LINES = (("-", "C0"), ("--", "m"), ("-.", "g"), (":", "r"))
+
+
+def _figure(figsize: Tuple[float, float] = FIGSIZE):
+    figure = Figure(figsize=figsize, dpi=200, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def draw_curves(
+    curves: Sequence[Sequence[float]],
+    legend: Sequence[str],
+    ylim: Tuple[float, float],
+    reported: Optional[float] = None,
+) -> Figure:
+    """The section's figure: one line per name in ``legend``, one point per epoch (from 1).
+
+    ``curves`` has a row per epoch and a column per line; ``reported`` is the number that the
+    chapter reports for the last line, drawn as a level to reach.
+    """
+    figure, axes = _figure()
+    epochs = range(1, len(curves) + 1)
+    if reported is not None:
+        axes.axhline(reported, color="0.6", linewidth=0.8)
+        axes.annotate(
+            f"reported {reported:.3f}",
+            (0.99, reported),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, -3),
+            textcoords="offset points",
+            horizontalalignment="right",
+            verticalalignment="top",
+            fontsize=7,
+            color="0.4",
+        )
+    for values, name, (style, color) in zip(zip(*curves), legend, LINES):
+        axes.plot(epochs, values, style, color=color, label=name, marker="." * (len(curves) == 1))
+    axes.set(xlabel="epoch", ylim=ylim, xlim=(1, max(len(curves), 2)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def draw_rating_histogram(counts: Sequence[int]) -> Figure:
+    """How often each rating 1, 2, ... was given, with its share written on the bar (fig. 15.2)."""
+    figure, axes = _figure()
+    ratings = range(1, len(counts) + 1)
+    bars = axes.bar(ratings, counts, width=0.8, color="C0")
+    total = sum(counts)
+    axes.bar_label(bars, [f"{count / total:.0%}" for count in counts], fontsize=7, padding=1)
+    axes.set(xlabel="rating", ylabel="count", xticks=list(ratings))
+    axes.margins(y=0.1)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_title("Distribution of ratings in MovieLens-100K", fontsize=8)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """``figure`` as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

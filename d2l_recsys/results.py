@@ -1,0 +1,139 @@
+"""The result of a run and its files: rendered in memory, then written together or not at all."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import tempfile
+from typing import Dict, Mapping, Optional, Sequence, Union
+
+from d2l_recsys.errors import DataError, OutputError
+from d2l_recsys.metrics import Scores
+
+__all__ = [
+    "environment",
+    "make_result",
+    "prepare_folder",
+    "read_result",
+    "reported_numbers",
+    "write_files",
+]
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+def reported_numbers(chapter: str) -> Dict[str, float]:
+    """The numbers that the chapter prints for one of its sections."""
+    path = pathlib.Path(__file__).with_name("reported.json")
+    return json.loads(path.read_text(encoding="utf-8"))[chapter]
+
+
+def environment(devices: Sequence[object] = ()) -> Dict[str, object]:
+    """What the run ran on: versions (None where not installed), platform, devices."""
+    return {
+        "python": platform.python_version(),
+        "mxnet": _version("mxnet") or _version("mxnet-cu112"),
+        "numpy": _version("numpy"),
+        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "devices": [str(device) for device in devices],
+    }
+
+
+def _version(distribution: str) -> Optional[str]:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def make_result(
+    *,
+    chapter: str,
+    protocol: str,
+    seed: Optional[int],
+    scores: Scores,
+    reported: Mapping[str, float],
+    dataset: Mapping[str, object],
+    settings: Mapping[str, object],
+    seconds: Mapping[str, float],
+    examples_per_second: Optional[float] = None,
+    devices: Sequence[object] = (),
+) -> Dict[str, object]:
+    """The content of ``result.json``; the README explains its keys."""
+    return {
+        "chapter": chapter,
+        "protocol": protocol,
+        "seed": seed,
+        "printed": scores.printed,
+        "defined": scores.defined,
+        "reported": dict(reported),
+        "dataset": dict(dataset),
+        "settings": dict(settings),
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "examples_per_second": examples_per_second and round(examples_per_second, 1),
+        "environment": environment(devices),
+    }
+
+
+def as_json(result: Mapping[str, object]) -> bytes:
+    """``result`` as it stands in ``result.json``."""
+    return (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def prepare_folder(out: PathLike) -> pathlib.Path:
+    """Make the folder for results, before the work begins that they will cost.
+
+    Raises OutputError where it cannot be made or written.
+    """
+    folder = pathlib.Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=str(folder)):
+            pass
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    return folder
+
+
+def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
+    """Write each file under a temporary name, then rename all: none is ever half written.
+
+    Raises OutputError where that fails; the files that were there before are then still there.
+    """
+    written: Dict[str, str] = {}
+    try:
+        for name, content in files.items():
+            with tempfile.NamedTemporaryFile(dir=str(folder), delete=False) as temporary:
+                written[name] = temporary.name
+                temporary.write(content)
+            os.chmod(temporary.name, 0o644)
+        for name in list(written):
+            os.replace(written[name], folder / name)
+            del written[name]
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    finally:
+        for leftover in written.values():
+            os.unlink(leftover)
+
+
+def _cannot_write(folder: pathlib.Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write to {folder}: {error.strerror or error}; choose another folder with --out"
+    )
+
+
+def read_result(folder: PathLike) -> Dict[str, object]:
+    """The result in ``folder``. Raises DataError where there is none or it is not one."""
+    path = pathlib.Path(folder) / "result.json"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; run the chapter that leaves it there") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); run its chapter again") from error
+    missing = {"chapter", "printed", "defined", "reported", "dataset", "settings"} - set(result)
+    if not isinstance(result, dict) or missing:
+        raise DataError(f"{path} is not a result: it lacks {', '.join(sorted(missing))}")
+    return result

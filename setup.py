@@ -1,0 +1,54 @@
+"""Packaging: what the project needs, and the extras that bring MXNet."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "d2l_recsys/__init__.py").read_text())[1]
+
+# What an MXNet 1.9.1 installation needs whatever its device. d2l 1.0.3 pins the numpy, pandas and
+# matplotlib that MXNet 1.9.1 can live with; that matplotlib (3.7.2) cannot draw under IPython 9.
+WITH_MXNET = ["d2l==1.0.3", "ipython<9", "matplotlib"]
+
+setup(
+    name="d2l_recsys",
+    version=VERSION,
+    description="The recommender-systems chapter of Dive into Deep Learning on MXNet Gluon",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.8",
+    packages=find_packages(include=["d2l_recsys", "d2l_recsys.*"]),
+    package_data={"d2l_recsys": ["py.typed", "reported.json"]},
+    install_requires=["filelock", "numpy", "pandas", "pooch", "tabulate", "tqdm", "typer"],
+    extras_require={
+        "cpu": ["mxnet==1.9.1", *WITH_MXNET],
+        # The CUDA 11 libraries that the mxnet-cu112 wheel links but does not carry.
+        "cu112": [
+            "mxnet-cu112==1.9.1",
+            "nvidia-cublas-cu11",
+            "nvidia-cuda-nvrtc-cu11",
+            "nvidia-cuda-runtime-cu11",
+            "nvidia-cudnn-cu11<9",
+            "nvidia-cufft-cu11",
+            "nvidia-curand-cu11",
+            "nvidia-cusolver-cu11",
+            "nvidia-cusparse-cu11",
+            "nvidia-nccl-cu11",
+            "nvidia-nvtx-cu11",
+            *WITH_MXNET,
+        ],
+        "test": [
+            "hypothesis",
+            "ipykernel",
+            "nbclient",
+            "nbformat",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "scikit-learn",
+        ],
+    },
+)
