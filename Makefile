@@ -31,13 +31,13 @@ lint: $(READY)
 	$(RUN) -m ruff format --check .
 
 bench: $(READY)
-	$(RUN) benchmarks/mf_against_d2l.py
+	$(RUN) -m benchmarks.mf_against_d2l
 
 clean:
 	rm -rf $(VENV) $(RESULTS) build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew whenever the requirements change: what they no longer name is then gone as well.
-$(READY): setup.py pyproject.toml
+$(READY): setup.py make-venv.sh
 	@./make-venv.sh $(VENV) "$(PYTHON)"
 	@touch $@

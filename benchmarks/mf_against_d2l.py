@@ -1,6 +1,6 @@
 """Matrix factorization: the chapter's own code against this project's, in one run on one machine.
 
-    python benchmarks/mf_against_d2l.py [--pairs 3] [--num-epochs 20] [--data-dir DIR]
+    python -m benchmarks.mf_against_d2l [--pairs 3] [--num-epochs 20] [--data-dir DIR]
 
 Each side runs as a process of its own, in turn, on one CPU device with the chapter's settings. The
 chapter's side is d2l 1.0.3 with Gluon's DataLoader; its live figure is timed apart, by a third

@@ -36,7 +36,7 @@ Out = Annotated[
     Optional[pathlib.Path],
     typer.Option(help="Folder for the results. Default: results/NAME/seed-S."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No result lines, no progress.")]
 
 # The base class of typer's complaints about the words of a command; its own home has moved.
 UsageError = typer.BadParameter.__mro__[1]

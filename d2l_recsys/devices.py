@@ -1,6 +1,6 @@
 """Devices, and batches spread over them."""
 
-from typing import Iterator, List, Sequence, Tuple
+from typing import Iterable, Iterator, List, Sequence, Tuple
 
 import numpy
 
@@ -39,7 +39,9 @@ def share_bounds(start: int, stop: int, num_devices: int) -> List[Tuple[int, int
     return list(zip(cuts[:-1], cuts[1:]))
 
 
-def batches_on(devices: Sequence[mx.Context], data_iter) -> Iterator[List[List[np.ndarray]]]:
+def batches_on(
+    devices: Sequence[mx.Context], data_iter: Iterable
+) -> Iterator[List[List[np.ndarray]]]:
     """Yield each batch as the list of its shares: a device's share is its rows of each array.
 
     ``data_iter`` yields arrays or lists of arrays, of numpy or of MXNet: a ``BatchLoader`` or a
@@ -54,7 +56,7 @@ def batches_on(devices: Sequence[mx.Context], data_iter) -> Iterator[List[List[n
             yield [[a[lo:hi] for a in on_device] for on_device, (lo, hi) in zip(placed, shares)]
 
 
-def _blocks(data_iter) -> Iterator[Tuple[Sequence, List[Tuple[int, int]]]]:
+def _blocks(data_iter: Iterable) -> Iterator[Tuple[Sequence, List[Tuple[int, int]]]]:
     if hasattr(data_iter, "blocks"):
         yield from data_iter.blocks()
         return
@@ -64,7 +66,7 @@ def _blocks(data_iter) -> Iterator[Tuple[Sequence, List[Tuple[int, int]]]]:
 
 
 def _place(array, device: mx.Context) -> np.ndarray:
-    if isinstance(array, mx.nd.NDArray):
-        return array.as_in_context(device)
+    if isinstance(array, np.ndarray):
+        return array.as_in_ctx(device)
     dtype = numpy.float32 if array.dtype == numpy.float64 else array.dtype
     return np.array(array, ctx=device, dtype=dtype)

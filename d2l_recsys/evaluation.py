@@ -1,6 +1,6 @@
 """Score a trained model on held-out data."""
 
-from typing import Sequence
+from typing import Iterable, Sequence
 
 from d2l_recsys.backend import gluon, mx
 from d2l_recsys.devices import batches_on
@@ -9,7 +9,7 @@ from d2l_recsys.metrics import Scores, rating_scores
 __all__ = ["evaluate_rating"]
 
 
-def evaluate_rating(net: gluon.Block, test_iter, devices: Sequence[mx.Context]) -> Scores:
+def evaluate_rating(net: gluon.Block, test_iter: Iterable, devices: Sequence[mx.Context]) -> Scores:
     """``test_rmse`` of ``net`` (eq. 15.3.4), printed and defined, from one pass over ``test_iter``.
 
     Batches are the net's inputs followed by the ratings; each is spread over ``devices``.

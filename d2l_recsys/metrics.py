@@ -4,6 +4,8 @@ from typing import Dict, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from d2l_recsys.errors import DataError
+
 __all__ = ["Scores", "TrainLoss", "rating_scores", "rmse"]
 
 
@@ -31,7 +33,11 @@ def rating_scores(batches: Sequence[Sequence[Tuple[np.ndarray, np.ndarray]]]) ->
     Defined: one RMSE over all ratings. Printed: the chapter updates MXNet's RMSE metric, a running
     mean of the RMSE of each device's share, and averages the metric's value after each batch, so
     early batches count more than late ones, and a short batch as much as a full one.
+
+    Raises DataError where there is no batch.
     """
+    if not batches:
+        raise DataError("there are no test ratings; hold some out (test_ratio) or add ratings")
     running, after_each_batch, shares = 0.0, [], 0
     for batch in batches:
         running += sum(rmse(labels, predictions) for labels, predictions in batch)

@@ -37,7 +37,9 @@ class EpochDisplay:
             )
         else:
             # disable=None leaves the bar out where standard error is no terminal.
-            self.bar = tqdm(total=num_epochs, unit="epoch", leave=False, disable=None)
+            self.bar = tqdm(
+                total=num_epochs, unit="epoch", leave=False, disable=None, mininterval=0
+            )
 
     def __enter__(self) -> "EpochDisplay":
         return self

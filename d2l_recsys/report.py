@@ -27,13 +27,14 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     """
     rows: List[List[str]] = []
     for result in results:
-        speed = result.get("examples_per_second")
-        columns = [result["reported"], result["printed"], dict(result["defined"])]
-        if speed is not None:
-            columns[-1]["examples_per_sec"] = speed
+        speed = {"examples_per_sec": result.get("examples_per_second")}
+        columns = [result["reported"], result["printed"], {**result["defined"], **speed}]
+        names = [name for column in (*columns[1:], columns[0]) for name in column]
         section = result["chapter"] + "*" * bool(result["dataset"].get("substitute"))
         split = result["settings"].get("split", "")
-        for name in dict.fromkeys(key for column in reversed(columns) for key in column):
+        for name in sorted(dict.fromkeys(names), key=lambda name: name in speed):
+            if all(column.get(name) is None for column in columns):
+                continue
             rows.append(
                 [section, split, name.replace("_", " ")]
                 + [_number(name, column.get(name)) for column in columns]

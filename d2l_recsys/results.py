@@ -1,4 +1,4 @@
-"""The result of a run and its files: rendered in memory, then written together or not at all."""
+"""The result of a run and its files: rendered in memory, then written, none of them by halves."""
 
 import importlib.metadata
 import json
@@ -97,9 +97,9 @@ def prepare_folder(out: PathLike) -> pathlib.Path:
 
 
 def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
-    """Write each file under a temporary name, then rename all: none is ever half written.
+    """Write all files under temporary names, then rename them in order: none is ever half written.
 
-    Raises OutputError where that fails; the files that were there before are then still there.
+    Raises OutputError where one cannot be written; the files from before are then still there.
     """
     written: Dict[str, str] = {}
     try:

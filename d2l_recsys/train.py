@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, Iterable, List, Optional, Sequence
 
 from d2l_recsys.backend import autograd, gluon, mx, np, npx
 from d2l_recsys.devices import batches_on, try_all_gpus
@@ -22,8 +22,8 @@ BATCHES_UNDER_WAY = 16
 
 def train_recsys_rating(
     net: gluon.Block,
-    train_iter,
-    test_iter,
+    train_iter: Iterable,
+    test_iter: Iterable,
     loss: gluon.loss.Loss,
     trainer: gluon.Trainer,
     num_epochs: int,
@@ -85,7 +85,11 @@ def train_recsys_rating(
 
 
 def _train_epoch(
-    net: gluon.Block, train_iter, loss: gluon.loss.Loss, trainer: gluon.Trainer, devices: List
+    net: gluon.Block,
+    train_iter: Iterable,
+    loss: gluon.loss.Loss,
+    trainer: gluon.Trainer,
+    devices: List[mx.Context],
 ) -> TrainLoss:
     """One pass over ``train_iter``; returns when MXNet has finished it."""
     train_loss = TrainLoss()
@@ -103,7 +107,7 @@ def _train_epoch(
             losses = [_share_loss(net, loss, share) for share in shares]
             # A device without a share still owes the trainer a gradient: zero.
             idle = [
-                _share_loss(net, loss, [a[:1].as_in_context(device) for a in shares[0]]) * 0
+                _share_loss(net, loss, [a[:1].as_in_ctx(device) for a in shares[0]]) * 0
                 for device in devices[len(shares) :]
             ]
         autograd.backward(losses + idle)

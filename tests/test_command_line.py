@@ -1,0 +1,163 @@
+"""Bad input, through the real command line: one line, exit code 2, nothing left behind."""
+
+import os
+import re
+
+import pytest
+from conftest import run_script
+
+from d2l_recsys.data import RECBOLE
+
+needs_mxnet = pytest.importorskip  # called in the tests that train
+
+
+def assert_refused(done, message):
+    """One line on standard error that matches ``message``, nothing on standard output, code 2."""
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert re.search(message, lines[0]), lines[0]
+    assert done.stdout == ""
+
+
+GOOD = "1\t1\t3\t0\n2\t2\t4\t0\n1\t2\t5\t1\n2\t1\t1\t1\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"u\.data is empty; .*replace it"),
+        ("\n\n", r"u\.data is empty"),
+        (GOOD + "1\t3\t4\n", r"u\.data, line 5: 3 columns where 4 belong"),
+        (GOOD + "1\t3\t4\t0\t9\n", r"u\.data, line 5: 5 columns where 4 belong"),
+        ("1\t2\t3\n1\t2\t3\t4\t5\n", r"u\.data, line 1: 3 columns where 4 belong"),
+        (GOOD + "\n1\t3\t4\t0\n", r"u\.data, line 5: 1 columns where 4 belong"),
+        (GOOD + "1\tthree\t4\t0\n", r"u\.data, line 5: item_id is 'three', not a whole number"),
+        (GOOD + "1\t3\t4.5\t0\n", r"u\.data, line 5: rating is '4\.5', not a whole number"),
+        (GOOD + "1\t3\t6\t0\n", r"u\.data, line 5: the rating 6 is outside 1-5"),
+        (GOOD + "1\t3\t0\t0\n", r"u\.data, line 5: the rating 0 is outside 1-5"),
+        (GOOD + "2\t2\t1\t9\n", r"line 5: user 2 has rated item 2 before, on line 2; keep one"),
+        (GOOD + "4\t1\t1\t9\n", r"user_ids must run from 1 without gaps, but 4 .* 3 is due"),
+        (GOOD + "1\t9\t1\t9\n", r"item_ids must run from 1 without gaps, but 9 .* 3 is due"),
+        (GOOD + "0\t1\t1\t9\n", r"user_ids must run from 1 without gaps, but 0 .* 1 is due"),
+    ],
+)
+def test_damaged_ratings_are_refused_with_the_line(tmp_path, content, message):
+    (tmp_path / "u.data").write_text(content)
+    out = tmp_path / "out"
+    assert_refused(
+        run_script("chapters/movielens.py", "--data-dir", tmp_path, "--out", out), message
+    )
+    assert not out.exists()
+
+
+def test_lines_of_the_wheels_layout_are_counted_with_its_header(tmp_path):
+    (tmp_path / "ml-100k.inter").write_text(RECBOLE.ratings_header + "\n" + GOOD + "1\t3\t9\t0\n")
+    done = run_script("chapters/movielens.py", "--data-dir", tmp_path, "--out", tmp_path / "out")
+    assert_refused(done, r"ml-100k\.inter, line 6: the rating 9 is outside 1-5")
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    done = run_script("chapters/movielens.py", "--data-dir", tmp_path / "nowhere", cwd=tmp_path)
+    assert_refused(done, r"--data-dir: the folder .*nowhere does not exist")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.network
+def test_a_wrong_checksum_is_refused(ml100k_dir, tmp_path):
+    folder = tmp_path / "ml-100k"
+    folder.mkdir()
+    for path in ml100k_dir.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    if not (folder / "source.json").exists():
+        pytest.skip("the data was put there by hand: it has no record to be checked against")
+    changed = next(path for path in folder.iterdir() if path.suffix in (".inter", ".data"))
+    changed.write_bytes(changed.read_bytes()[:-1])
+    done = run_script("chapters/movielens.py", "--data-dir", tmp_path, cwd=tmp_path)
+    assert_refused(done, rf"{changed.name} has the wrong checksum: .*delete the folder")
+    assert not (tmp_path / "results").exists()
+
+
+def test_where_no_source_answers_the_message_says_where_to_put_the_file(tmp_path):
+    unreachable = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "HTTPS_PROXY")}
+    done = run_script(
+        "chapters/movielens.py",
+        *("--data-dir", tmp_path),
+        cwd=tmp_path,
+        **{**unreachable, **{name.lower(): url for name, url in unreachable.items()}},
+        **{"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull},
+    )
+    *attempts, last = done.stderr.strip().splitlines()
+    assert [line.split(" from ")[0] for line in attempts] == ["fetching ml-100k"] * 2
+    assert done.returncode == 2
+    assert re.search(r"GroupLens: it could not be reached; .*recbole==1\.2\.1' failed", last)
+    assert f"by hand into {tmp_path / 'ml-100k'}" in last
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+
+
+@pytest.mark.parametrize("script", ["chapters/movielens.py", "chapters/mf.py"])
+def test_an_output_folder_that_cannot_be_written_is_refused(script, ratings_dir, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    options = ["--data-dir", ratings_dir, "--out", tmp_path / "file" / "out"]
+    if script.endswith("mf.py"):
+        needs_mxnet("mxnet")
+        options += ["--batch-size", "64"]
+    assert_refused(
+        run_script(script, *options), r"cannot write to .*choose another folder with --out"
+    )
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to a read-only folder")
+def test_a_read_only_folder_is_refused(ratings_dir, tmp_path):
+    tmp_path.chmod(0o555)
+    done = run_script("chapters/movielens.py", "--data-dir", ratings_dir, "--out", tmp_path / "out")
+    tmp_path.chmod(0o755)
+    assert_refused(done, r"cannot write to .*choose another folder with --out")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--num-epochs", "0"], r"--num-epochs is 0; it must be 1 or more"),
+        (["--batch-size", "0"], r"--batch-size is 0; it must be 1 or more"),
+        (["--batch-size", "1000"], r"--batch-size is larger than the training set"),
+        (["--lr", "-0.1"], r"--lr is -0\.1; it must be a finite number"),
+        (["--lr", "nan"], r"--lr is nan; it must be a finite number"),
+        (["--num-epochs", "many"], r"Invalid value for '--num-epochs'"),
+        (["--split", "last"], r"--split is 'last'; choose one of: seq-aware, random"),
+        (["--protocol", "both"], r"--protocol is 'both'; choose one of: printed, defined"),
+        (["--epochs", "3"], r"[Nn]o such option:? .*--epochs"),
+        (["--user", "31"], r"--user is 31; the data has users 1 to 30"),
+        (["--item", "41"], r"--item is 41; the data has items 1 to 40"),
+        (["--user", "0"], r"--user is 0; it must be 1 or more"),
+    ],
+)
+def test_settings_out_of_range_are_refused(options, message, ratings_dir, tmp_path):
+    needs_mxnet("mxnet")
+    out = tmp_path / "out"
+    done = run_script("chapters/mf.py", "--data-dir", ratings_dir, "--out", out, *options)
+    assert_refused(done, message)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_what_an_earlier_run_left_survives_a_refused_one(ratings_dir, tmp_path):
+    (tmp_path / "result.json").write_text("from before")
+    (ratings_dir / "u.data").write_text("x")
+    run_script("chapters/movielens.py", "--data-dir", ratings_dir, "--out", tmp_path)
+    assert (tmp_path / "result.json").read_text() == "from before"
+
+
+def test_help_names_every_option_with_its_default():
+    needs_mxnet("mxnet")
+    done = run_script("chapters/mf.py", "--help")
+    assert done.returncode == 0
+    for option, default in (("--num-factors", "30"), ("--lr", "0.002"), ("--split", "seq-aware")):
+        assert re.search(rf"{option} .*\[default: {default}\]", " ".join(done.stdout.split()))
+    assert "--data-dir" in done.stdout
+
+
+def test_a_report_on_a_folder_without_a_result_is_refused(tmp_path):
+    assert_refused(
+        run_script("d2l_recsys/report.py", tmp_path), r"result\.json does not exist; run"
+    )

@@ -1,0 +1,45 @@
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from d2l_recsys.history import History
+from d2l_recsys.metrics import Scores
+
+
+@pytest.fixture
+def history():
+    history = History()
+    for epoch in (1, 2):
+        history.append(
+            Scores({"train_loss": epoch * 0.1, "test_rmse": 1.0}, {"train_loss": epoch * 0.5}),
+            examples=100,
+            seconds_train=0.25,
+            seconds_evaluate=0.5,
+            curve_train_loss=epoch,
+        )
+    return history
+
+
+def test_final_is_the_last_row_by_protocol(history):
+    assert history.final == Scores({"train_loss": 0.2, "test_rmse": 1.0}, {"train_loss": 1.0})
+    assert len(history) == 2
+
+
+def test_curves_are_what_each_protocol_draws(history):
+    assert history.curve("printed", "test_rmse") == [(1, 1.0), (2, 1.0)]
+    drawn = history.curve("defined", "test_rmse")
+    assert [loss for loss, _ in drawn] == [0.5, 1.0]
+    assert np.isnan([rmse for _, rmse in drawn]).all()
+
+
+def test_speed_is_samples_over_wall_time(history):
+    assert history.total("seconds_evaluate") == 1.0
+    assert history.examples_per_second == 400.0
+
+
+def test_csv_reads_back(history):
+    rows = list(csv.DictReader(io.StringIO(history.csv().decode())))
+    assert [int(row["epoch"]) for row in rows] == [1, 2]
+    assert float(rows[1]["printed_train_loss"]) == 0.2

@@ -1,0 +1,121 @@
+import json
+
+import numpy as np
+import pytest
+from conftest import run_script
+
+backend = pytest.importorskip("d2l_recsys.backend")
+from chapters import mf  # noqa: E402
+from d2l_recsys.errors import SettingError  # noqa: E402
+
+QUICK = {"num_epochs": 2, "batch_size": 64, "quiet": True}
+
+
+@pytest.fixture
+def net():
+    backend.npx.set_np()
+    net = mf.MF(5, 8, 9)
+    net.initialize(init=backend.init.Normal(1))
+    return net
+
+
+def test_the_model_is_eq_15_3_2(net):
+    P, Q, b_u, b_i = (p.data().asnumpy().astype(np.float64) for p in net.collect_params().values())
+    users, items = np.array([0, 3, 7, 3], dtype="int32"), np.array([8, 0, 1, 1], dtype="int32")
+    expected = [sum(P[u, k] * Q[i, k] for k in range(5)) + b_u[u, 0] + b_i[i, 0]
+                for u, i in zip(users, items)]  # fmt: skip
+    inputs = backend.np.array(users, dtype="int32"), backend.np.array(items, dtype="int32")
+    np.testing.assert_allclose(net(*inputs).asnumpy(), expected, rtol=1e-5)
+    net.hybridize()
+    np.testing.assert_allclose(net(*inputs).asnumpy(), expected, rtol=1e-5)
+
+
+def test_a_batch_of_one_keeps_its_batch_axis(net):
+    one = backend.np.array([2], dtype="int32")
+    assert net(one, one).shape == (1,)
+
+
+def test_the_result_has_what_the_readme_says(ratings_dir, tmp_path):
+    result = mf.main(seed=1, data_dir=ratings_dir, out=tmp_path, **QUICK)
+    assert result == json.loads((tmp_path / "result.json").read_text())
+    assert list(result) == [
+        "chapter", "protocol", "seed", "printed", "defined", "reported", "dataset", "settings",
+        "seconds", "examples_per_second", "environment"]  # fmt: skip
+    for protocol in ("printed", "defined"):
+        assert set(result[protocol]) == {"train_loss", "test_rmse", "score_user20_item30"}
+    assert result["settings"] == {
+        "num_epochs": 2, "num_devices": 1, "num_factors": 30, "lr": 0.002, "wd": 1e-5,
+        "batch_size": 64, "user": 20, "item": 30, "split": "seq-aware"}  # fmt: skip
+    assert set(result["seconds"]) == {"load", "train", "evaluate", "total"}
+    assert result["environment"]["devices"] == ["cpu(0)"]
+    history = (tmp_path / "history.csv").read_text().splitlines()
+    assert len(history) == 3
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_is_reported_for_a_split_the_chapter_does_not_use(ratings_dir, tmp_path):
+    result = mf.main(split="random", data_dir=ratings_dir, out=tmp_path, **QUICK)
+    assert result["reported"] == {}
+
+
+def test_printed_scores_rows_twenty_and_thirty_and_defined_the_ids(
+    ratings_dir, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(mf, "predict_rating", lambda net, u, i, device: asked.append((u, i)) or 3.5)
+    mf.main(data_dir=ratings_dir, out=tmp_path, **QUICK)
+    assert asked == [(20, 30), (19, 29)]
+    # Row 30 of a table of 30 users does not exist, and MXNet would clip to row 29 in silence.
+    result = mf.main(data_dir=ratings_dir, out=tmp_path, user=30, **QUICK)
+    assert asked[2:] == [(29, 29)]
+    assert "score_user30_item30" not in result["printed"]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(ratings_dir, tmp_path):
+    def numbers(seed, split):
+        result = mf.main(seed=seed, split=split, data_dir=ratings_dir, out=tmp_path, **QUICK)
+        return result["printed"], result["defined"]
+
+    for split in ("seq-aware", "random"):
+        assert numbers(5, split) == numbers(5, split)
+        assert numbers(5, split) != numbers(6, split)
+
+
+def test_python_callers_get_the_same_errors(tmp_path):
+    with pytest.raises(SettingError, match="--protocol is 'wrong'"):
+        mf.main(protocol="wrong")
+    with pytest.raises(SettingError, match="--lr is -1"):
+        mf.main(lr=-1)
+
+
+@pytest.mark.network
+def test_the_chapters_settings_reach_what_the_chapter_reports(ml100k_dir, tmp_path):
+    """Within four standard deviations of what benchmarks/mf_seeds.py measured, to either side."""
+    done = run_script("chapters/mf.py", "--data-dir", ml100k_dir, "--seed", 3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    result = json.loads((tmp_path / "results" / "mf" / "seed-3" / "result.json").read_text())
+    for protocol, name, mean, deviation in (
+        ("printed", "train_loss", 0.0642, 0.0009),
+        ("defined", "train_loss", 0.3395, 0.0053),
+        ("printed", "test_rmse", 1.0467, 0.0093),
+        ("defined", "test_rmse", 1.0333, 0.0078),
+    ):
+        assert result[protocol][name] == pytest.approx(mean, abs=4 * deviation)
+    final = result["printed"]
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"train loss {final['train_loss']:.3f}, test RMSE {final['test_rmse']:.3f}"
+    assert lines[1].endswith("examples/sec on [cpu(0)]")
+    assert f"item 30 the rating {final['score_user20_item30']:.3f}" in lines[2]
+    assert not result["dataset"]["substitute"]
+
+
+@pytest.mark.network
+def test_an_untrained_model_fails_where_a_trained_one_passes(ml100k_dir, tmp_path):
+    def rmse(**settings):
+        options = {"split": "random", "data_dir": ml100k_dir, "out": tmp_path, "quiet": True}
+        return mf.main(**options, **settings)["defined"]["test_rmse"]
+
+    constant = 1.126  # the spread of the ratings: what predicting their mean would reach
+    assert rmse(num_epochs=6) < 0.97 * constant
+    assert rmse(num_epochs=1, lr=0.0) > 2 * constant

@@ -1,0 +1,35 @@
+import io
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from d2l_recsys.plots import draw_curves, draw_rating_histogram, png
+
+CURVES = [(5.0, 2.0), (0.7, 1.3), (0.5, 1.1)]
+
+
+def test_the_curve_has_the_chapters_lines_and_limits():
+    axes = draw_curves(CURVES, ("train loss", "test RMSE"), (0, 2), reported=1.055).axes[0]
+    drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
+    np.testing.assert_array_equal(drawn["train loss"], [5.0, 0.7, 0.5])
+    np.testing.assert_array_equal(drawn["test RMSE"], [2.0, 1.3, 1.1])
+    assert axes.get_ylim() == (0, 2)
+    assert axes.get_xlim() == (1, 3)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(drawn)[1:]
+    assert [text.get_text() for text in axes.texts] == ["reported 1.055"]
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_the_picture_is_not_empty(epochs):
+    picture = png(draw_curves(CURVES[-epochs:], ("train loss", "test RMSE"), (0, 2)))
+    pixels = matplotlib.image.imread(io.BytesIO(picture))
+    assert pixels.shape[:2] == (500, 700)
+    blue = np.all(np.abs(pixels[:, :, :3] - [0.122, 0.467, 0.706]) < 0.02, axis=2)
+    assert blue.sum() > 50
+
+
+def test_the_histogram_has_a_bar_per_rating_with_its_share():
+    axes = draw_rating_histogram([6, 11, 27, 34, 22]).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [6, 11, 27, 34, 22]
+    assert [text.get_text() for text in axes.texts] == ["6%", "11%", "27%", "34%", "22%"]

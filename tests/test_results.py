@@ -1,0 +1,78 @@
+import json
+import resource
+
+import pytest
+
+from d2l_recsys.errors import DataError, OutputError
+from d2l_recsys.metrics import Scores
+from d2l_recsys.results import (
+    as_json,
+    make_result,
+    prepare_folder,
+    read_result,
+    reported_numbers,
+    write_files,
+)
+
+
+def result():
+    return make_result(
+        chapter="mf",
+        protocol="printed",
+        seed=0,
+        scores=Scores({"test_rmse": 1.0}, {"test_rmse": 0.9}),
+        reported=reported_numbers("mf"),
+        dataset={"name": "ml-100k", "substitute": False},
+        settings={"lr": 0.002},
+        seconds={"load": 0.12345},
+    )
+
+
+def test_a_result_reads_back_as_it_was_written(tmp_path):
+    folder = prepare_folder(tmp_path / "a" / "b")
+    write_files(folder, {"result.json": as_json(result())})
+    assert read_result(folder) == json.loads(json.dumps(result()))
+    assert result()["seconds"] == {"load": 0.123}
+    assert result()["reported"]["test_rmse"] == 1.055
+    assert set(result()["environment"]) == {"python", "mxnet", "numpy", "platform", "devices"}
+
+
+def test_when_the_disk_refuses_the_files_from_before_stay(tmp_path):
+    write_files(tmp_path, {"a": b"old", "b": b"old"})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write to .*--out"):
+            write_files(tmp_path, {"a": b"new", "b": b"x" * 100_000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "a": b"old",
+        "b": b"old",
+    }
+    write_files(tmp_path, {"a": b"new"})
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "does not exist; run the chapter"),
+        (b"{", "cannot be read"),
+        (b"[]", "is not a result"),
+        (b'"printed"', "is not a result"),
+        (b'{"chapter": "mf"}', "lacks dataset, defined, printed, reported, settings"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_what_is_not_a_result_is_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_result(tmp_path)
+
+
+def test_a_file_in_the_way_of_the_folder_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write to .*file"):
+        prepare_folder(tmp_path / "file" / "out")

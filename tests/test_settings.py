@@ -1,0 +1,34 @@
+import math
+
+import pytest
+
+from d2l_recsys.errors import SettingError
+from d2l_recsys.settings import Split, as_choice, check_settings
+
+
+def test_settings_in_range_pass():
+    check_settings(num_epochs=1, lr=0.0, wd=1e-5, seed=0, batch_size=512, unknown=-1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_epochs", 0),
+        ("batch_size", -1),
+        ("num_devices", 0),
+        ("lr", -0.1),
+        ("lr", math.nan),
+        ("wd", math.inf),
+        ("seed", -1),
+    ],
+)
+def test_settings_out_of_range_are_named_as_the_user_types_them(name, value):
+    with pytest.raises(SettingError, match=f"^--{name.replace('_', '-')} is {value}; it must be"):
+        check_settings(**{name: value})
+
+
+def test_choices_come_from_their_values_or_are_refused():
+    assert as_choice(Split, "split", "seq-aware") is Split.seq_aware
+    assert as_choice(Split, "split", Split.random) is Split.random
+    with pytest.raises(SettingError, match="--split is 'last'; choose one of: seq-aware, random"):
+        as_choice(Split, "split", "last")
