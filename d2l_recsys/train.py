@@ -1,5 +1,6 @@
 """The chapter's training loops."""
 
+import math
 import time
 from collections import deque
 from typing import Callable, Iterable, List, Optional, Sequence
@@ -31,7 +32,7 @@ def train_recsys_rating(
     evaluator: Optional[Callable] = None,
     protocol: str = "printed",
     quiet: bool = False,
-    **kwargs: object,
+    inter_mat: object = None,
 ) -> History:
     """Train a rating model (MF, AutoRec) and evaluate it after each epoch; the chapter's loop.
 
@@ -42,11 +43,12 @@ def train_recsys_rating(
     loss : maps (predictions, labels) to one loss per example
     trainer : steps with gradients divided by the number of examples in the batch
     devices : each batch is spread over them; all GPUs or one CPU by default
-    evaluator : called as ``evaluator(net, test_iter, devices)``, with ``inter_mat`` before
-        ``devices`` where that keyword is given; returns Scores, or a float that counts as the
-        printed test RMSE. Default: ``evaluate_rating``
+    evaluator : called as ``evaluator(net, test_iter, devices)``, or where ``inter_mat`` is given as
+        ``evaluator(net, test_iter, inter_mat, devices)``; returns Scores, or a float that counts as
+        the printed test RMSE. Default: ``evaluate_rating``
     protocol : whose numbers the printed lines and the live display show
     quiet : no display and no lines
+    inter_mat : what AutoRec's evaluator needs to see beside the test set
 
     Returns the History. Prints the chapter's two result lines; examples/sec are training samples
     over the wall time of training, without evaluation.
@@ -56,7 +58,7 @@ def train_recsys_rating(
     protocol = as_choice(Protocol, "protocol", protocol)
     devices = list(devices or try_all_gpus())
     evaluator = evaluator or evaluate_rating
-    extra = [kwargs["inter_mat"]] if "inter_mat" in kwargs else []
+    extra = [] if inter_mat is None else [inter_mat]
     history = History()
     with EpochDisplay(num_epochs, ("train loss", "test RMSE"), (0, 2), quiet) as display:
         for epoch in range(1, num_epochs + 1):
@@ -79,7 +81,8 @@ def train_recsys_rating(
             display.add(epoch, history.curve(protocol, "test_rmse")[-1])
     if not quiet:
         final = getattr(history.final, protocol.value)
-        print(f"train loss {final['train_loss']:.3f}, test RMSE {final['test_rmse']:.3f}")
+        test_rmse = final.get("test_rmse", math.nan)
+        print(f"train loss {final['train_loss']:.3f}, test RMSE {test_rmse:.3f}")
         print(f"{history.examples_per_second:.1f} examples/sec on {devices}")
     return history
 
