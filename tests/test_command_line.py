@@ -30,6 +30,7 @@ GOOD = "1\t1\t3\t0\n2\t2\t4\t0\n1\t2\t5\t1\n2\t1\t1\t1\n"
         ("\n\n", r"u\.data is empty"),
         (GOOD + "1\t3\t4\n", r"u\.data, line 5: 3 columns where 4 belong"),
         (GOOD + "1\t3\t4\t0\t9\n", r"u\.data, line 5: 5 columns where 4 belong"),
+        ("1\t1\t3\t0\t9\n1\t2\t4\t0\t9\n", r"u\.data, line 1: 5 columns where 4 belong"),
         ("1\t2\t3\n1\t2\t3\t4\t5\n", r"u\.data, line 1: 3 columns where 4 belong"),
         (GOOD + "\n1\t3\t4\t0\n", r"u\.data, line 5: 1 columns where 4 belong"),
         (GOOD + "1\tthree\t4\t0\n", r"u\.data, line 5: item_id is 'three', not a whole number"),

@@ -6,7 +6,9 @@ from conftest import run_script
 
 backend = pytest.importorskip("d2l_recsys.backend")
 from chapters import mf  # noqa: E402
+from d2l_recsys.data import split_and_load_ml100k  # noqa: E402
 from d2l_recsys.errors import SettingError  # noqa: E402
+from d2l_recsys.seeds import seed_streams  # noqa: E402
 
 QUICK = {"num_epochs": 2, "batch_size": 64, "quiet": True}
 
@@ -79,6 +81,25 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(ratings_dir, 
     for split in ("seq-aware", "random"):
         assert numbers(5, split) == numbers(5, split)
         assert numbers(5, split) != numbers(6, split)
+
+
+def test_the_split_and_the_order_of_batches_follow_the_seed(ratings_dir, tmp_path, monkeypatch):
+    given = {}
+
+    def load(*args, **kwargs):
+        given.update(kwargs)
+        return split_and_load_ml100k(*args, **kwargs)
+
+    monkeypatch.setattr(mf, "split_and_load_ml100k", load)
+    for seed in (7, 8):
+        streams = seed_streams(seed)
+        expected = [stream.bit_generator.state for stream in (streams.split, streams.shuffle)]
+        monkeypatch.setattr(mf, "seed_streams", {seed: streams}.__getitem__)
+        mf.main(seed=seed, data_dir=ratings_dir, out=tmp_path, **QUICK)
+        assert given["split_rng"] is streams.split
+        assert given["shuffle_rng"] is streams.shuffle
+        assert streams.split.bit_generator.state == expected[0]
+        assert streams.shuffle.bit_generator.state != expected[1]
 
 
 def test_python_callers_get_the_same_errors(tmp_path):
