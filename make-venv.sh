@@ -25,7 +25,9 @@ esac
 echo "making $venv with $("$python" --version) and the extra [$extra]; this takes a minute or two"
 rm -rf "$venv"
 "$python" -m venv "$venv" || { echo "this Python cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 2; }
-# A current pip resolves and installs this several times faster than the one venv brings. Without
-# --no-compile, most of the time would go into bytecode that is never used.
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade pip
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[$extra,test]"
+# A current pip resolves and installs this several times faster than the one venv brings. Most of
+# what --no-compile leaves out is never imported; Python compiles the rest when it is.
+pip="$venv/bin/python -m pip install -qq --disable-pip-version-check"
+$pip --upgrade pip
+$pip --no-compile --editable ".[$extra,test]"
+echo "$python" >"$venv/made-with"

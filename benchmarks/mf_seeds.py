@@ -20,7 +20,7 @@ from d2l_recsys.command_line import DataDir, run
 
 
 def main(
-    seeds: Annotated[int, Option(help="Runs of each setting, seeds 0, 1, ...")] = 5,
+    seeds: Annotated[int, Option(min=1, help="Runs of each setting, seeds 0, 1, ...")] = 5,
     data_dir: DataDir = None,
 ) -> None:
     """Train matrix factorization over seeds, splits and devices."""

@@ -2,7 +2,7 @@
 
     python chapters/movielens.py
 
-leaves ``result.json`` and the histogram of ratings, ``histogram.png``. No MXNet needed.
+leaves ``result.json`` and the histogram of ratings, ``histogram.png``. Needs matplotlib, not MXNet.
 """
 
 import pathlib
@@ -25,6 +25,7 @@ def main(
 ) -> Dict[str, Any]:
     """Describe MovieLens-100K: its statistics and the histogram of its ratings (section 15.2)."""
     started = time.perf_counter()
+    dataset = dataset_ml100k(data_dir)
     data, num_users, num_items = read_data_ml100k(data_dir)
     loaded = time.perf_counter()
 
@@ -45,12 +46,13 @@ def main(
         seed=None,
         scores=Scores(printed=statistics, defined=statistics),
         reported=reported_numbers("movielens"),
-        dataset=dataset_ml100k(data_dir),
+        dataset=dataset,
         settings={},
         seconds={"load": loaded - started, "total": time.perf_counter() - started},
     )
     result["ratings"] = {str(rating): count for rating, count in enumerate(counts, 1)}
-    histogram = png(draw_rating_histogram(counts))
+    source = "these ratings" if dataset["substitute"] else "MovieLens-100K"
+    histogram = png(draw_rating_histogram(counts, f"Distribution of ratings in {source}"))
     write_files(folder, {"histogram.png": histogram, "result.json": as_json(result)})
 
     if not quiet:

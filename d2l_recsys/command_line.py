@@ -1,7 +1,7 @@
 """Run a chapter's ``main`` from the command line: its arguments are the options.
 
-Bad input ends with one line on standard error and exit code 2, Ctrl-C with 130, a bug with its
-traceback and 1.
+Bad input, and files that the system refuses, end with one line on standard error and exit code 2,
+Ctrl-C with 130, a bug with its traceback and 1.
 """
 
 import functools
@@ -52,6 +52,10 @@ def run(main: Callable, arguments: Optional[List[str]] = None) -> None:
         except RecsysError as error:
             _complain(error)
             raise typer.Exit(2) from None
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            _complain(f"{name}{error.strerror or error}")
+            raise typer.Exit(2) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 
@@ -62,8 +66,6 @@ def run(main: Callable, arguments: Optional[List[str]] = None) -> None:
     except UsageError as error:
         _complain(error.format_message())
         status = 2
-    except typer.Abort:
-        status = 130
     sys.exit(status or 0)
 
 

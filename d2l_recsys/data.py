@@ -95,7 +95,19 @@ class Location(NamedTuple):
 
     @property
     def ratings(self) -> pathlib.Path:
+        """The file of ratings."""
         return self.folder / self.layout.ratings
+
+    def rating_lines(self) -> bytes:
+        """The lines of that file that are ratings: all, or all but the header."""
+        content = _read_bytes(self.ratings)
+        header = self.layout.ratings_header
+        if header is None:
+            return content
+        first, _, lines = content.partition(b"\n")
+        if first.strip() != header.encode():
+            raise DataError(f"{self.ratings}, line 1: expected the header {header!r}")
+        return lines
 
 
 def default_data_dir() -> pathlib.Path:
@@ -125,10 +137,13 @@ def find_ml100k(data_dir: Optional[PathLike] = None) -> Location:
     """
     folder = pathlib.Path(data_dir) if data_dir is not None else default_data_dir()
     named = "--data-dir" if data_dir is not None else DATA_VARIABLE
-    if (data_dir is not None or os.environ.get(DATA_VARIABLE)) and not folder.is_dir():
-        raise DataError(f"{named}: the folder {folder} does not exist; name one that does")
     target = folder / "ml-100k"
-    found = _layout_in(folder) or _layout_in(target)
+    try:
+        if (data_dir is not None or os.environ.get(DATA_VARIABLE)) and not folder.is_dir():
+            raise DataError(f"{named}: the folder {folder} does not exist; name another")
+        found = _layout_in(folder) or _layout_in(target)
+    except OSError as error:
+        raise DataError(f"{named}: {error.strerror}; name another folder") from error
     if found is None:
         by_hand = (
             f"put u.data, u.item and u.user of ml-100k.zip by hand into {target}, "
@@ -143,8 +158,11 @@ def find_ml100k(data_dir: Optional[PathLike] = None) -> Location:
 
 def _layout_in(folder: pathlib.Path) -> Optional[Tuple[pathlib.Path, Layout]]:
     for layout in (GROUPLENS, RECBOLE):
-        if (folder / layout.ratings).is_file():
+        path = folder / layout.ratings
+        if path.is_file():
             return folder, layout
+        if path.exists():
+            raise DataError(f"{path} is not a file; put the ratings there or name another folder")
     return None
 
 
@@ -155,10 +173,7 @@ def dataset_ml100k(data_dir: Optional[PathLike] = None) -> Dict[str, object]:
     True for any other ratings, whose numbers are then not comparable with the chapter's.
     """
     location = find_ml100k(data_dir)
-    lines = _read_bytes(location.ratings)
-    if location.layout.ratings_header is not None:
-        lines = lines.partition(b"\n")[2]
-    digest = hashlib.sha256(lines).hexdigest()
+    digest = hashlib.sha256(location.rating_lines()).hexdigest()
     return {
         "name": "ml-100k",
         "source": location.record.get("source", "a folder of the user's"),
@@ -181,7 +196,8 @@ def read_data_ml100k(data_dir: Optional[PathLike] = None) -> Tuple[pd.DataFrame,
     have gaps: the counts of distinct ids would then not be the sizes of the embedding tables.
     """
     location = find_ml100k(data_dir)
-    data, first_line = _parse_ratings(location.ratings, location.layout.ratings_header)
+    first_line = 1 if location.layout.ratings_header is None else 2
+    data = _parse_ratings(location.ratings, location.rating_lines(), first_line)
     _check_ratings(data, location.ratings, first_line)
     return data, data["user_id"].nunique(), data["item_id"].nunique()
 
@@ -193,17 +209,14 @@ def _read_bytes(path: pathlib.Path) -> bytes:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _parse_ratings(path: pathlib.Path, header: Optional[str]) -> Tuple[pd.DataFrame, int]:
-    """The rating lines of ``path`` as int64 columns, and the line number of the first of them."""
-    body, first_line = _read_bytes(path), 1
-    if header is not None:
-        head, _, body = body.partition(b"\n")
-        first_line = 2
-        if head.strip() != header.encode():
-            raise DataError(f"{path}, line 1: expected the header {header!r}")
-    body = body.rstrip(b"\r\n")
+def _parse_ratings(path: pathlib.Path, body: bytes, first_line: int) -> pd.DataFrame:
+    """The rating lines ``body`` of ``path`` as int64 columns."""
+    body = body.replace(b"\r\n", b"\n").rstrip(b"\n")
     if not body:
         raise DataError(f"{path} is empty; delete it to have the data fetched, or replace it")
+    # pandas cuts a field at a NUL, strips quotes and takes 4.0 for 4: nothing of that reaches it.
+    if body.translate(None, b"0123456789-\t\n"):
+        raise _first_bad_line(path, body, first_line)
     try:
         data = pd.read_csv(
             io.BytesIO(body),
@@ -215,15 +228,19 @@ def _parse_ratings(path: pathlib.Path, header: Optional[str]) -> Tuple[pd.DataFr
         )
     except (ValueError, OverflowError):
         data = None
-    # pandas forgives lines that are too long or too short together; the tabs do not.
-    if data is None or body.count(b"\t") != (len(COLUMNS) - 1) * len(data):
+    # It also forgives lines that are too long or too short together, and widens large numbers.
+    if (
+        data is None
+        or body.count(b"\t") != (len(COLUMNS) - 1) * len(data)
+        or (data.dtypes != np.int64).any()
+    ):
         raise _first_bad_line(path, body, first_line)
-    return data, first_line
+    return data
 
 
 def _first_bad_line(path: pathlib.Path, body: bytes, first_line: int) -> DataError:
     for number, line in enumerate(body.split(b"\n"), first_line):
-        fields = line.rstrip(b"\r").split(b"\t")
+        fields = line.split(b"\t")
         if len(fields) != len(COLUMNS):
             return DataError(
                 f"{path}, line {number}: {len(fields)} columns where {len(COLUMNS)} belong "
@@ -356,13 +373,16 @@ def split_data_ml100k(
     user and time, test ratings in the order in which the file first names their users.
 
     ``rng`` is a numpy Generator or a seed; only the random mode draws from it. Raises SettingError
-    for an unknown mode or a ``test_ratio`` that does not lie between 0 and 1.
+    for an unknown mode or a ``test_ratio`` that does not lie between 0 and 1, DataError for an
+    empty frame in the seq-aware mode.
     """
     if as_choice(Split, "split", split_mode) is Split.random:
         if not 0 < test_ratio < 1:
             raise SettingError(f"test_ratio is {test_ratio}; it must lie between 0 and 1")
         in_train = np.random.default_rng(rng).uniform(size=len(data)) < 1 - test_ratio
         return data[in_train], data[~in_train]
+    if data.empty:
+        raise DataError("there are no ratings to split")
     users, times = data["user_id"].to_numpy(), data["timestamp"].to_numpy()
     by_user_and_time = np.lexsort((times, users))
     users, times = users[by_user_and_time], times[by_user_and_time]

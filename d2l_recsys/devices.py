@@ -66,7 +66,7 @@ def _blocks(data_iter: Iterable) -> Iterator[Tuple[Sequence, List[Tuple[int, int
 
 
 def _place(array, device: mx.Context) -> np.ndarray:
-    if isinstance(array, np.ndarray):
-        return array.as_in_ctx(device)
     dtype = numpy.float32 if array.dtype == numpy.float64 else array.dtype
+    if isinstance(array, np.ndarray):
+        return array.as_in_ctx(device).astype(dtype, copy=False)
     return np.array(array, ctx=device, dtype=dtype)

@@ -1,5 +1,7 @@
 """Get a data set from the first of several sources that answers, whole or not at all."""
 
+import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -9,7 +11,7 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Iterator, Mapping, Sequence
 
 from d2l_recsys.errors import DataError
 
@@ -18,6 +20,7 @@ __all__ = ["RECORD", "Source", "download_url", "download_wheel", "fetch", "verif
 RECORD = "source.json"
 ANSWER_SECONDS = 15
 WHEEL_SECONDS = 300
+LOCK_SECONDS = 600
 
 
 class SourceFailedError(Exception):
@@ -84,24 +87,46 @@ def fetch(sources: Sequence[Source], folder: pathlib.Path, by_hand: str) -> None
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(str(folder.parent / f".{folder.name}.lock")):
+        lock = filelock.FileLock(str(folder.parent / f".{folder.name}.lock"))
+        with _waiting_for(lock):
             if (folder / RECORD).exists():
                 return
             if folder.is_dir() and any(folder.iterdir()):
                 raise DataError(f"{folder} is not empty but lacks the data; {by_hand}")
             failures = []
             for source in sources:
-                print(f"fetching {folder.name} from {source.name}", file=sys.stderr)
+                print(f"fetching {folder} from {source.name}", file=sys.stderr)
                 try:
                     _fetch_one(source, folder)
                     return
                 except SourceFailedError as reason:
                     failures.append(f"{source.name}: {reason}")
+    except filelock.Timeout as error:
+        raise DataError(
+            f"another process has been fetching {folder} for {LOCK_SECONDS} s; "
+            "wait for it or end it"
+        ) from error
     except OSError as error:
         raise DataError(
             f"cannot write {folder}: {error.strerror or error}; choose another with --data-dir"
         ) from error
     raise DataError(f"no source of {folder.name} answered ({'; '.join(failures)}); {by_hand}")
+
+
+@contextlib.contextmanager
+def _waiting_for(lock) -> Iterator[None]:
+    """Hold ``lock``; say so where it has to be waited for."""
+    import filelock
+
+    try:
+        lock.acquire(timeout=1)
+    except filelock.Timeout:
+        print("waiting for another process that is fetching", file=sys.stderr)
+        lock.acquire(timeout=LOCK_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fetch_one(source: Source, folder: pathlib.Path) -> None:
@@ -176,7 +201,8 @@ def verify(folder: pathlib.Path) -> dict:
 
 
 def sha256(path: pathlib.Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    import pooch
-
-    return pooch.file_hash(str(path), alg="sha256")
+    """Hexadecimal SHA-256 of a file. Raises DataError where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error

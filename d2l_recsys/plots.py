@@ -56,8 +56,8 @@ def draw_curves(
     return figure
 
 
-def draw_rating_histogram(counts: Sequence[int]) -> Figure:
-    """How often each rating 1, 2, ... was given, with its share written on the bar (fig. 15.2)."""
+def draw_rating_histogram(counts: Sequence[int], title: str) -> Figure:
+    """How often each rating 1, 2, ... was given, with its share written on the bar."""
     figure, axes = _figure()
     ratings = range(1, len(counts) + 1)
     bars = axes.bar(ratings, counts, width=0.8, color="C0")
@@ -66,7 +66,7 @@ def draw_rating_histogram(counts: Sequence[int]) -> Figure:
     axes.set(xlabel="rating", ylabel="count", xticks=list(ratings))
     axes.margins(y=0.1)
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.set_title("Distribution of ratings in MovieLens-100K", fontsize=8)
+    axes.set_title(title, fontsize=8)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import platform
@@ -20,6 +21,15 @@ __all__ = [
     "write_files",
 ]
 
+# What a result has to have to be reported on.
+RESULT_KEYS = {
+    "chapter": str,
+    "printed": dict,
+    "defined": dict,
+    "reported": dict,
+    "dataset": dict,
+    "settings": dict,
+}
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -77,8 +87,15 @@ def make_result(
 
 
 def as_json(result: Mapping[str, object]) -> bytes:
-    """``result`` as it stands in ``result.json``."""
-    return (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+    """``result`` as it stands in ``result.json``; a number that is not finite stands as null."""
+    text = json.dumps(_finite(result), indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8")
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def prepare_folder(out: PathLike) -> pathlib.Path:
@@ -108,6 +125,9 @@ def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
                 written[name] = temporary.name
                 temporary.write(content)
             os.chmod(temporary.name, 0o644)
+        for name in written:
+            if (folder / name).is_dir():
+                raise IsADirectoryError(f"{name} is a folder")
         for name in list(written):
             os.replace(written[name], folder / name)
             del written[name]
@@ -133,7 +153,9 @@ def read_result(folder: PathLike) -> Dict[str, object]:
         raise DataError(f"{path} does not exist; run the chapter that leaves it there") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); run its chapter again") from error
-    missing = {"chapter", "printed", "defined", "reported", "dataset", "settings"} - set(result)
-    if not isinstance(result, dict) or missing:
-        raise DataError(f"{path} is not a result: it lacks {', '.join(sorted(missing))}")
+    if not isinstance(result, dict):
+        raise DataError(f"{path} is not a result; run its chapter again")
+    for key, kind in RESULT_KEYS.items():
+        if not isinstance(result.get(key), kind):
+            raise DataError(f"{path} is not a result: it lacks {key}; run its chapter again")
     return result

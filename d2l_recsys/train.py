@@ -12,7 +12,7 @@ from d2l_recsys.evaluation import evaluate_rating
 from d2l_recsys.history import History
 from d2l_recsys.metrics import Scores, TrainLoss
 from d2l_recsys.progress import EpochDisplay
-from d2l_recsys.settings import Protocol, as_choice
+from d2l_recsys.settings import Protocol, as_choice, check_settings
 
 __all__ = ["train_recsys_rating", "try_all_gpus"]
 
@@ -53,9 +53,11 @@ def train_recsys_rating(
     Returns the History. Prints the chapter's two result lines; examples/sec are training samples
     over the wall time of training, without evaluation.
 
-    Raises SettingError where the training data does not fill one batch in an epoch.
+    Raises SettingError where ``num_epochs`` is not 1 or more, or where the training data does not
+    fill one batch in an epoch.
     """
     protocol = as_choice(Protocol, "protocol", protocol)
+    check_settings(num_epochs=num_epochs)
     devices = list(devices or try_all_gpus())
     evaluator = evaluator or evaluate_rating
     extra = [] if inter_mat is None else [inter_mat]
@@ -122,7 +124,9 @@ def _train_epoch(
         read_back()
     npx.waitall()
     if not train_loss.examples:
-        raise SettingError("--batch-size is larger than the training set; choose a smaller one")
+        raise SettingError(
+            "the training set does not fill one batch; choose a smaller --batch-size"
+        )
     return train_loss
 
 

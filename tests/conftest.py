@@ -21,6 +21,8 @@ def ml100k_dir():
     try:
         return find_ml100k().folder.resolve()
     except DataError as error:
+        if os.environ.get("CI") or "wrong checksum" in str(error):
+            raise
         pytest.skip(f"MovieLens-100K cannot be had here: {error}")
 
 

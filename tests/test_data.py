@@ -1,3 +1,4 @@
+import re
 import types
 
 import numpy as np
@@ -190,7 +191,13 @@ def test_any_bytes_either_read_or_raise_the_data_error(tmp_path_factory, content
         with pytest.raises(DataError, match=r"u\.data"):
             read_data_ml100k(folder)
     else:
-        assert data["rating"].between(1, 5).all()
+        text = (folder / "u.data").read_bytes().decode("ascii").replace("\r\n", "\n")
+        plain = [
+            [int(field) for field in line.split("\t")] for line in text.rstrip("\n").split("\n")
+        ]
+        assert data.to_numpy().tolist() == plain
+        assert re.fullmatch(r"[-\d\t\n]*", text)
+        assert (data.dtypes == np.int64).all()
 
 
 def test_split_and_load_serves_every_test_rating_and_whole_training_batches(ratings_dir):
@@ -200,11 +207,54 @@ def test_split_and_load_serves_every_test_rating_and_whole_training_batches(rati
     assert (num_users, num_items) == (30, 40)
     users = np.concatenate([batch[0] for batch in test_iter])
     assert sorted(users) == list(range(30))
-    assert {len(batch[0]) for batch in train_iter} == {50}
-    assert {part.dtype for batch in train_iter for part in batch} == {
+    parts = split_data_ml100k(*read_data_ml100k(ratings_dir), split_mode="seq-aware")
+    train, test = (load_data_ml100k(part, 30, 40) for part in parts)
+    for column, expected in zip(zip(*test_iter), test):
+        np.testing.assert_array_equal(np.concatenate(column), expected)
+    # 330 rows: 6 batches, 30 rows rolled over, then 7 batches.
+    epochs = [list(train_iter) for _ in range(2)]
+    assert [len(epoch) for epoch in epochs] == [6, 7]
+    assert {len(batch[0]) for epoch in epochs for batch in epoch} == {50}
+    assert epochs[0][0][0].tolist() != train[0][:50].tolist(), "the training rows are not shuffled"
+    assert {part.dtype for batch in epochs[0] for part in batch} == {
         np.dtype("int32"), np.dtype("float32")}  # fmt: skip
     implicit = split_and_load_ml100k("random", "implicit", 0.5, 16, ratings_dir, split_rng=0)[2]
     assert {score for batch in implicit for score in batch[2]} == {1.0}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1\x009\t2\t4\t0",
+        '1\t2\t"4"\t0',
+        "1\t2\t4.0\t0",
+        "1\t2\t1e0\t0",
+        "+1\t2\t4\t0",
+        " 1\t2\t4\t0",
+        "1\t2\t4\t99999999999999999999",
+        "1\t2\t4\t9223372036854775808",
+        "1\t2\t4\t0\r1\t3\t4\t0",
+        "1\t\t4\t0",
+    ],
+)
+def test_what_pandas_would_forgive_is_refused(ratings_dir, line):
+    path = ratings_dir / "u.data"
+    path.write_bytes(path.read_bytes() + line.encode() + b"\n")
+    with pytest.raises(DataError, match=r"u\.data, line 361: "):
+        read_data_ml100k(ratings_dir)
+
+
+def test_a_folder_where_the_ratings_belong_is_refused(tmp_path):
+    (tmp_path / "u.data").mkdir()
+    with pytest.raises(DataError, match=r"u\.data is not a file"):
+        find_ml100k(tmp_path)
+    with pytest.raises(DataError, match="--data-dir: "):
+        find_ml100k("x" * 300)
+
+
+def test_an_empty_frame_cannot_be_split():
+    with pytest.raises(DataError, match="no ratings to split"):
+        split_data_ml100k(pd.DataFrame(columns=COLUMNS), 0, 0, "seq-aware")
 
 
 def test_bad_choices_and_ids_are_refused(ratings):

@@ -60,7 +60,7 @@ def test_batch_loader_and_gluons_loader_give_the_same_shares(num_devices):
     for batch, other in zip(ours, theirs):
         assert [share[0].ctx for share in batch] == devices[: len(batch)]
         for share, other_share in zip(batch, other):
-            assert share[1].dtype == np.float32
+            assert share[1].dtype == other_share[1].dtype == np.float32
             for part, other_part in zip(share, other_share):
                 np.testing.assert_allclose(part.asnumpy(), other_part.asnumpy())
 

@@ -4,6 +4,7 @@ import io
 import multiprocessing
 import pathlib
 import threading
+import time
 import zipfile
 
 import pytest
@@ -26,6 +27,7 @@ def archive(members=CONTENT):
 ARCHIVE = archive()
 PAGES = {
     "/good.zip": (200, ARCHIVE),
+    "/slow.zip": (200, ARCHIVE),
     "/portal.zip": (200, b"<html>please log in</html>"),
     "/partial.zip": (200, archive({"u.data": b"1\t1\t3\t0\n"})),
     "/broken.zip": (500, b"no"),
@@ -39,6 +41,8 @@ def server():
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.server.asked.append(self.path)
+            if self.path == "/slow.zip":
+                time.sleep(2)
             status, body = PAGES.get(self.path, (404, b"not here"))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -91,7 +95,7 @@ def test_sources_that_fail_are_passed_over_in_order(server, tmp_path):
     fetch([*bad, source(server, "good.zip")], tmp_path / "ml-100k", "by hand")
     assert verify(tmp_path / "ml-100k")["source"] == "good.zip"
     assert list(dict.fromkeys(server.asked)) == [
-        "/portal.zip", "/partial.zip", "/absent.zip", "/good.zip"]  # fmt: skip
+    "/portal.zip", "/partial.zip", "/absent.zip", "/good.zip"]  # fmt: skip
 
 
 def test_when_all_fail_each_is_named_with_its_reason_and_nothing_is_left(server, tmp_path):
@@ -129,11 +133,11 @@ def fetch_in_process(arguments):
 
 
 def test_two_processes_at_once_fetch_once(server, tmp_path):
-    arguments = [source(server, "good.zip")], tmp_path / "ml-100k", "by hand"
+    arguments = [source(server, "slow.zip")], tmp_path / "ml-100k", "by hand"
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         contents = pool.map(fetch_in_process, [arguments] * 2)
     assert contents == [CONTENT["u.data"]] * 2
-    assert server.asked == ["/good.zip"]
+    assert server.asked == ["/slow.zip"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ backend = pytest.importorskip("d2l_recsys.backend")
 from chapters import mf  # noqa: E402
 from d2l_recsys.data import split_and_load_ml100k  # noqa: E402
 from d2l_recsys.errors import SettingError  # noqa: E402
+from d2l_recsys.plots import draw_curves  # noqa: E402
 from d2l_recsys.seeds import seed_streams  # noqa: E402
+from d2l_recsys.train import train_recsys_rating  # noqa: E402
 
 QUICK = {"num_epochs": 2, "batch_size": 64, "quiet": True}
 
@@ -100,6 +102,57 @@ def test_the_split_and_the_order_of_batches_follow_the_seed(ratings_dir, tmp_pat
         assert given["shuffle_rng"] is streams.shuffle
         assert streams.split.bit_generator.state == expected[0]
         assert streams.shuffle.bit_generator.state != expected[1]
+
+
+def test_the_options_reach_the_model_and_the_optimizer(ratings_dir, tmp_path, monkeypatch):
+    seen = {}
+
+    def train(net, train_iter, test_iter, loss, trainer, num_epochs, devices, **options):
+        seen[options["protocol"]] = {
+            "P": net.P.weight.data().asnumpy(),
+            "batch_size": train_iter.batch_size,
+            "lr": trainer.learning_rate,
+            "wd": trainer.optimizer.wd,
+            "num_epochs": num_epochs,
+            "devices": len(devices),
+        }
+        return train_recsys_rating(
+            net, train_iter, test_iter, loss, trainer, num_epochs, devices, **options
+        )
+
+    monkeypatch.setattr(mf, "train_recsys_rating", train)
+    settings = {"num_factors": 7, "lr": 0.5, "wd": 0.25, "batch_size": 33, "num_devices": 2}
+    for seed, protocol in ((1, "printed"), (2, "defined")):
+        mf.main(
+            seed, 1, protocol=protocol, data_dir=ratings_dir, out=tmp_path, quiet=True, **settings
+        )
+    first, second = seen["printed"], seen["defined"]
+    assert first["P"].shape == (30, 7)
+    assert not np.array_equal(first["P"], second["P"])
+    assert 0.005 < first["P"].std() < 0.02
+    del first["P"]
+    assert first == {"batch_size": 33, "lr": 0.5, "wd": 0.25, "num_epochs": 1, "devices": 2}
+
+
+def test_the_protocol_chooses_the_lines_and_the_curve(ratings_dir, tmp_path, monkeypatch, capsys):
+    drawn = []
+    monkeypatch.setattr(
+        mf,
+        "draw_curves",
+        lambda curves, *a, **k: drawn.append(curves) or draw_curves(curves, *a, **k),
+    )
+    for protocol in ("printed", "defined"):
+        # Two test batches: the printed RMSE of one batch would be the defined one.
+        options = {"num_epochs": 2, "batch_size": 16}
+        result = mf.main(protocol=protocol, data_dir=ratings_dir, out=tmp_path, **options)
+        final = result[protocol]
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == (
+            f"train loss {final['train_loss']:.3f}, test RMSE {final['test_rmse']:.3f}"
+        )
+        assert lines[2].endswith(f"{final['score_user20_item30']:.3f}")
+        assert drawn[-1][-1][1] == final["test_rmse"]
+    assert drawn[0] != drawn[1]
 
 
 def test_python_callers_get_the_same_errors(tmp_path):

@@ -106,8 +106,7 @@ def test_a_python_that_does_not_fit_is_refused(machine):
     assert "PYTHON=python3.11 is no Python 3.8-3.11" in done.stderr
 
 
-def test_only_the_documented_files_would_be_packaged():
-    """The package carries its data files; nothing licensed is tracked."""
+def test_nothing_licensed_is_tracked_and_the_packages_own_files_are():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
     names = {os.path.basename(path) for path in tracked.split()}
     if not names:

@@ -30,6 +30,7 @@ def test_the_picture_is_not_empty(epochs):
 
 
 def test_the_histogram_has_a_bar_per_rating_with_its_share():
-    axes = draw_rating_histogram([6, 11, 27, 34, 22]).axes[0]
+    axes = draw_rating_histogram([6, 11, 27, 34, 22], "these ratings").axes[0]
+    assert axes.get_title() == "these ratings"
     assert [bar.get_height() for bar in axes.patches] == [6, 11, 27, 34, 22]
     assert [text.get_text() for text in axes.texts] == ["6%", "11%", "27%", "34%", "22%"]

@@ -54,14 +54,30 @@ def test_when_the_disk_refuses_the_files_from_before_stay(tmp_path):
     assert (tmp_path / "a").read_bytes() == b"new"
 
 
+def test_a_folder_in_the_way_of_a_file_changes_nothing(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "result.json").mkdir()
+    with pytest.raises(OutputError, match=r"result\.json is a folder"):
+        write_files(tmp_path, {"a": b"new", "result.json": b"new"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "result.json"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_numbers_that_are_not_finite_stand_as_null():
+    text = as_json({"printed": {"train_loss": float("nan"), "x": float("inf")}, "seed": 1})
+    assert json.loads(text) == {"printed": {"train_loss": None, "x": None}, "seed": 1}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "does not exist; run the chapter"),
         (b"{", "cannot be read"),
         (b"[]", "is not a result"),
-        (b'"printed"', "is not a result"),
-        (b'{"chapter": "mf"}', "lacks dataset, defined, printed, reported, settings"),
+        (b"3", "is not a result"),
+        (b"null", "is not a result"),
+        (b'{"chapter": "mf"}', "lacks printed"),
+        (b'{"chapter": "mf", "printed": null}', "lacks printed"),
         (b"\xff\xfe", "cannot be read"),
     ],
 )

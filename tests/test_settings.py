@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 
@@ -7,7 +8,9 @@ from d2l_recsys.settings import Split, as_choice, check_settings
 
 
 def test_settings_in_range_pass():
-    check_settings(num_epochs=1, lr=0.0, wd=1e-5, seed=0, batch_size=512, unknown=-1)
+    check_settings(num_epochs=1, lr=0.0, wd=1e-5, seed=0, batch_size=512)
+    with pytest.raises(KeyError):
+        check_settings(dropout=0.1)
 
 
 @pytest.mark.parametrize(
@@ -16,6 +19,10 @@ def test_settings_in_range_pass():
         ("num_epochs", 0),
         ("batch_size", -1),
         ("num_devices", 0),
+        ("num_devices", 100000),
+        ("num_factors", 3000000000),
+        ("lr", 1e300),
+        ("seed", 2**32),
         ("lr", -0.1),
         ("lr", math.nan),
         ("wd", math.inf),
@@ -23,7 +30,10 @@ def test_settings_in_range_pass():
     ],
 )
 def test_settings_out_of_range_are_named_as_the_user_types_them(name, value):
-    with pytest.raises(SettingError, match=f"^--{name.replace('_', '-')} is {value}; it must be"):
+    with pytest.raises(
+        SettingError,
+        match=f"^--{name.replace('_', '-')} is {re.escape(str(value))}; it must lie between",
+    ):
         check_settings(**{name: value})
 
 
