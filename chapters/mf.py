@@ -118,9 +118,7 @@ def main(
     mx.random.seed(seed)
     net = MF(num_factors, num_users, num_items)
     net.initialize(ctx=devices, init=init.Normal(0.01))
-    net.hybridize(static_alloc=True, static_shape=True)
     loss = gluon.loss.L2Loss()
-    loss.hybridize(static_alloc=True, static_shape=True)
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
     history = train_recsys_rating(
         net,

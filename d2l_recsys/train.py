@@ -5,7 +5,7 @@ import time
 from collections import deque
 from typing import Callable, Iterable, List, Optional, Sequence
 
-from d2l_recsys.backend import autograd, gluon, mx, np, npx
+from d2l_recsys.backend import autograd, gluon, mx, nn, npx
 from d2l_recsys.devices import batches_on, try_all_gpus
 from d2l_recsys.errors import SettingError
 from d2l_recsys.evaluation import evaluate_rating
@@ -38,7 +38,8 @@ def train_recsys_rating(
 
     Parameters
     ----------
-    net : maps the inputs of a batch to predictions; initialised on ``devices``
+    net : maps the inputs of a batch to predictions; initialised on ``devices``. A HybridBlock is
+        hybridized, in one graph with ``loss``
     train_iter, test_iter : yield batches (inputs..., labels), or one array that is both
     loss : maps (predictions, labels) to one loss per example
     trainer : steps with gradients divided by the number of examples in the batch
@@ -61,11 +62,12 @@ def train_recsys_rating(
     devices = list(devices or try_all_gpus())
     evaluator = evaluator or evaluate_rating
     extra = [] if inter_mat is None else [inter_mat]
+    loss_of_share = _compose(net, loss)
     history = History()
     with EpochDisplay(num_epochs, ("train loss", "test RMSE"), (0, 2), quiet) as display:
         for epoch in range(1, num_epochs + 1):
             started = time.perf_counter()
-            train_loss = _train_epoch(net, train_iter, loss, trainer, devices)
+            train_loss = _train_epoch(loss_of_share, train_iter, trainer, devices)
             trained = time.perf_counter()
             scores = evaluator(net, test_iter, *extra, devices)
             if not isinstance(scores, Scores):
@@ -90,11 +92,7 @@ def train_recsys_rating(
 
 
 def _train_epoch(
-    net: gluon.Block,
-    train_iter: Iterable,
-    loss: gluon.loss.Loss,
-    trainer: gluon.Trainer,
-    devices: List[mx.Context],
+    loss_of_share: Callable, train_iter: Iterable, trainer: gluon.Trainer, devices: List[mx.Context]
 ) -> TrainLoss:
     """One pass over ``train_iter``; returns when MXNet has finished it."""
     train_loss = TrainLoss()
@@ -109,10 +107,10 @@ def _train_epoch(
     for shares in batches_on(devices, train_iter):
         examples = sum(len(share[-1]) for share in shares)
         with autograd.record():
-            losses = [_share_loss(net, loss, share) for share in shares]
+            losses = [loss_of_share(*share) for share in shares]
             # A device without a share still owes the trainer a gradient: zero.
             idle = [
-                _share_loss(net, loss, [a[:1].as_in_ctx(device) for a in shares[0]]) * 0
+                loss_of_share(*(array[:1].as_in_ctx(device) for array in shares[0])) * 0
                 for device in devices[len(shares) :]
             ]
         autograd.backward(losses + idle)
@@ -130,5 +128,21 @@ def _train_epoch(
     return train_loss
 
 
-def _share_loss(net: gluon.Block, loss: gluon.loss.Loss, share: List[np.ndarray]) -> np.ndarray:
-    return loss(net(*(share[:-1] or share)), share[-1])
+class _LossOfNet(nn.HybridBlock):
+    """Net and loss as one graph: each call into MXNet costs more than its work on a small batch."""
+
+    def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss) -> None:
+        super().__init__()
+        self.net, self.loss = net, loss
+
+    def hybrid_forward(self, F, *share):
+        return self.loss(self.net(*(share[:-1] or share)), share[-1])
+
+
+def _compose(net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
+    """The function from a share's arrays (inputs..., labels) to its losses."""
+    if not (isinstance(net, gluon.HybridBlock) and isinstance(loss, gluon.HybridBlock)):
+        return lambda *share: loss(net(*(share[:-1] or share)), share[-1])
+    loss_of_net = _LossOfNet(net, loss)
+    loss_of_net.hybridize(static_alloc=True, static_shape=True)
+    return loss_of_net

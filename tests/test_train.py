@@ -34,12 +34,10 @@ def arrays():
     return [part[:410] for part in parts], [part[410:] for part in parts]
 
 
-def make_net(devices, hybridize=True, seed=7):
+def make_net(devices, seed=7):
     mx.random.seed(seed)
     net = MF(4, NUM_USERS, NUM_ITEMS)
     net.initialize(ctx=devices, init=init.Normal(0.1))
-    if hybridize:
-        net.hybridize(static_alloc=True, static_shape=True)
     return net
 
 
@@ -125,7 +123,7 @@ def test_printed_loss_and_rmse_equal_d2ls_own_loop(
 ):
     d2l = pytest.importorskip("d2l.mxnet")
     devices = [mx.cpu(i) for i in range(num_devices)]
-    theirs = make_net(devices, hybridize=False)
+    theirs = make_net(devices)
     drawn, train_loss = train_with_d2l(
         d2l, monkeypatch, theirs, gluon_loaders(arrays, last_batch), devices, num_epochs=4
     )
@@ -272,3 +270,21 @@ def test_a_batch_larger_than_the_training_set_is_refused(arrays):
         train_recsys_rating(
             net, *iters, gluon.loss.L2Loss(), make_trainer(net), 1, [mx.cpu()], quiet=True
         )
+
+
+def test_a_plain_block_trains_like_a_hybrid_one(arrays):
+    class Plain(gluon.Block):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, users, items):
+            return self.net(users, items)
+
+    nets = [make_net([mx.cpu()]), make_net([mx.cpu()])]
+    for net, trained in zip(nets, (nets[0], Plain(nets[1]))):
+        train_recsys_rating(
+            trained, *loaders(arrays), gluon.loss.L2Loss(), make_trainer(net), 2, quiet=True
+        )
+    for hybrid, plain in zip(*map(parameters, nets)):
+        np.testing.assert_allclose(hybrid, plain, atol=1e-6)
