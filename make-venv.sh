@@ -27,7 +27,7 @@ rm -rf "$venv"
 "$python" -m venv "$venv" || { echo "this Python cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 2; }
 # A current pip resolves and installs this several times faster than the one venv brings. Most of
 # what --no-compile leaves out is never imported; Python compiles the rest when it is.
-pip="$venv/bin/python -m pip install -qq --disable-pip-version-check"
-$pip --upgrade pip
-$pip --no-compile --editable ".[$extra,test]"
+install() { "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@"; }
+install --upgrade pip
+install --no-compile --editable ".[$extra,test]"
 echo "$python" >"$venv/made-with"

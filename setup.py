@@ -22,7 +22,17 @@ setup(
     python_requires=">=3.8",
     packages=find_packages(include=["d2l_recsys", "d2l_recsys.*"]),
     package_data={"d2l_recsys": ["py.typed", "reported.json"]},
-    install_requires=["filelock", "numpy", "pandas", "pooch", "tabulate", "tqdm", "typer"],
+    install_requires=[
+        "filelock",
+        "numpy",
+        "pandas",
+        "pooch",
+        "requests",
+        "tabulate",
+        "tqdm",
+        "typer",
+        "typing_extensions",
+    ],
     extras_require={
         "cpu": ["mxnet==1.9.1", *WITH_MXNET],
         # The CUDA 11 libraries that the mxnet-cu112 wheel links but does not carry.
