@@ -59,6 +59,7 @@ setup(
             "pytest-xdist",
             "ruff",
             "scikit-learn",
+            "scipy",
         ],
     },
 )

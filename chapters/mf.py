@@ -17,22 +17,18 @@ and the test RMSE (eq. 15.3.4) says how far off a rating is. Run it, from the ro
     python chapters/mf.py --split random     # the test set of AutoRec, so that the two compare
 """
 
-import pathlib
-import time
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from typer import Option
 from typing_extensions import Annotated
 
 from d2l_recsys import command_line as cli
 from d2l_recsys.backend import gluon, init, mx, nn, np, npx
-from d2l_recsys.data import dataset_ml100k, split_and_load_ml100k
-from d2l_recsys.devices import pick_devices
+from d2l_recsys.data import split_and_load_ml100k
 from d2l_recsys.errors import SettingError
-from d2l_recsys.plots import draw_curves, png
-from d2l_recsys.results import as_json, make_result, prepare_folder, reported_numbers, write_files
-from d2l_recsys.seeds import seed_streams
-from d2l_recsys.settings import Protocol, Split, as_choice, check_settings
+from d2l_recsys.history import RATING_CURVE
+from d2l_recsys.run import Run
+from d2l_recsys.settings import Split, as_choice
 from d2l_recsys.train import train_recsys_rating
 
 
@@ -51,11 +47,16 @@ class MF(nn.HybridBlock):
         self.item_bias = nn.Embedding(num_items, 1)
 
     def hybrid_forward(self, F, user_id, item_id):
-        """Predict; F is ``mxnet``'s or, once hybridized, ``mxnet.symbol``'s namespace."""
+        """Predict; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
         P_u, Q_i = self.P(user_id), self.Q(item_id)
         b_u = F.np.squeeze(self.user_bias(user_id), axis=-1)
         b_i = F.np.squeeze(self.item_bias(item_id), axis=-1)
         return (P_u * Q_i).sum(axis=-1) + b_u + b_i
+
+    def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
+        """The ratings of all items by each of ``users``, (len(users), num_items): one product."""
+        Q, b_i = (part.weight.data(users.ctx) for part in (self.Q, self.item_bias))
+        return np.dot(self.P(users), Q.T) + self.user_bias(users) + b_i.T
 
 
 def predict_rating(net: MF, user_id: int, item_id: int, device: mx.Context) -> float:
@@ -83,41 +84,38 @@ def main(
     item: Annotated[int, Option(help="Item, as in u.data, whose rating to predict.")] = 30,
 ) -> Dict[str, Any]:
     """Train matrix factorization on MovieLens-100K (section 15.3)."""
-    started = time.perf_counter()
-    protocol, split = as_choice(Protocol, "protocol", protocol), as_choice(Split, "split", split)
-    settings = dict(
+    split = as_choice(Split, "split", split)
+    run = Run(
+        "mf",
+        seed=seed,
         num_epochs=num_epochs,
         num_devices=num_devices,
-        num_factors=num_factors,
-        lr=lr,
-        wd=wd,
-        batch_size=batch_size,
-        user=user,
-        item=item,
+        protocol=protocol,
+        data_dir=data_dir,
+        out=out,
+        quiet=quiet,
+        settings=dict(
+            num_factors=num_factors, lr=lr, wd=wd, batch_size=batch_size, user=user, item=item
+        ),
+        choices=dict(split=split),
     )
-    check_settings(seed=seed, **settings)
-    devices = pick_devices(num_devices)
-
-    streams = seed_streams(seed)
-    dataset = dataset_ml100k(data_dir)
     num_users, num_items, train_iter, test_iter = split_and_load_ml100k(
         split,
         test_ratio=0.1,
         batch_size=batch_size,
         data_dir=data_dir,
-        split_rng=streams.split,
-        shuffle_rng=streams.shuffle,
+        split_rng=run.streams.split,
+        shuffle_rng=run.streams.shuffle,
     )
     for name, number, count in (("user", user, num_users), ("item", item, num_items)):
         if number > count:
             raise SettingError(f"--{name} is {number}; the data has {name}s 1 to {count}")
-    folder = prepare_folder(out or pathlib.Path("results", "mf", f"seed-{seed}"))
-    loaded = time.perf_counter()
+    run.data_loaded()
 
     npx.set_np()
     mx.random.seed(seed)
     net = MF(num_factors, num_users, num_items)
-    net.initialize(ctx=devices, init=init.Normal(0.01))
+    net.initialize(ctx=run.devices, init=init.Normal(0.01))
     loss = gluon.loss.L2Loss()
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
     history = train_recsys_rating(
@@ -127,7 +125,7 @@ def main(
         loss,
         trainer,
         num_epochs,
-        devices,
+        run.devices,
         protocol=protocol,
         quiet=quiet,
     )
@@ -136,43 +134,13 @@ def main(
     # belong to user 21 and item 31, since ids start at 1. Defined: the rows of user 20, item 30.
     scores, name = history.final, f"score_user{user}_item{item}"
     if user < num_users and item < num_items:
-        scores.printed[name] = predict_rating(net, user, item, devices[0])
-    scores.defined[name] = predict_rating(net, user - 1, item - 1, devices[0])
+        scores.printed[name] = predict_rating(net, user, item, run.devices[0])
+    scores.defined[name] = predict_rating(net, user - 1, item - 1, run.devices[0])
 
-    chapters_split = split is Split.seq_aware
-    result = make_result(
-        chapter="mf",
-        protocol=protocol,
-        seed=seed,
-        scores=scores,
-        reported=reported_numbers("mf") if chapters_split else {},
-        dataset=dataset,
-        settings=dict(settings, split=split),
-        seconds={
-            "load": loaded - started,
-            "train": history.total("seconds_train"),
-            "evaluate": history.total("seconds_evaluate"),
-            "total": time.perf_counter() - started,
-        },
-        examples_per_second=history.examples_per_second,
-        devices=devices,
-    )
-    figure = draw_curves(
-        history.curve(protocol, "test_rmse"),
-        ("train loss", "test RMSE"),
-        ylim=(0, 2),
-        reported=None if dataset["substitute"] else result["reported"].get("test_rmse"),
-    )
-    write_files(
-        folder,
-        {"curve.png": png(figure), "history.csv": history.csv(), "result.json": as_json(result)},
-    )
-    if not quiet:
-        shown = getattr(scores, protocol.value)
-        if name in shown:
-            print(f"user {user} would give item {item} the rating {shown[name]:.3f}")
-        print(f"left in {folder}: curve.png, history.csv, result.json")
-    return result
+    shown = getattr(scores, run.protocol.value)
+    if name in shown and not quiet:
+        print(f"user {user} would give item {item} the rating {shown[name]:.3f}")
+    return run.finish(history, RATING_CURVE, compares=split is Split.seq_aware, scores=scores)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 leaves ``result.json`` and the histogram of ratings, ``histogram.png``. Needs matplotlib, not MXNet.
 """
 
-import pathlib
 import time
 from typing import Any, Dict
 
@@ -39,7 +38,7 @@ def main(
         "sparsity": sparsity,
     }
 
-    folder = prepare_folder(out or pathlib.Path("results", "movielens"))
+    folder = prepare_folder(out, "movielens")
     result = make_result(
         chapter="movielens",
         protocol="defined",

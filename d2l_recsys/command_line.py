@@ -15,7 +15,17 @@ from typing_extensions import Annotated
 
 from d2l_recsys.errors import RecsysError
 
-__all__ = ["DataDir", "NumDevices", "NumEpochs", "Out", "Quiet", "Seed", "ShownProtocol", "run"]
+__all__ = [
+    "Cutoffs",
+    "DataDir",
+    "NumDevices",
+    "NumEpochs",
+    "Out",
+    "Quiet",
+    "Seed",
+    "ShownProtocol",
+    "run",
+]
 
 # The options that every chapter has.
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
@@ -35,6 +45,10 @@ DataDir = Annotated[
 Out = Annotated[
     Optional[pathlib.Path],
     typer.Option(help="Folder for the results. Default: results/NAME/seed-S."),
+]
+Cutoffs = Annotated[
+    List[int],
+    typer.Option(help="Also cut Hit, NDCG and MRR off at this rank; may be repeated."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No result lines, no progress.")]
 

@@ -21,10 +21,12 @@ from d2l_recsys.fetch import Source, download_url, download_wheel, fetch, verify
 from d2l_recsys.settings import Feedback, Split, as_choice
 
 __all__ = [
+    "RankingData",
     "dataset_ml100k",
     "default_data_dir",
     "find_ml100k",
     "load_data_ml100k",
+    "load_ranking_ml100k",
     "read_data_ml100k",
     "read_items_ml100k",
     "read_users_ml100k",
@@ -462,3 +464,38 @@ def split_and_load_ml100k(
         ),
         BatchLoader(*test, batch_size=batch_size),
     )
+
+
+class RankingData(NamedTuple):
+    """Implicit feedback, split by time: training pairs, and what ranking is tested on.
+
+    ``users`` and ``items`` (int32) are the training pairs, by user and time; ``candidates`` holds
+    the same as a list a user, ``test_items`` each user's held-out item, as ``evaluate_ranking``
+    takes them.
+    """
+
+    num_users: int
+    num_items: int
+    users: np.ndarray
+    items: np.ndarray
+    candidates: Dict[int, List[int]]
+    test_items: Dict[int, List[int]]
+
+
+def load_ranking_ml100k(data_dir: Optional[PathLike] = None) -> RankingData:
+    """Read, split seq-aware and load as implicit feedback, as sections 15.6 and 15.7 do.
+
+    Raises what its parts raise, and DataError for a user with a single rating: held out, it leaves
+    nothing to train on.
+    """
+    data, num_users, num_items = read_data_ml100k(data_dir)
+    train, test = split_data_ml100k(data, num_users, num_items, "seq-aware")
+    users, items, _, candidates = load_data_ml100k(train, num_users, num_items, "implicit")
+    *_, test_items = load_data_ml100k(test, num_users, num_items, "implicit")
+    if len(candidates) < num_users:
+        user = min(test_items.keys() - candidates.keys()) + 1
+        raise DataError(
+            f"{find_ml100k(data_dir).ratings}: user {user} has one rating, which is held out, so "
+            "no training item; give that user another rating, or leave the user out"
+        )
+    return RankingData(num_users, num_items, users, items, candidates, test_items)

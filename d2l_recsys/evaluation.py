@@ -1,12 +1,27 @@
 """Score a trained model on held-out data."""
 
-from typing import Iterable, Sequence
+from collections import deque
+from typing import Iterable, Iterator, Mapping, Optional, Sequence, Tuple
 
-from d2l_recsys.backend import gluon, mx
-from d2l_recsys.devices import batches_on
+import numpy
+
+from d2l_recsys.backend import gluon, mx, np
+from d2l_recsys.devices import batches_on, try_all_gpus
+from d2l_recsys.errors import DataError
 from d2l_recsys.metrics import Scores, rating_scores
+from d2l_recsys.ranking import HeldOut, hit_and_auc
 
-__all__ = ["evaluate_rating"]
+__all__ = [
+    "evaluate_ranking",
+    "evaluate_rating",
+    "evaluate_reconstruction",
+    "hit_and_auc",
+    "score_ranking",
+]
+
+# Users are scored in blocks of about this many pairs (with an item, or with what the chapter takes
+# for one): enough to keep MXNet busy, few enough to bound memory.
+PAIRS_PER_BLOCK = 2**17
 
 
 def evaluate_rating(net: gluon.Block, test_iter: Iterable, devices: Sequence[mx.Context]) -> Scores:
@@ -20,3 +35,127 @@ def evaluate_rating(net: gluon.Block, test_iter: Iterable, devices: Sequence[mx.
     ]
     # MXNet computes on while Python goes ahead, so the results are fetched once all are under way.
     return rating_scores([[(r.asnumpy(), r_hat.asnumpy()) for r, r_hat in b] for b in batches])
+
+
+def evaluate_reconstruction(
+    net: gluon.Block, rows: Iterable, test_matrix: numpy.ndarray, devices: Sequence[mx.Context]
+) -> Scores:
+    """``test_rmse`` of an autoencoder over the test ratings; printed and defined are the same.
+
+    ``rows`` yields batches of the rows of the training matrix, in order; ``net`` completes them.
+    ``test_matrix`` has the same shape, and 0 where there is no test rating. Raises DataError where
+    it holds none.
+    """
+    completed = [net(*share) for shares in batches_on(devices, rows) for share in shares]
+    predictions = numpy.concatenate([part.asnumpy() for part in completed])
+    observed = test_matrix > 0
+    return rating_scores(
+        [[(test_matrix[observed], predictions[observed])]] if observed.any() else []
+    )
+
+
+def evaluate_ranking(
+    net: gluon.Block,
+    test_input: Mapping[int, Iterable[int]],
+    seq: Optional[object],
+    candidates: Mapping[int, Iterable[int]],
+    num_users: int,
+    num_items: int,
+    devices: Sequence[mx.Context],
+) -> Tuple[float, float]:
+    """Hit@50 and AUC of ``net`` as the chapter's function of this name computes them.
+
+    ``score_ranking``, which explains the arguments, gives the defined numbers as well.
+    """
+    scores = score_ranking(net, test_input, seq, candidates, num_users, num_items, devices)
+    return scores.printed["test_hit_rate"], scores.printed["test_auc"]
+
+
+def score_ranking(
+    net: gluon.Block,
+    test_input: Mapping[int, Iterable[int]],
+    seq: Optional[object],
+    candidates: Mapping[int, Iterable[int]],
+    num_users: int,
+    num_items: int,
+    devices: Sequence[mx.Context],
+    cutoffs: Iterable[int] = (),
+) -> Scores:
+    """Where ``net`` ranks the held-out items among all that their users have not seen.
+
+    Parameters
+    ----------
+    net : maps (users, items), or (users, sequences, items), to scores. Where it has a method
+        ``score_all(users, sequences=None)``, the scores of all items for some users, of shape
+        (len(users), num_items), come from there
+    test_input : the held-out items of each user (zero-based)
+    seq : None, or an integer array (num_users, L) of what each user did last
+    candidates : the items of each user in the training set; they are not ranked
+    devices : blocks of users go to them in turn
+    cutoffs : where else to cut the defined metrics off
+
+    Returns the metrics of ``HeldOut.scores``: printed and defined, from the same scores. Memory is
+    bounded by a block of users. A user with a score that is NaN makes all of them NaN, the printed
+    ones too. Raises DataError as ``HeldOut`` does, where ``seq`` has not a row for each user or
+    holds an item beyond the table, and where the net's scores are not for ``num_items`` items.
+    """
+    held_out = HeldOut(test_input, candidates, num_users, num_items)
+    blocks = _score_blocks(net, seq, num_users, num_items, list(devices or try_all_gpus()))
+    return held_out.scores([held_out.ranks(first, scores) for first, scores in blocks], cutoffs)
+
+
+def _score_blocks(
+    net: gluon.Block,
+    seq: Optional[object],
+    num_users: int,
+    num_items: int,
+    devices: Sequence[mx.Context],
+) -> Iterator[Tuple[int, numpy.ndarray]]:
+    """The first user of each block, and the scores of all items for its users."""
+    inputs = [numpy.arange(num_users)]
+    if seq is not None:
+        seq = seq.asnumpy() if isinstance(seq, np.ndarray) else numpy.asarray(seq)
+        if len(seq) != num_users:
+            raise DataError(f"there are {len(seq)} sequences for {num_users} users")
+        outside = ~((seq >= 0) & (seq < num_items))
+        if outside.any():
+            raise DataError(
+                f"item {seq[outside][0]} of a sequence is beyond the table of {num_items} items "
+                f"(0 to {num_items - 1})"
+            )
+        inputs.append(seq)
+    # Placed once and whole: a copy to a device waits for what that device has under way.
+    placed = [[np.array(a, ctx=device, dtype="int32") for a in inputs] for device in devices]
+    score = net.score_all if hasattr(net, "score_all") else _PairByPair(net, num_items)
+    size = max(1, PAIRS_PER_BLOCK // max(num_users, num_items))
+    under_way: deque = deque()
+
+    def read_back() -> Tuple[int, numpy.ndarray]:
+        first, scores = under_way.popleft()
+        expected = (min(size, num_users - first), num_items)
+        if scores.shape != expected:
+            raise DataError(f"the net gives scores of shape {scores.shape}, {expected} are needed")
+        return first, scores.asnumpy()
+
+    for block, first in enumerate(range(0, num_users, size)):
+        on_device = placed[block % len(devices)]
+        under_way.append((first, score(*(a[first : first + size] for a in on_device))))
+        # One block on each device computes while another is ranked.
+        if len(under_way) > len(devices):
+            yield read_back()
+    while under_way:
+        yield read_back()
+
+
+class _PairByPair:
+    """``score_all`` for a net that has none: call it on each user with each item."""
+
+    def __init__(self, net: gluon.Block, num_items: int) -> None:
+        self.net, self.num_items = net, num_items
+
+    def __call__(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
+        """Scores of shape (len(users), num_items)."""
+        items = np.arange(self.num_items, dtype="int32", ctx=users.ctx)
+        inputs = [np.repeat(a, self.num_items, axis=0) for a in (users, sequences) if a is not None]
+        scores = self.net(*inputs, np.tile(items, len(users)))
+        return scores.reshape(len(users), self.num_items)

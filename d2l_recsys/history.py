@@ -1,23 +1,35 @@
 """What training measured, one row per epoch."""
 
 import math
-from typing import Dict, List, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 import pandas as pd
 
 from d2l_recsys.metrics import Scores
 from d2l_recsys.settings import Protocol
 
-__all__ = ["History"]
+__all__ = ["RANKING_CURVE", "RATING_CURVE", "Curve", "History"]
+
+
+class Curve(NamedTuple):
+    """What a section's figure draws for each epoch: names for the eye, metrics, limits."""
+
+    legend: Tuple[str, ...]
+    metrics: Tuple[str, ...]
+    ylim: Tuple[float, float]
+
+
+RATING_CURVE = Curve(("train loss", "test RMSE"), ("train_loss", "test_rmse"), (0, 2))
+RANKING_CURVE = Curve(("test hit rate", "test AUC"), ("test_hit_rate", "test_auc"), (0, 1))
 
 
 class History:
     """Rows of one training run, in order of epochs.
 
     Each row has ``epoch`` (from 1), ``examples`` (training samples), ``seconds_train`` and
-    ``seconds_evaluate`` (wall time), ``curve_train_loss`` (the mean over batches of the batch's
-    mean loss, which the chapter draws), and the numbers of both protocols as ``printed_NAME`` and
-    ``defined_NAME``.
+    ``seconds_evaluate`` (wall time), ``curve_train_loss`` (the training loss as the chapter draws
+    it, ``TrainLoss.curve``), and the numbers of both protocols as ``printed_NAME`` and
+    ``defined_NAME``; those of the test set only in the epochs that were evaluated.
     """
 
     def __init__(self) -> None:
@@ -58,27 +70,29 @@ class History:
 
     @property
     def final(self) -> Scores:
-        """The last epoch's numbers."""
-        last = self.rows[-1]
+        """The latest of each number: the last epoch's, where that one was evaluated."""
+        latest = {name: value for row in self.rows for name, value in row.items()}
         return Scores(
             *(
                 {
-                    key[len(protocol) + 1 :]: value
-                    for key, value in last.items()
-                    if key.startswith(protocol + "_")
+                    name[len(protocol) + 1 :]: value
+                    for name, value in latest.items()
+                    if name.startswith(protocol + "_")
                 }
                 for protocol in Scores._fields
             )
         )
 
-    def curve(self, protocol: str, metric: str) -> List[Tuple[float, float]]:
-        """What the section's figure draws: (train loss, ``metric``) of each epoch.
+    def curve(self, protocol: str, metrics: Tuple[str, ...]) -> List[Tuple[float, ...]]:
+        """The values of ``metrics`` in each epoch; NaN where an epoch lacks one.
 
         The printed training curve is the one the chapter draws, which is not the loss it prints.
         """
         name = Protocol(protocol).value
-        loss = "curve_train_loss" if name == "printed" else "defined_train_loss"
-        return [(row[loss], row.get(f"{name}_{metric}", math.nan)) for row in self.rows]
+        columns = [f"{name}_{metric}" for metric in metrics]
+        if name == "printed":
+            columns = [c.replace("printed_train_loss", "curve_train_loss") for c in columns]
+        return [tuple(row.get(column, math.nan) for column in columns) for row in self.rows]
 
     def total(self, column: str) -> float:
         """The sum of ``column`` over epochs."""

@@ -51,28 +51,31 @@ def rating_scores(batches: Sequence[Sequence[Tuple[np.ndarray, np.ndarray]]]) ->
 
 
 class TrainLoss:
-    """The training loss of one epoch, from the mean loss of each of its batches.
+    """The training loss of one epoch, from the losses of each of its batches.
 
-    Defined: the mean loss per example. Printed: the chapter sums the batch means so far, adds that
-    running sum to its metric again at each batch, and divides by the number of examples. Its curve
-    shows the mean over batches.
+    A loss gives one value per example (the rating losses) or one per device, summed over its share
+    of the examples (the ranking losses). Defined: the mean loss per example. Printed: the chapter
+    averages the values of a batch, whichever they are, sums these means so far, adds that running
+    sum to its metric again at each batch, and divides by the number of examples. Its curve shows
+    the average over batches.
     """
 
     def __init__(self) -> None:
         self.batches = self.examples = 0
         self._sum_of_means = self._sum_of_sums = self._sum_over_examples = 0.0
 
-    def add(self, batch_mean: float, examples: int) -> None:
-        """Take in the next batch: its mean loss and its number of examples."""
+    def add(self, values: Sequence[np.ndarray], examples: int) -> None:
+        """Take in the next batch: the loss values of each device, and its number of examples."""
+        total = sum(float(value.sum(dtype=np.float64)) for value in values)
         self.batches += 1
         self.examples += examples
-        self._sum_of_means += batch_mean
+        self._sum_of_means += total / sum(value.size for value in values)
         self._sum_of_sums += self._sum_of_means
-        self._sum_over_examples += batch_mean * examples
+        self._sum_over_examples += total
 
     @property
     def printed(self) -> float:
-        """Running sums of batch means, summed, over the examples."""
+        """Running sums of the batches' means, summed, over the examples."""
         return self._sum_of_sums / self.examples
 
     @property
@@ -82,5 +85,5 @@ class TrainLoss:
 
     @property
     def curve(self) -> float:
-        """Mean over batches of their mean loss."""
+        """Average over the batches of the mean of their values."""
         return self._sum_of_means / self.batches

@@ -1,8 +1,9 @@
 """The chapter's figures, drawn without touching matplotlib's global state."""
 
 import io
-from typing import Optional, Sequence, Tuple
+from typing import Sequence, Tuple
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
@@ -24,20 +25,20 @@ def draw_curves(
     curves: Sequence[Sequence[float]],
     legend: Sequence[str],
     ylim: Tuple[float, float],
-    reported: Optional[float] = None,
+    reported: Sequence[float] = (),
 ) -> Figure:
     """The section's figure: one line per name in ``legend``, one point per epoch (from 1).
 
-    ``curves`` has a row per epoch and a column per line; ``reported`` is the number that the
-    chapter reports for the last line, drawn as a level to reach.
+    ``curves`` has a row per epoch and a column per line, NaN where there is no point; ``reported``
+    are numbers that the chapter reports, drawn as levels to reach.
     """
     figure, axes = _figure()
-    epochs = range(1, len(curves) + 1)
-    if reported is not None:
-        axes.axhline(reported, color="0.6", linewidth=0.8)
+    epochs = np.arange(1, len(curves) + 1)
+    for level in reported:
+        axes.axhline(level, color="0.6", linewidth=0.8)
         axes.annotate(
-            f"reported {reported:.3f}",
-            (0.99, reported),
+            f"reported {level:.3f}",
+            (0.99, level),
             xycoords=("axes fraction", "data"),
             xytext=(0, -3),
             textcoords="offset points",
@@ -46,8 +47,10 @@ def draw_curves(
             fontsize=7,
             color="0.4",
         )
-    for values, name, (style, color) in zip(zip(*curves), legend, LINES):
-        axes.plot(epochs, values, style, color=color, label=name, marker="." * (len(curves) == 1))
+    for values, name, (style, color) in zip(np.transpose(curves), legend, LINES):
+        drawn = ~np.isnan(values)
+        marker = "." if drawn.sum() == 1 else ""
+        axes.plot(epochs[drawn], values[drawn], style, color=color, label=name, marker=marker)
     axes.set(xlabel="epoch", ylim=ylim, xlim=(1, max(len(curves), 2)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.grid(color="0.9")

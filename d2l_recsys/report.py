@@ -15,7 +15,9 @@ from d2l_recsys.results import read_result
 
 __all__ = ["main", "table"]
 
-HEADERS = ("section", "split", "number", "reported", "printed", "defined")
+HEADERS = ("section", "variant", "number", "reported", "printed", "defined")
+# The settings that make one variant of a section another.
+VARIANT = ("split", "variant", "head", "loss", "L")
 DECIMALS = {"sparsity": 6, "examples_per_sec": 0}
 ABSENT = "-"
 
@@ -31,15 +33,19 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         columns = [result["reported"], result["printed"], {**result["defined"], **speed}]
         names = [name for column in (*columns[1:], columns[0]) for name in column]
         section = result["chapter"] + "*" * bool(result["dataset"].get("substitute"))
-        split = result["settings"].get("split", "")
+        variant = ", ".join(
+            f"L {value}" if name == "L" else value
+            for name, value in ((name, result["settings"].get(name)) for name in VARIANT)
+            if value is not None
+        )
         for name in sorted(dict.fromkeys(names), key=lambda name: name in speed):
             if all(column.get(name) is None for column in columns):
                 continue
             rows.append(
-                [section, split, name.replace("_", " ")]
+                [section, variant, name.replace("_", " ")]
                 + [_number(name, column.get(name)) for column in columns]
             )
-            section = split = ""
+            section = variant = ""
     aligned = ("left", "left", "left", "right", "right", "right")
     return tabulate(rows, HEADERS, disable_numparse=True, colalign=aligned)
 

@@ -98,12 +98,16 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def prepare_folder(out: PathLike) -> pathlib.Path:
+def prepare_folder(
+    out: Optional[PathLike], chapter: str, seed: Optional[int] = None
+) -> pathlib.Path:
     """Make the folder for results, before the work begins that they will cost.
 
-    Raises OutputError where it cannot be made or written.
+    Where ``out`` is None it is ``results/CHAPTER/seed-SEED``, without the seed
+    ``results/CHAPTER``. Raises OutputError where it cannot be made or written.
     """
-    folder = pathlib.Path(out)
+    default = pathlib.Path("results", chapter, *([] if seed is None else [f"seed-{seed}"]))
+    folder = default if out is None else pathlib.Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=str(folder)):

@@ -1,7 +1,7 @@
 """The ranges and choices of the settings that sections share, checked before any work begins."""
 
 import enum
-from typing import Type, TypeVar
+from typing import Sequence, Type, TypeVar, Union
 
 from d2l_recsys.errors import SettingError
 
@@ -11,12 +11,20 @@ __all__ = ["Feedback", "Protocol", "Split", "as_choice", "check_settings"]
 # 32-bit seeds, tables of 2^31 numbers, and more CPU contexts than it can start threads for.
 FLOAT32_MAX = 3.4e38
 RANGES = {
+    "L": (1, 100),
     "batch_size": (1, 2**31 - 1),
+    "cutoff": (1, 2**31 - 1),
+    "d": (0, 10**5),
+    "d_prime": (0, 10**5),
+    "dropout": (0, 0.999),
+    "eval_step": (1, 10**6),
     "item": (1, 2**31 - 1),
     "lr": (0, FLOAT32_MAX),
     "num_devices": (1, 64),
     "num_epochs": (1, 10**6),
     "num_factors": (1, 10**5),
+    "num_hidden": (1, 10**5),
+    "nums_hiddens": (1, 1000),
     "seed": (0, 2**31 - 1),
     "user": (1, 2**31 - 1),
     "wd": (0, FLOAT32_MAX),
@@ -61,12 +69,16 @@ def as_choice(choices: Type[Choice], name: str, value: object) -> Choice:
         raise SettingError(f"{option(name)} is {value!r}; choose one of: {allowed}") from None
 
 
-def check_settings(**settings: float) -> None:
+def check_settings(**settings: Union[float, Sequence[float]]) -> None:
     """Raise SettingError for the first setting outside its range in ``RANGES``; NaN is outside.
 
-    Raises KeyError for a setting that has no range: a new one needs a line there.
+    Of a sequence, each value is checked. Raises KeyError for a setting that has no range: a new one
+    needs a line there.
     """
-    for name, value in settings.items():
+    for name, values in settings.items():
         low, high = RANGES[name]
-        if not low <= value <= high:
-            raise SettingError(f"{option(name)} is {value}; it must lie between {low} and {high}")
+        for value in values if isinstance(values, (list, tuple)) else [values]:
+            if not low <= value <= high:
+                raise SettingError(
+                    f"{option(name)} is {value}; it must lie between {low} and {high}"
+                )

@@ -1,20 +1,22 @@
 """The chapter's training loops."""
 
+import functools
 import math
 import time
 from collections import deque
-from typing import Callable, Iterable, List, Optional, Sequence
+from typing import Callable, Iterable, List, Mapping, Optional, Sequence
 
 from d2l_recsys.backend import autograd, gluon, mx, nn, npx
 from d2l_recsys.devices import batches_on, try_all_gpus
 from d2l_recsys.errors import SettingError
-from d2l_recsys.evaluation import evaluate_rating
-from d2l_recsys.history import History
+from d2l_recsys.evaluation import evaluate_rating, score_ranking
+from d2l_recsys.history import RANKING_CURVE, RATING_CURVE, Curve, History
 from d2l_recsys.metrics import Scores, TrainLoss
 from d2l_recsys.progress import EpochDisplay
+from d2l_recsys.ranking import HeldOut
 from d2l_recsys.settings import Protocol, as_choice, check_settings
 
-__all__ = ["train_recsys_rating", "try_all_gpus"]
+__all__ = ["train_ranking", "train_recsys_rating", "try_all_gpus"]
 
 # Losses are read back this many batches late: MXNet then computes while Python prepares the next
 # batches, and what is under way stays bounded.
@@ -38,8 +40,8 @@ def train_recsys_rating(
 
     Parameters
     ----------
-    net : maps the inputs of a batch to predictions; initialised on ``devices``. A HybridBlock is
-        hybridized, in one graph with ``loss``
+    net : maps the inputs of a batch to predictions; initialised on ``devices``. A HybridBlock
+        without a ``forward`` of its own is hybridized, in one graph with such a ``loss``
     train_iter, test_iter : yield batches (inputs..., labels), or one array that is both
     loss : maps (predictions, labels) to one loss per example
     trainer : steps with gradients divided by the number of examples in the batch
@@ -57,21 +59,130 @@ def train_recsys_rating(
     Raises SettingError where ``num_epochs`` is not 1 or more, or where the training data does not
     fill one batch in an epoch.
     """
-    protocol = as_choice(Protocol, "protocol", protocol)
-    check_settings(num_epochs=num_epochs)
-    devices = list(devices or try_all_gpus())
     evaluator = evaluator or evaluate_rating
+    devices = list(devices or try_all_gpus())
     extra = [] if inter_mat is None else [inter_mat]
-    loss_of_share = _compose(net, loss)
+
+    def evaluate() -> Scores:
+        scores = evaluator(net, test_iter, *extra, devices)
+        if isinstance(scores, Scores):
+            return scores
+        return Scores(printed={"test_rmse": float(scores)}, defined={})
+
+    return _train(
+        _compose(_rating_loss, net, loss),
+        train_iter,
+        trainer,
+        num_epochs,
+        devices,
+        evaluate,
+        RATING_CURVE,
+        protocol,
+        quiet,
+    )
+
+
+def train_ranking(
+    net: gluon.Block,
+    train_iter: Iterable,
+    test_iter: Mapping[int, Iterable[int]],
+    loss: gluon.loss.Loss,
+    trainer: gluon.Trainer,
+    test_seq_iter: Optional[object],
+    num_users: int,
+    num_items: int,
+    num_epochs: int,
+    devices: Optional[Sequence[mx.Context]] = None,
+    evaluator: Optional[Callable] = None,
+    candidates: Optional[Mapping[int, Iterable[int]]] = None,
+    eval_step: int = 1,
+    protocol: str = "printed",
+    quiet: bool = False,
+    cutoffs: Iterable[int] = (),
+) -> History:
+    """Train a ranking model (NeuMF, Caser) on pairs of items and evaluate it; the chapter's loop.
+
+    Parameters
+    ----------
+    net : maps (inputs..., items) to scores; initialised on ``devices``. A HybridBlock without a
+        ``forward`` of its own is hybridized, in one graph with such a ``loss``
+    train_iter : yields batches (inputs..., items, negative items)
+    test_iter, test_seq_iter, candidates : ``test_input``, ``seq`` and ``candidates`` of
+        ``score_ranking``
+    loss : maps (scores of items, scores of negative items) to their loss, summed over the examples
+    trainer : steps with gradients divided by the number of examples in the batch
+    num_users, num_items : the sizes of the embedding tables
+    devices : each batch is spread over them; all GPUs or one CPU by default
+    evaluator : called as ``evaluator(net, test_iter, test_seq_iter, candidates, num_users,
+        num_items, devices)``; returns Scores, or hit rate and AUC, which count as printed. Default:
+        ``score_ranking``
+    eval_step : evaluate after every so many epochs
+    protocol, quiet : as in ``train_recsys_rating``
+    cutoffs : of the default evaluator's defined metrics
+
+    Returns the History. Prints the chapter's two result lines, with the numbers of the last
+    evaluation; examples/sec are training samples over the wall time of training.
+
+    Raises SettingError where ``num_epochs`` or ``eval_step`` is not 1 or more or nothing would be
+    evaluated, and where the training data does not fill one batch in an epoch; what
+    ``score_ranking`` raises, before the first epoch where it can be told by then.
+    """
+    check_settings(num_epochs=num_epochs, eval_step=eval_step)
+    if eval_step > num_epochs:
+        raise SettingError(
+            f"--eval-step is {eval_step}, more than the {num_epochs} epochs: nothing would be "
+            "evaluated; choose a smaller one"
+        )
+    if candidates is None:
+        raise SettingError("train_ranking needs the candidates: the training items of each user")
+    if evaluator is None:
+        HeldOut(test_iter, candidates, num_users, num_items)  # or DataError, before the work
+        evaluator = functools.partial(score_ranking, cutoffs=tuple(cutoffs))
+    devices = list(devices or try_all_gpus())
+
+    def evaluate() -> Scores:
+        scores = evaluator(net, test_iter, test_seq_iter, candidates, num_users, num_items, devices)
+        if isinstance(scores, Scores):
+            return scores
+        hit_rate, auc = map(float, scores)
+        return Scores(printed={"test_hit_rate": hit_rate, "test_auc": auc}, defined={})
+
+    return _train(
+        _compose(_ranking_loss, net, loss),
+        train_iter,
+        trainer,
+        num_epochs,
+        devices,
+        evaluate,
+        RANKING_CURVE,
+        protocol,
+        quiet,
+        eval_step,
+    )
+
+
+def _train(
+    loss_of_share: Callable,
+    train_iter: Iterable,
+    trainer: gluon.Trainer,
+    num_epochs: int,
+    devices: List[mx.Context],
+    evaluate: Callable[[], Scores],
+    curve: Curve,
+    protocol: str,
+    quiet: bool,
+    eval_step: int = 1,
+) -> History:
+    """Train, evaluate every ``eval_step`` epochs, show ``curve`` and print the result lines."""
+    protocol = as_choice(Protocol, "protocol", protocol)
+    check_settings(num_epochs=num_epochs, eval_step=eval_step)
     history = History()
-    with EpochDisplay(num_epochs, ("train loss", "test RMSE"), (0, 2), quiet) as display:
+    with EpochDisplay(num_epochs, curve.legend, curve.ylim, quiet) as display:
         for epoch in range(1, num_epochs + 1):
             started = time.perf_counter()
             train_loss = _train_epoch(loss_of_share, train_iter, trainer, devices)
             trained = time.perf_counter()
-            scores = evaluator(net, test_iter, *extra, devices)
-            if not isinstance(scores, Scores):
-                scores = Scores(printed={"test_rmse": float(scores)}, defined={})
+            scores = evaluate() if epoch % eval_step == 0 else Scores({}, {})
             history.append(
                 Scores(
                     printed={"train_loss": train_loss.printed, **scores.printed},
@@ -82,11 +193,12 @@ def train_recsys_rating(
                 seconds_evaluate=time.perf_counter() - trained,
                 curve_train_loss=train_loss.curve,
             )
-            display.add(epoch, history.curve(protocol, "test_rmse")[-1])
+            display.add(epoch, history.curve(protocol, curve.metrics)[-1])
     if not quiet:
         final = getattr(history.final, protocol.value)
-        test_rmse = final.get("test_rmse", math.nan)
-        print(f"train loss {final['train_loss']:.3f}, test RMSE {test_rmse:.3f}")
+        # The loss is printed whether it is drawn or not.
+        shown = {"train loss": "train_loss", **dict(zip(curve.legend, curve.metrics))}
+        print(", ".join(f"{name} {final.get(key, math.nan):.3f}" for name, key in shown.items()))
         print(f"{history.examples_per_second:.1f} examples/sec on {devices}")
     return history
 
@@ -100,9 +212,7 @@ def _train_epoch(
 
     def read_back() -> None:
         losses, examples = under_way.popleft()
-        values = [value.asnumpy() for value in losses]
-        elements = sum(value.size for value in values)
-        train_loss.add(sum(value.sum(dtype="float64") for value in values) / elements, examples)
+        train_loss.add([value.asnumpy() for value in losses], examples)
 
     for shares in batches_on(devices, train_iter):
         examples = sum(len(share[-1]) for share in shares)
@@ -128,21 +238,41 @@ def _train_epoch(
     return train_loss
 
 
-class _LossOfNet(nn.HybridBlock):
-    """Net and loss as one graph: each call into MXNet costs more than its work on a small batch."""
+def _rating_loss(net: Callable, loss: Callable, *share):
+    """The loss of a share (inputs..., labels), or of one array that is both."""
+    return loss(net(*(share[:-1] or share)), share[-1])
 
-    def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss) -> None:
+
+def _ranking_loss(net: Callable, loss: Callable, *share):
+    """The loss of a share (inputs..., items, negative items)."""
+    *inputs, items, negatives = share
+    return loss(net(*inputs, items), net(*inputs, negatives))
+
+
+class _LossOfNet(nn.HybridBlock):
+    """Net and loss as one graph: each call into MXNet costs more than its work on a small batch.
+
+    Of the two scores of a pair, MXNet then also computes only once what they have in common.
+    """
+
+    def __init__(
+        self, loss_of_share: Callable, net: gluon.HybridBlock, loss: gluon.loss.Loss
+    ) -> None:
         super().__init__()
-        self.net, self.loss = net, loss
+        self.loss_of_share, self.net, self.loss = loss_of_share, net, loss
 
     def hybrid_forward(self, F, *share):
-        return self.loss(self.net(*(share[:-1] or share)), share[-1])
+        return self.loss_of_share(self.net, self.loss, *share)
 
 
-def _compose(net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
-    """The function from a share's arrays (inputs..., labels) to its losses."""
-    if not (isinstance(net, gluon.HybridBlock) and isinstance(loss, gluon.HybridBlock)):
-        return lambda *share: loss(net(*(share[:-1] or share)), share[-1])
-    loss_of_net = _LossOfNet(net, loss)
-    loss_of_net.hybridize(static_alloc=True, static_shape=True)
-    return loss_of_net
+def _compose(loss_of_share: Callable, net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
+    """The function from a share's arrays to its losses."""
+    for block in (net, loss):
+        # A forward of its own may call what takes no symbols, as the losses of d2l do.
+        if getattr(type(block), "forward", None) is not gluon.HybridBlock.forward:
+            return functools.partial(loss_of_share, net, loss)
+    graph = _LossOfNet(loss_of_share, net, loss)
+    graph.hybridize(static_alloc=True, static_shape=True)
+    # By itself the loss stays as it was: hybridized, it would take no margin.
+    loss.hybridize(active=False)
+    return graph

@@ -16,6 +16,7 @@ from d2l_recsys.data import (
     default_data_dir,
     find_ml100k,
     load_data_ml100k,
+    load_ranking_ml100k,
     read_data_ml100k,
     read_items_ml100k,
     read_users_ml100k,
@@ -277,3 +278,21 @@ def test_the_data_folder_can_be_named_by_the_environment(ratings_dir, monkeypatc
     monkeypatch.setenv("D2L_RECSYS_DATA", str(ratings_dir / "nowhere"))
     with pytest.raises(DataError, match=r"D2L_RECSYS_DATA: the folder .* does not exist"):
         read_data_ml100k()
+
+
+def test_ranking_data_holds_out_each_users_last_and_agrees_with_itself(ratings_dir):
+    data = load_ranking_ml100k(ratings_dir)
+    frame, num_users, num_items = read_data_ml100k(ratings_dir)
+    assert (data.num_users, data.num_items) == (num_users, num_items)
+    train, test = split_data_ml100k(frame, num_users, num_items, "seq-aware")
+    assert data.test_items == {u - 1: [i - 1] for u, i in zip(test["user_id"], test["item_id"])}
+    pairs = list(zip(data.users.tolist(), data.items.tolist()))
+    assert pairs == [(u - 1, i - 1) for u, i in zip(train["user_id"], train["item_id"])]
+    assert pairs == [(u, i) for u in sorted(data.candidates) for i in data.candidates[u]]
+    assert data.users.dtype == data.items.dtype == np.int32
+
+
+def test_a_user_whose_only_rating_is_held_out_is_refused(tmp_path):
+    (tmp_path / "u.data").write_text("1\t1\t3\t0\n1\t2\t3\t1\n2\t1\t4\t0\n3\t1\t1\t1\n3\t2\t1\t1\n")
+    with pytest.raises(DataError, match=r"u\.data: user 2 has one rating, which is held out"):
+        load_ranking_ml100k(tmp_path)

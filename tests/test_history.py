@@ -4,7 +4,7 @@ import io
 import numpy as np
 import pytest
 
-from d2l_recsys.history import History
+from d2l_recsys.history import RANKING_CURVE, RATING_CURVE, History
 from d2l_recsys.metrics import Scores
 
 
@@ -28,8 +28,8 @@ def test_final_is_the_last_row_by_protocol(history):
 
 
 def test_curves_are_what_each_protocol_draws(history):
-    assert history.curve("printed", "test_rmse") == [(1, 1.0), (2, 1.0)]
-    drawn = history.curve("defined", "test_rmse")
+    assert history.curve("printed", RATING_CURVE.metrics) == [(1, 1.0), (2, 1.0)]
+    drawn = history.curve("defined", RATING_CURVE.metrics)
     assert [loss for loss, _ in drawn] == [0.5, 1.0]
     assert np.isnan([rmse for _, rmse in drawn]).all()
 
@@ -43,3 +43,22 @@ def test_csv_reads_back(history):
     rows = list(csv.DictReader(io.StringIO(history.csv().decode())))
     assert [int(row["epoch"]) for row in rows] == [1, 2]
     assert float(rows[1]["printed_train_loss"]) == 0.2
+
+
+def test_epochs_without_evaluation_leave_gaps_and_final_is_the_latest():
+    history = History()
+    for epoch in (1, 2, 3):
+        scores = {"test_hit_rate": epoch / 10, "test_auc": 0.5} if epoch == 2 else {}
+        history.append(
+            Scores({"train_loss": epoch, **scores}, {}),
+            examples=1,
+            seconds_train=1,
+            seconds_evaluate=0,
+            curve_train_loss=9,
+        )
+    drawn = history.curve("printed", RANKING_CURVE.metrics)
+    assert np.isnan(drawn).all(axis=1).tolist() == [True, False, True]
+    assert drawn[1] == (0.2, 0.5)
+    assert history.final.printed == {"train_loss": 3, "test_hit_rate": 0.2, "test_auc": 0.5}
+    rows = list(csv.DictReader(io.StringIO(history.csv().decode())))
+    assert [row["printed_test_auc"] for row in rows] == ["", "0.5", ""]

@@ -61,9 +61,20 @@ def test_an_empty_test_set_is_refused():
 
 def test_train_loss_of_a_case_done_by_hand():
     loss = TrainLoss()
-    for mean, examples in ((4.0, 10), (1.0, 10), (2.0, 5)):
-        loss.add(mean, examples)
+    # Means 4, 1 and 2, of values that come from one device or two.
+    for values in ([[4.0] * 10], [[1.0] * 4, [1.0] * 6], [[1.0, 3.0], [1.0, 2.0, 3.0]]):
+        loss.add([np.array(part, dtype="float32") for part in values], sum(map(len, values)))
     assert loss.printed == (4 + 5 + 7) / 25
     assert loss.defined == (40 + 10 + 10) / 25
     assert loss.curve == 7 / 3
     assert (loss.batches, loss.examples) == (3, 25)
+
+
+def test_train_loss_of_losses_that_are_sums_over_a_devices_share():
+    """The chapter divides them by the number of devices, the definition by the examples."""
+    loss = TrainLoss()
+    for values in ([[6.0], [2.0]], [[5.0], [1.0]]):
+        loss.add([np.array(part, dtype="float32") for part in values], examples=4)
+    assert loss.printed == (4 + (4 + 3)) / 8
+    assert loss.defined == 14 / 8
+    assert loss.curve == 7 / 2

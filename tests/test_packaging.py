@@ -11,7 +11,8 @@ import sys
 sys.modules["mxnet"] = None
 sys.modules["matplotlib"] = None
 import d2l_recsys
-from d2l_recsys import batches, data, fetch, history, metrics, results, seeds, settings
+from d2l_recsys import batches, data, fetch, history, interactions, metrics, ranking, results
+from d2l_recsys import sampling, seeds, sequences, settings
 frame, num_users, num_items = data.read_data_ml100k(sys.argv[1])
 print(len(frame), num_users, num_items)
 try:

@@ -10,7 +10,7 @@ CURVES = [(5.0, 2.0), (0.7, 1.3), (0.5, 1.1)]
 
 
 def test_the_curve_has_the_chapters_lines_and_limits():
-    axes = draw_curves(CURVES, ("train loss", "test RMSE"), (0, 2), reported=1.055).axes[0]
+    axes = draw_curves(CURVES, ("train loss", "test RMSE"), (0, 2), reported=[1.055]).axes[0]
     drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
     np.testing.assert_array_equal(drawn["train loss"], [5.0, 0.7, 0.5])
     np.testing.assert_array_equal(drawn["test RMSE"], [2.0, 1.3, 1.1])
@@ -18,6 +18,15 @@ def test_the_curve_has_the_chapters_lines_and_limits():
     assert axes.get_xlim() == (1, 3)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(drawn)[1:]
     assert [text.get_text() for text in axes.texts] == ["reported 1.055"]
+
+
+def test_epochs_without_a_value_are_passed_over_and_every_level_is_named():
+    curves = [(np.nan, 0.6), (0.2, 0.7), (np.nan, np.nan), (0.3, 0.8)]
+    axes = draw_curves(curves, ("test hit rate", "test AUC"), (0, 1), [0.323, 0.734]).axes[0]
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert drawn["test hit rate"] == [[2, 0.2], [4, 0.3]]
+    assert drawn["test AUC"] == [[1, 0.6], [2, 0.7], [4, 0.8]]
+    assert [text.get_text() for text in axes.texts] == ["reported 0.323", "reported 0.734"]
 
 
 @pytest.mark.parametrize("epochs", [1, 3])

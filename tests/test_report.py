@@ -55,6 +55,13 @@ def test_integers_stay_integers_and_the_speed_comes_last():
     ]
 
 
+def test_the_variant_is_named_by_what_sets_it_apart():
+    settings = {"head": "sum", "loss": "bpr", "split": "seq-aware", "lr": 0.01}
+    assert cells(table([result(settings=settings)]))[2][:2] == ["mf", "seq-aware, sum, bpr"]
+    settings = {"L": 3, "split": "seq-aware"}
+    assert cells(table([result(settings=settings)]))[2][:2] == ["mf", "seq-aware, L 3"]
+
+
 def test_without_a_speed_there_is_no_row_for_it():
     assert "examples" not in table([result(reported={}, examples_per_second=None)])
 

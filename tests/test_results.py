@@ -29,7 +29,7 @@ def result():
 
 
 def test_a_result_reads_back_as_it_was_written(tmp_path):
-    folder = prepare_folder(tmp_path / "a" / "b")
+    folder = prepare_folder(tmp_path / "a" / "b", "mf", 0)
     write_files(folder, {"result.json": as_json(result())})
     assert read_result(folder) == json.loads(json.dumps(result()))
     assert result()["seconds"] == {"load": 0.123}
@@ -91,4 +91,11 @@ def test_what_is_not_a_result_is_refused(tmp_path, content, message):
 def test_a_file_in_the_way_of_the_folder_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot write to .*file"):
-        prepare_folder(tmp_path / "file" / "out")
+        prepare_folder(tmp_path / "file" / "out", "mf", 0)
+
+
+def test_the_default_folder_is_named_by_section_and_seed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(prepare_folder(None, "caser", 3)) == "results/caser/seed-3"
+    assert str(prepare_folder(None, "movielens")) == "results/movielens"
+    assert (tmp_path / "results" / "caser" / "seed-3").is_dir()

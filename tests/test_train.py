@@ -2,11 +2,19 @@ import numpy as np
 import pytest
 
 from d2l_recsys.batches import BatchLoader
-from d2l_recsys.errors import SettingError
+from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.history import RANKING_CURVE, RATING_CURVE
+from d2l_recsys.sampling import NegativeSampler, PairwiseLoader
+from d2l_recsys.sequences import sequence_windows
 
 backend = pytest.importorskip("d2l_recsys.backend")
+from chapters.autorec import AutoRec  # noqa: E402
+from chapters.caser import Caser  # noqa: E402
 from chapters.mf import MF  # noqa: E402
-from d2l_recsys.train import train_recsys_rating  # noqa: E402
+from chapters.neumf import NeuMF  # noqa: E402
+from d2l_recsys.evaluation import evaluate_ranking, score_ranking  # noqa: E402
+from d2l_recsys.losses import BPRLoss, HingeLossbRec  # noqa: E402
+from d2l_recsys.train import train_ranking, train_recsys_rating  # noqa: E402
 
 autograd, gluon, init, mx, npx = (
     backend.autograd,
@@ -92,8 +100,8 @@ def chapter_evaluator(net, test_iter, devices):
     return float(np.mean(values))
 
 
-def train_with_d2l(d2l, monkeypatch, net, iters, devices, num_epochs):
-    """Run d2l's own loop; returns what it drew and its unrounded final training loss."""
+def record_d2l(d2l, monkeypatch):
+    """Have d2l's loops leave what they draw in a list; also a function for their final loss."""
     drawn, accumulators = [], []
 
     class Animator:
@@ -101,7 +109,7 @@ def train_with_d2l(d2l, monkeypatch, net, iters, devices, num_epochs):
             pass
 
         def add(self, epoch, values):
-            drawn.append(tuple(map(float, values)))
+            drawn.append((epoch, *map(float, values)))
 
     class Accumulator(d2l.Accumulator):
         def __init__(self, n):
@@ -110,10 +118,7 @@ def train_with_d2l(d2l, monkeypatch, net, iters, devices, num_epochs):
 
     monkeypatch.setattr(d2l, "Animator", Animator)
     monkeypatch.setattr(d2l, "Accumulator", Accumulator)
-    d2l.train_recsys_rating(
-        net, *iters, gluon.loss.L2Loss(), make_trainer(net), num_epochs, devices, chapter_evaluator
-    )
-    return drawn, accumulators[-1][0] / accumulators[-1][1]
+    return drawn, lambda: accumulators[-1][0] / accumulators[-1][1]
 
 
 @pytest.mark.parametrize("last_batch", ["rollover", "keep", "discard"])
@@ -124,9 +129,11 @@ def test_printed_loss_and_rmse_equal_d2ls_own_loop(
     d2l = pytest.importorskip("d2l.mxnet")
     devices = [mx.cpu(i) for i in range(num_devices)]
     theirs = make_net(devices)
-    drawn, train_loss = train_with_d2l(
-        d2l, monkeypatch, theirs, gluon_loaders(arrays, last_batch), devices, num_epochs=4
-    )
+    drawn, train_loss = record_d2l(d2l, monkeypatch)
+    d2l.train_recsys_rating(
+        theirs, *gluon_loaders(arrays, last_batch), gluon.loss.L2Loss(), make_trainer(theirs), 4,
+        devices, chapter_evaluator,
+    )  # fmt: skip
     their_lines = capsys.readouterr().out.splitlines()
     ours = make_net(devices)
     history = train_recsys_rating(
@@ -134,13 +141,14 @@ def test_printed_loss_and_rmse_equal_d2ls_own_loop(
     )
     our_lines = capsys.readouterr().out.splitlines()
 
-    np.testing.assert_allclose(history.curve("printed", "test_rmse"), drawn, atol=1e-5)
-    assert history.final.printed["train_loss"] == pytest.approx(train_loss, abs=1e-5)
+    curve = history.curve("printed", RATING_CURVE.metrics)
+    np.testing.assert_allclose(curve, [values for _, *values in drawn], atol=1e-5)
+    assert history.final.printed["train_loss"] == pytest.approx(train_loss(), abs=1e-5)
     for ours_param, theirs_param in zip(parameters(ours), parameters(theirs)):
         np.testing.assert_allclose(ours_param, theirs_param, atol=1e-5)
     assert our_lines[0] == their_lines[0]
     assert our_lines[1].split()[1:] == their_lines[1].split()[1:]
-    assert drawn[0][0] > 1.5 * drawn[-1][0], "nothing was learned: the comparison is idle"
+    assert drawn[0][1] > 1.5 * drawn[-1][1], "nothing was learned: the comparison is idle"
 
 
 def test_the_chapters_evaluator_and_gluons_loader_can_be_passed(arrays, capsys):
@@ -155,7 +163,9 @@ def test_the_chapters_evaluator_and_gluons_loader_can_be_passed(arrays, capsys):
         other, *loaders(arrays), gluon.loss.L2Loss(), make_trainer(other), 2, quiet=True
     )
     np.testing.assert_allclose(
-        history.curve("printed", "test_rmse"), expected.curve("printed", "test_rmse"), atol=1e-6
+        history.curve("printed", RATING_CURVE.metrics),
+        expected.curve("printed", RATING_CURVE.metrics),
+        atol=1e-6,
     )
     assert "test_rmse" not in history.final.defined
 
@@ -288,3 +298,229 @@ def test_a_plain_block_trains_like_a_hybrid_one(arrays):
         )
     for hybrid, plain in zip(*map(parameters, nets)):
         np.testing.assert_allclose(hybrid, plain, atol=1e-6)
+
+
+def test_an_autoencoders_batches_train_alike_on_any_number_of_devices():
+    """Seven epochs of eight batches: over fifty steps, without dropout."""
+    rng = np.random.default_rng(0)
+    rows = (rng.integers(1, 6, (40, 11)) * (rng.random((40, 11)) < 0.4)).astype("float32")
+    nets = []
+    for count in (1, 2, 3):
+        devices = [mx.cpu(i) for i in range(count)]
+        mx.random.seed(0)
+        net = AutoRec(5, 11, dropout=0)
+        net.initialize(ctx=devices, init=init.Normal(0.5))
+        train_recsys_rating(
+            net, BatchLoader(rows, batch_size=5, shuffle=True, rng=1), None, gluon.loss.L2Loss(),
+            make_trainer(net), 7, devices, lambda *arguments: 0.0, quiet=True,
+        )  # fmt: skip
+        nets.append(parameters(net))
+    for others in nets[1:]:
+        for one, many in zip(nets[0], others):
+            np.testing.assert_allclose(many, one, atol=1e-5)
+
+
+# Ranking
+
+
+class RankingCase:
+    """Implicit feedback with a pattern to learn: user u likes items near u, in a cycle."""
+
+    def __init__(self, kind, L=3):
+        self.kind, self.num_users, self.num_items = kind, 24, 30
+        rng = np.random.default_rng(0)
+        histories = {
+            user: ((user + rng.permutation(12)) % self.num_items).tolist()
+            for user in range(self.num_users)
+        }
+        self.test_input = {user: history[-1:] for user, history in histories.items()}
+        self.candidates = {user: history[:-1] for user, history in histories.items()}
+        pairs = [(user, i) for user, items in self.candidates.items() for i in items]
+        users, items = np.array(pairs, dtype="int32").T
+        self.arrays, self.seq = [users, items], None
+        if kind == "caser":
+            windows = sequence_windows(users, items, L, self.num_users)
+            self.arrays, self.seq = list(windows[:3]), windows.test_sequences
+
+    def net(self, devices):
+        mx.random.seed(7)
+        net = (
+            Caser(5, self.num_users, self.num_items, 3, drop_ratio=0)
+            if self.kind == "caser"
+            else NeuMF(5, self.num_users, self.num_items, [5, 4])
+        )
+        net.initialize(ctx=devices, init=init.Normal(0.3))
+        return net
+
+    def loader(self, batch_size=16):
+        sampler = NegativeSampler(self.candidates, self.num_users, self.num_items, 3)
+        return PairwiseLoader(
+            *self.arrays, sampler=sampler, batch_size=batch_size, shuffle=True,
+            last_batch="rollover", rng=4,
+        )  # fmt: skip
+
+    def train(self, net, devices, num_epochs=3, loss=None, batch_size=16, **options):
+        options = {"quiet": True, **options}
+        return train_ranking(
+            net, self.loader(batch_size), self.test_input, loss or BPRLoss(), make_trainer(net),
+            self.seq, self.num_users, self.num_items, num_epochs, devices,
+            candidates=self.candidates, **options,
+        )  # fmt: skip
+
+
+class AsMXNet:
+    """A loader's batches in MXNet's arrays, as Gluon's loader gives them."""
+
+    def __init__(self, loader):
+        self.loader = loader
+
+    def __iter__(self):
+        return ([mx.np.array(part, dtype=part.dtype) for part in batch] for batch in self.loader)
+
+
+@pytest.mark.parametrize("loss", [BPRLoss, HingeLossbRec])
+@pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize("kind", ["neumf", "caser"])
+def test_ranking_equals_d2ls_own_loop(kind, num_devices, loss, monkeypatch, capsys):
+    """Losses, hit rate and AUC of each epoch, the lines and the parameters."""
+    d2l = pytest.importorskip("d2l.mxnet")
+    case, devices = RankingCase(kind), [mx.cpu(i) for i in range(num_devices)]
+    drawn, train_loss = record_d2l(d2l, monkeypatch)
+    theirs, ours = case.net(devices), case.net(devices)
+    seq = None if case.seq is None else mx.np.array(case.seq)
+    d2l.train_ranking(
+        theirs, AsMXNet(case.loader()), case.test_input, getattr(d2l, loss.__name__)(),
+        make_trainer(theirs), seq, case.num_users, case.num_items, 3, devices,
+        d2l.evaluate_ranking, case.candidates,
+    )  # fmt: skip
+    their_lines = capsys.readouterr().out.splitlines()
+    history = case.train(ours, devices, loss=loss(), quiet=False)
+    our_lines = capsys.readouterr().out.splitlines()
+
+    curve = history.curve("printed", RANKING_CURVE.metrics)
+    np.testing.assert_allclose(curve, [values for _, *values in drawn], atol=1e-5)
+    assert history.final.printed["train_loss"] == pytest.approx(train_loss(), rel=1e-5)
+    for ours_param, theirs_param in zip(parameters(ours), parameters(theirs)):
+        np.testing.assert_allclose(ours_param, theirs_param, atol=1e-5)
+    assert our_lines[0] == their_lines[0]
+    assert our_lines[1].split()[1:] == their_lines[1].split()[1:]
+    assert drawn[-1][2] > drawn[0][2] + 0.02, "nothing was learned: the comparison is idle"
+
+
+def test_the_defined_loss_is_the_mean_over_pairs():
+    """With the learning rate at 0, from the scores that the net then gives the pairs."""
+    case = RankingCase("neumf")
+    for devices in ([mx.cpu()], [mx.cpu(0), mx.cpu(1)]):
+        net = case.net(devices)
+        pairs = [np.concatenate(part) for part in zip(*case.loader())]
+        users, items, negatives = (mx.np.array(part, dtype="int32") for part in pairs)
+        distance = (net(users, items) - net(users, negatives)).asnumpy().astype(np.float64)
+        trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0})
+        history = train_ranking(
+            net, case.loader(), case.test_input, BPRLoss(), trainer, None, case.num_users,
+            case.num_items, 1, devices, candidates=case.candidates, quiet=True,
+        )  # fmt: skip
+        expected = np.logaddexp(0, -distance).mean()
+        assert history.final.defined["train_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["neumf", "caser"])
+def test_ranking_on_any_number_of_devices_gives_the_parameters_of_one(kind):
+    """Batches of 4 over 264 or 192 pairs, twice: fifty steps and more. Of 5 devices one is idle."""
+    case, nets = RankingCase(kind), []
+    for count in (1, 2, 3, 5):
+        devices = [mx.cpu(i) for i in range(count)]
+        net = case.net(devices)
+        case.train(net, devices, num_epochs=2, batch_size=4)
+        nets.append(parameters(net, devices[-1]))
+    for others in nets[1:]:
+        for one, many in zip(nets[0], others):
+            np.testing.assert_allclose(many, one, atol=1e-5)
+
+
+def test_evaluation_every_other_epoch(capsys):
+    case = RankingCase("neumf")
+    net = case.net([mx.cpu()])
+    history = case.train(net, [mx.cpu()], num_epochs=5, eval_step=2, quiet=False)
+    curve = np.array(history.curve("printed", RANKING_CURVE.metrics))
+    assert np.isnan(curve).all(axis=1).tolist() == [True, False, True, False, True]
+    final = history.final.printed
+    assert (final["test_hit_rate"], final["test_auc"]) == tuple(curve[3])
+    assert final["train_loss"] == history.rows[4]["printed_train_loss"]
+    assert capsys.readouterr().out.splitlines()[0].endswith(f"test AUC {curve[3][1]:.3f}")
+    with pytest.raises(SettingError, match="--eval-step is 0"):
+        case.train(net, [mx.cpu()], eval_step=0)
+    with pytest.raises(SettingError, match="--eval-step is 4, more than the 3 epochs"):
+        case.train(net, [mx.cpu()], num_epochs=3, eval_step=4)
+
+
+def test_the_chapters_evaluator_or_ones_own_can_be_passed(capsys):
+    """A pair of numbers counts as printed; cut-offs reach the default evaluator."""
+    case, seen = RankingCase("neumf"), []
+
+    def evaluator(*arguments):
+        seen.append(arguments[1:])
+        return evaluate_ranking(*arguments)
+
+    net = case.net([mx.cpu()])
+    history = case.train(net, [mx.cpu()], 1, evaluator=evaluator)
+    expected = score_ranking(net, *seen[0], cutoffs=[2])
+    assert seen[0][:2] == (case.test_input, None)
+    assert seen[0][2:] == (case.candidates, case.num_users, case.num_items, [mx.cpu()])
+    assert history.rows[0]["printed_test_auc"] == expected.printed["test_auc"]
+    assert set(history.final.defined) == {"train_loss"}
+    history = case.train(case.net([mx.cpu()]), [mx.cpu()], 1, cutoffs=[2], protocol="defined",
+                         quiet=False)  # fmt: skip
+    for name, value in expected.defined.items():
+        assert history.final.defined[name] == pytest.approx(value)
+    assert f"test hit rate {expected.defined['test_hit_rate']:.3f}" in capsys.readouterr().out
+
+
+def test_candidates_that_lack_a_user_are_refused_before_the_first_epoch():
+    case = RankingCase("neumf")
+    net, loader = case.net([mx.cpu()]), case.loader()
+    before = parameters(net)
+
+    def train(candidates):
+        train_ranking(
+            net, loader, case.test_input, BPRLoss(), make_trainer(net), None, case.num_users,
+            case.num_items, 1, [mx.cpu()], candidates=candidates, quiet=True,
+        )  # fmt: skip
+
+    with pytest.raises(SettingError, match="needs the candidates"):
+        train(None)
+    del case.candidates[3]
+    with pytest.raises(DataError, match=r"user 3 .* is missing from the training items"):
+        train(case.candidates)
+    for one, other in zip(before, parameters(net)):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["BPRLoss", "HingeLossbRec"])
+def test_d2ls_losses_and_nets_with_a_forward_of_their_own_train_alike(name):
+    d2l = pytest.importorskip("d2l.mxnet")
+
+    class Plain(gluon.HybridBlock):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, *inputs):
+            return mx.np.multiply(self.net(*inputs), 1)
+
+    case, nets = RankingCase("neumf"), []
+    ours = {"BPRLoss": BPRLoss, "HingeLossbRec": HingeLossbRec}[name]
+    for loss, wrap in ((ours(), None), (getattr(d2l, name)(), None), (ours(), Plain)):
+        net = case.net([mx.cpu()])
+        trainer = make_trainer(net)
+        train_ranking(
+            wrap(net) if wrap else net, case.loader(), case.test_input, loss, trainer, None,
+            case.num_users, case.num_items, 1, [mx.cpu()], candidates=case.candidates, quiet=True,
+        )  # fmt: skip
+        nets.append(parameters(net))
+        if name == "HingeLossbRec":
+            pair = mx.np.array([1.0]), mx.np.array([0.5])
+            assert float(loss(*pair, 2)) == 1.5, "a margin, after training too"
+    for others in nets[1:]:
+        for one, other in zip(nets[0], others):
+            np.testing.assert_allclose(one, other, atol=1e-5)

@@ -1,0 +1,204 @@
+"""Caser: what a user did last, read by convolutions (section 15.7).
+
+The last L items of a user, embedded, make an L x k picture E (eq. 15.7.1). Horizontal filters of
+each height 1 ... L slide down it and keep the largest of what they see, vertical ones weigh its
+rows (eq. 15.7.2-3):
+
+    o = [max_t relu(F_1 . E[t : t + 1]), ..., max_t relu(F_L . E[t : t + L])]     L times d numbers
+    o' = [G_1 . E, ..., G_d' . E]                                                d' times k numbers
+    z = relu(W [o'; o] + b)
+
+and the sequence's view z, beside the user's own factors p_u, scores the item that may come next
+(eq. 15.7.4):
+
+    y_hat[u, i, t] = v_i . [z; p_u] + b_i
+
+Training pairs the item that did come next with one drawn at random (section 15.5). The chapter's
+text speaks of L = 5; what it prints, sample and numbers, is L = 3. Run it, from the root of the
+checkout:
+
+    python chapters/caser.py --seed 3
+    python chapters/caser.py --L 5
+    python chapters/caser.py --d 0            # without horizontal filters, an exercise
+"""
+
+from typing import Any, Dict, Optional
+
+from typer import Option
+from typing_extensions import Annotated
+
+from d2l_recsys import command_line as cli
+from d2l_recsys.backend import gluon, init, mx, nn, np, npx
+from d2l_recsys.data import load_ranking_ml100k
+from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.history import RANKING_CURVE
+from d2l_recsys.losses import BPRLoss
+from d2l_recsys.operators import concatenate, transpose
+from d2l_recsys.run import Run
+from d2l_recsys.sampling import pairwise_loader
+from d2l_recsys.sequences import sequence_windows
+from d2l_recsys.settings import Split, check_settings
+from d2l_recsys.train import train_ranking
+
+CHAPTERS_L = 3
+
+
+class Caser(nn.HybridBlock):
+    """Convolutional sequence embedding, eq. 15.7.1-4.
+
+    Called with int arrays ``user_id`` (n,), ``seq`` (n, L), oldest first, and ``item_id`` (n,), all
+    zero-based; returns n scores. ``d`` horizontal filters of each height and ``d_prime`` vertical
+    ones; either may be 0, not both.
+
+    A filter as wide as the picture is a dense layer on the rows it covers, and so are the filters
+    written here: with the weights of ``nn.Conv2D(d, (height, num_factors))`` and
+    ``nn.Conv2D(d_prime, (L, 1))``, reshaped, at a fraction of their time.
+
+    Raises SettingError where ``d`` and ``d_prime`` are both 0.
+    """
+
+    def __init__(
+        self,
+        num_factors: int,
+        num_users: int,
+        num_items: int,
+        L: int = 5,
+        d: int = 16,
+        d_prime: int = 4,
+        drop_ratio: float = 0.05,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not (d or d_prime):
+            raise SettingError("--d and --d-prime are both 0; keep filters of one kind")
+        self.L, self.d, self.d_prime = L, d, d_prime
+        self.P = nn.Embedding(num_users, num_factors)
+        self.Q = nn.Embedding(num_items, num_factors)
+        if d_prime:
+            self.conv_v = nn.Dense(d_prime, in_units=L, flatten=False)
+        self.conv_h = nn.HybridSequential()
+        for height in range(1, L + 1) if d else ():
+            self.conv_h.add(nn.Dense(d, in_units=height * num_factors))
+        in_units = d_prime * num_factors + d * L
+        self.fc = nn.Dense(num_factors, activation="relu", in_units=in_units)
+        self.Q_prime = nn.Embedding(num_items, 2 * num_factors)
+        self.b = nn.Embedding(num_items, 1)
+        self.dropout = nn.Dropout(drop_ratio)
+
+    def view(self, F, user_id, seq):
+        """[z; p_u], what the user and the sequence say before an item is named: (n, 2 k).
+
+        Raises DataError for sequences of another length than ``L``.
+        """
+        if F is mx.nd and seq.shape[1] != self.L:
+            raise DataError(f"sequences of {seq.shape[1]} items for a net with L = {self.L}")
+        E = self.Q(seq)
+        features = []
+        if self.d_prime:
+            # (n, k, d') to (n, d' k), filter by filter.
+            o_prime = transpose(F, self.conv_v(transpose(F, E, (0, 2, 1))), (0, 2, 1))
+            features.append(F.npx.batch_flatten(o_prime))
+        for height, conv in enumerate(self.conv_h, start=1):
+            starts = range(self.L - height + 1)
+            responses = [conv(E if height == self.L else E[:, t : t + height]) for t in starts]
+            largest = responses[0]
+            for response in responses[1:]:
+                largest = F.np.maximum(largest, response)
+            features.append(F.npx.relu(largest))
+        z = self.fc(self.dropout(concatenate(F, *features)))
+        return concatenate(F, z, self.P(user_id))
+
+    def hybrid_forward(self, F, user_id, seq, item_id):
+        """Score the pairs; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        products = self.view(F, user_id, seq) * self.Q_prime(item_id)
+        return F.np.sum(products, axis=-1) + F.np.squeeze(self.b(item_id), axis=-1)
+
+    def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
+        """Scores of all items for each of ``users``, (len(users), num_items).
+
+        What precedes the item is computed once a user; the rest is one product of matrices. Raises
+        DataError without ``sequences``, and as ``view`` does.
+        """
+        if sequences is None:
+            raise DataError("Caser ranks by what users did last: give their sequences")
+        Q_prime, b = (part.weight.data(users.ctx) for part in (self.Q_prime, self.b))
+        return np.dot(self.view(mx.nd, users, sequences), Q_prime.T) + b.T
+
+
+def main(
+    seed: cli.Seed = 0,
+    num_epochs: cli.NumEpochs = 8,
+    num_devices: cli.NumDevices = 1,
+    protocol: cli.ShownProtocol = "printed",
+    data_dir: cli.DataDir = None,
+    out: cli.Out = None,
+    quiet: cli.Quiet = False,
+    cutoff: cli.Cutoffs = (),
+    L: Annotated[
+        int, Option("--L", help="Items in a sequence; the chapter's text says 5, its numbers 3.")
+    ] = CHAPTERS_L,
+    d: Annotated[int, Option(help="Horizontal filters of each height; 0 for none.")] = 16,
+    d_prime: Annotated[int, Option(help="Vertical filters, d'; 0 for none.")] = 4,
+    num_factors: Annotated[int, Option(help="Length of the embeddings, k.")] = 10,
+    dropout: Annotated[float, Option(help="Share of features dropped in training.")] = 0.05,
+    lr: Annotated[float, Option(help="Learning rate of Adam.")] = 0.04,
+    wd: Annotated[float, Option(help="Weight decay, lambda.")] = 1e-5,
+    batch_size: Annotated[int, Option(help="Sequences in a batch.")] = 4096,
+) -> Dict[str, Any]:
+    """Train Caser on MovieLens-100K (section 15.7)."""
+    check_settings(cutoff=cutoff)
+    run = Run(
+        "caser",
+        seed=seed,
+        num_epochs=num_epochs,
+        num_devices=num_devices,
+        protocol=protocol,
+        data_dir=data_dir,
+        out=out,
+        quiet=quiet,
+        settings=dict(
+            L=L,
+            d=d,
+            d_prime=d_prime,
+            num_factors=num_factors,
+            dropout=dropout,
+            lr=lr,
+            wd=wd,
+            batch_size=batch_size,
+        ),
+        choices=dict(split=Split.seq_aware),
+    )
+    data = load_ranking_ml100k(data_dir)
+    users, sequences, targets, test_sequences = sequence_windows(
+        data.users, data.items, L, data.num_users
+    )
+    train_iter = pairwise_loader(data, [users, sequences, targets], batch_size, run.streams)
+    npx.set_np()
+    mx.random.seed(seed)
+    net = Caser(num_factors, data.num_users, data.num_items, L, d, d_prime, dropout)
+    run.data_loaded()
+
+    net.initialize(ctx=run.devices, init=init.Normal(0.01))
+    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
+    history = train_ranking(
+        net,
+        train_iter,
+        data.test_items,
+        BPRLoss(),
+        trainer,
+        test_sequences,
+        data.num_users,
+        data.num_items,
+        num_epochs,
+        run.devices,
+        candidates=data.candidates,
+        protocol=protocol,
+        quiet=quiet,
+        cutoffs=cutoff,
+    )
+    compares = L == CHAPTERS_L and d > 0 and d_prime > 0
+    return run.finish(history, RANKING_CURVE, compares=compares)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,229 @@
+"""NeuMF: neural collaborative filtering for personalized ranking (section 15.6).
+
+Two towers, each with embeddings of its own. Generalized matrix factorization (GMF) multiplies a
+user's and an item's factors element by element (eq. 15.6.1), a multilayer perceptron (MLP) reads
+the two side by side (eq. 15.6.2), and their outputs become one score (eq. 15.6.3):
+
+    x = p_u * q_i              z = relu(W3 relu(W2 relu(W1 [u_u; v_i] + b1) + b2) + b3)
+    y_hat[u, i] = h . [x; z]
+
+The chapter's code leaves the weights h out and takes the sum: head ``sum``. Head ``linear`` has
+them, and head ``sigmoid``, that of the chapter's later editions, puts a sigmoid on top. Through it
+and the sigmoid of the BPR loss so little gradient comes back that Adam follows the weight decay
+alone: all weights shrink to nothing, every score is 1/2, and the hit rate of 0.075 and the AUC of
+0.531 are those of the order of the items' numbers (with ``--wd 0`` it learns).
+
+Training wants an item that the user has seen to score higher than one drawn at random that the
+user has not (section 15.5). Run it, from the root of the checkout:
+
+    python chapters/neumf.py --seed 3
+    python chapters/neumf.py --head sigmoid
+    python chapters/neumf.py --loss hinge     # an exercise of the section
+"""
+
+import enum
+from typing import Any, Dict, List, Optional, Sequence
+
+from typer import Option
+from typing_extensions import Annotated
+
+from d2l_recsys import command_line as cli
+from d2l_recsys.backend import gluon, init, mx, nn, np, npx
+from d2l_recsys.data import load_ranking_ml100k
+from d2l_recsys.errors import SettingError
+from d2l_recsys.history import RANKING_CURVE
+from d2l_recsys.losses import BPRLoss, HingeLossbRec
+from d2l_recsys.operators import concatenate
+from d2l_recsys.run import Run
+from d2l_recsys.sampling import pairwise_loader
+from d2l_recsys.settings import Split, as_choice, check_settings
+from d2l_recsys.train import train_ranking
+
+
+class Head(str, enum.Enum):
+    """How the two towers' outputs become a score."""
+
+    sum = "sum"
+    linear = "linear"
+    sigmoid = "sigmoid"
+
+
+class PairwiseLoss(str, enum.Enum):
+    """What training minimises."""
+
+    bpr = "bpr"
+    hinge = "hinge"
+
+
+# Hidden units of all pairs that are computed at once: what bounds the memory of an evaluation.
+UNITS_AT_ONCE = 2**21
+
+LOSSES = {PairwiseLoss.bpr: BPRLoss, PairwiseLoss.hinge: HingeLossbRec}
+
+
+class NeuMF(nn.HybridBlock):
+    """GMF and MLP, eq. 15.6.1-3.
+
+    Called with int arrays ``user_id`` and ``item_id`` of shape (n,), zero-based; returns n scores.
+    ``P`` and ``Q`` are the embeddings of the GMF, ``U`` and ``V`` those of the MLP, all of
+    ``num_factors`` numbers; ``nums_hiddens`` are the widths of the MLP's layers.
+
+    Raises SettingError for an unknown ``head`` and for an MLP without a layer.
+    """
+
+    def __init__(
+        self,
+        num_factors: int,
+        num_users: int,
+        num_items: int,
+        nums_hiddens: Sequence[int],
+        head: str = "sum",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.head = as_choice(Head, "head", head)
+        if not nums_hiddens:
+            raise SettingError("--nums-hiddens is empty; the MLP needs a layer")
+        self.P = nn.Embedding(num_users, num_factors)
+        self.Q = nn.Embedding(num_items, num_factors)
+        self.U = nn.Embedding(num_users, num_factors)
+        self.V = nn.Embedding(num_items, num_factors)
+        self.mlp = nn.HybridSequential()
+        in_units = 2 * num_factors
+        for num_hiddens in nums_hiddens:
+            self.mlp.add(nn.Dense(num_hiddens, activation="relu", in_units=in_units))
+            in_units = num_hiddens
+        if self.head is not Head.sum:
+            self.prediction = nn.Dense(1, use_bias=False, in_units=num_factors + in_units)
+
+    def hybrid_forward(self, F, user_id, item_id):
+        """Score the pairs; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        gmf = self.P(user_id) * self.Q(item_id)
+        mlp = self.mlp(concatenate(F, self.U(user_id), self.V(item_id)))
+        both = concatenate(F, gmf, mlp)
+        if self.head is Head.sum:
+            return F.np.sum(both, axis=-1)
+        score = F.np.squeeze(self.prediction(both), axis=-1)
+        return F.npx.sigmoid(score) if self.head is Head.sigmoid else score
+
+    def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
+        """Scores of all items for each of ``users``, (len(users), num_items).
+
+        The GMF is one product of matrices. The first layer of the MLP is linear before its relu, so
+        it is computed once a user and once an item, and only their sum for each pair.
+        """
+        ctx = users.ctx
+        Q, V = (part.weight.data(ctx) for part in (self.Q, self.V))
+        num_items, num_factors = Q.shape
+        if self.head is Head.sum:
+            h = np.ones((1, num_factors + self.mlp[-1].weight.shape[0]), ctx=ctx)
+        else:
+            h = self.prediction.weight.data(ctx)
+
+        first, *deeper = self.mlp
+        W, b = first.weight.data(ctx), first.bias.data(ctx)
+        of_users = np.dot(self.U(users), W[:, :num_factors].T) + b
+        of_items = np.dot(V, W[:, num_factors:].T)
+        widest = max(layer.weight.shape[0] for layer in self.mlp)
+        size = max(1, UNITS_AT_ONCE // (num_items * widest))
+        parts = [of_users[start : start + size] for start in range(0, len(users), size)]
+        h_mlp = h[0, num_factors:]
+        mlp = np.concatenate([self._mlp_all(part, of_items, deeper, h_mlp) for part in parts])
+        scores = np.dot(self.P(users) * h[:, :num_factors], Q.T) + mlp
+        return npx.sigmoid(scores) if self.head is Head.sigmoid else scores
+
+    @staticmethod
+    def _mlp_all(
+        of_users: np.ndarray, of_items: np.ndarray, deeper: Sequence[nn.Dense], h: np.ndarray
+    ) -> np.ndarray:
+        """The MLP's share of the scores, from its first layer's parts, of users and of items.
+
+        All sums of a row of the one with a row of the other are a product of matrices: MXNet's
+        broadcasting takes ten times as long. Multiplied by ones and zeros, finite sums are exact.
+        """
+        (num_users, width), num_items, ctx = of_users.shape, len(of_items), of_users.ctx
+        ones = np.ones((num_items, 1), ctx=ctx)
+        copies = np.tile(np.eye(width, ctx=ctx), (1, num_users))
+        hidden = np.dot(
+            np.concatenate([of_items, ones], axis=1),
+            np.concatenate([copies, of_users.reshape(1, -1)], axis=0),
+        ).reshape(num_items * num_users, width)
+        hidden = npx.activation(hidden, act_type="relu")
+        for layer in deeper:
+            hidden = layer(hidden)
+        return np.dot(hidden, h).reshape(num_items, num_users).T
+
+
+def main(
+    seed: cli.Seed = 0,
+    num_epochs: cli.NumEpochs = 10,
+    num_devices: cli.NumDevices = 1,
+    protocol: cli.ShownProtocol = "printed",
+    data_dir: cli.DataDir = None,
+    out: cli.Out = None,
+    quiet: cli.Quiet = False,
+    cutoff: cli.Cutoffs = (),
+    head: Annotated[
+        str, Option(metavar="sum|linear|sigmoid", help="How the towers become a score.")
+    ] = "sum",
+    loss: Annotated[str, Option(metavar="bpr|hinge", help="The pairwise loss.")] = "bpr",
+    num_factors: Annotated[int, Option(help="Length of each of the embeddings, k.")] = 10,
+    nums_hiddens: Annotated[
+        List[int], Option(help="Units of a layer of the MLP; once for each layer.")
+    ] = (10, 10, 10),
+    lr: Annotated[float, Option(help="Learning rate of Adam.")] = 0.01,
+    wd: Annotated[float, Option(help="Weight decay, lambda.")] = 1e-5,
+    batch_size: Annotated[int, Option(help="Pairs in a batch.")] = 1024,
+) -> Dict[str, Any]:
+    """Train NeuMF on MovieLens-100K (section 15.6)."""
+    head, loss = as_choice(Head, "head", head), as_choice(PairwiseLoss, "loss", loss)
+    check_settings(cutoff=cutoff)
+    run = Run(
+        "neumf",
+        seed=seed,
+        num_epochs=num_epochs,
+        num_devices=num_devices,
+        protocol=protocol,
+        data_dir=data_dir,
+        out=out,
+        quiet=quiet,
+        settings=dict(
+            num_factors=num_factors,
+            nums_hiddens=list(nums_hiddens),
+            lr=lr,
+            wd=wd,
+            batch_size=batch_size,
+        ),
+        choices=dict(split=Split.seq_aware, head=head, loss=loss),
+    )
+    data = load_ranking_ml100k(data_dir)
+    train_iter = pairwise_loader(data, [data.users, data.items], batch_size, run.streams)
+    npx.set_np()
+    mx.random.seed(seed)
+    net = NeuMF(num_factors, data.num_users, data.num_items, nums_hiddens, head)
+    run.data_loaded()
+
+    net.initialize(ctx=run.devices, init=init.Normal(0.01))
+    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
+    history = train_ranking(
+        net,
+        train_iter,
+        data.test_items,
+        LOSSES[loss](),
+        trainer,
+        None,
+        data.num_users,
+        data.num_items,
+        num_epochs,
+        run.devices,
+        candidates=data.candidates,
+        protocol=protocol,
+        quiet=quiet,
+        cutoffs=cutoff,
+    )
+    compares = head is Head.sum and loss is PairwiseLoss.bpr
+    return run.finish(history, RANKING_CURVE, compares=compares)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,55 @@
+r"""The pairwise ranking losses (section 15.5).
+
+Both compare the score of an item that a user has seen with that of one the user has not, through
+their distance :math:`d = \hat y_{ui} - \hat y_{uj}`, and both are sums over a batch: a trainer that
+steps with the number of pairs makes them means.
+"""
+
+from typing import Any, Optional
+
+from d2l_recsys.backend import gluon
+
+__all__ = ["BPRLoss", "HingeLossbRec"]
+
+
+class BPRLoss(gluon.loss.Loss):
+    r"""Bayesian personalized ranking (eq. 15.5.2; Rendle et al. 2009).
+
+    .. math:: \sum_{(u, i, j)} -\ln \sigma(d) = \sum \max(-d, 0) + \ln(1 + e^{-|d|})
+
+    The right-hand form stays finite, and its gradient right, where the sigmoid underflows. (MXNet's
+    own soft relu loses the small values, and turns some negative.) The weight decay of the equation
+    is the optimizer's.
+
+    Called with two arrays of scores, of the seen and of the unseen items, of shape (n,) or
+    (n, 1); returns their loss summed over the first axis, which is kept: shape (1,) or (1, 1).
+    ``weight`` and ``batch_axis`` are Gluon's and, as in the chapter, without effect.
+    """
+
+    def __init__(self, weight: Optional[float] = None, batch_axis: int = 0, **kwargs: Any) -> None:
+        super().__init__(weight=None, batch_axis=batch_axis, **kwargs)
+
+    def hybrid_forward(self, F, positive, negative):
+        """Sum over the pairs; F is ``mxnet.nd`` or ``mxnet.symbol``."""
+        lag = negative - positive
+        size = F.np.abs(lag)
+        # (lag + |lag|) / 2 is max(lag, 0), with the gradient 1/2 that the sum needs at 0.
+        softplus = (lag + size) / 2 + F.np.log1p(F.np.exp(-size))
+        return F.np.sum(softplus, axis=0, keepdims=True)
+
+
+class HingeLossbRec(gluon.loss.Loss):
+    r"""Hinge loss (eq. 15.5.3): a seen item shall lead an unseen one by ``margin``.
+
+    .. math:: \sum_{(u, i, j)} \max(m - d, 0)
+
+    Called with two arrays of scores of the same shape and, if need be, the margin m; returns a
+    scalar. ``weight`` and ``batch_axis`` are Gluon's and, as in the chapter, without effect.
+    """
+
+    def __init__(self, weight: Optional[float] = None, batch_axis: int = 0, **kwargs: Any) -> None:
+        super().__init__(weight=None, batch_axis=batch_axis, **kwargs)
+
+    def hybrid_forward(self, F, positive, negative, margin=1):
+        """Sum over the pairs; F as in ``BPRLoss``."""
+        return F.np.sum(F.np.maximum(negative - positive + margin, 0))

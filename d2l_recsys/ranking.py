@@ -1,0 +1,212 @@
+r"""Ranking metrics as numpy functions of scores; no MXNet.
+
+A model is judged by where it ranks an item that it has not been shown. Of a user's items, those of
+the training set are left out; the held-out item g meets the unobserved ones. Its **rank**, counted
+from 0, is the number of items that score higher plus half the number of those that tie with it.
+"""
+
+from typing import Dict, Iterable, Mapping, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.interactions import UserItems, user_items
+from d2l_recsys.metrics import Scores
+
+__all__ = ["HeldOut", "hit_and_auc", "ranking_metrics"]
+
+# The cut-offs that the section's text and the literature use where none is named.
+HIT_CUTOFF = 50
+NDCG_CUTOFF = 10
+
+
+def hit_and_auc(rankedlist: Sequence[int], test_matrix: Iterable[int], k: int) -> Tuple[int, float]:
+    """The chapter's metrics of one user: hits among the first ``k``, and the AUC.
+
+    ``rankedlist`` holds distinct items, best first, ``test_matrix`` the held-out ones. The hits are
+    the held-out items among the first ``k`` of the list, or of all of it where it is shorter. The
+    AUC is the share of the other items that the best of the held-out ones leads,
+    ``(n - 1 - position) / (n - 1)``; 0 where none is in the list.
+
+    Raises SettingError for a negative ``k``, DataError where the list is one held-out item alone.
+    """
+    if k < 0:
+        raise SettingError(f"k is {k}; it must be 0 or more")
+    rankedlist, held_out = list(rankedlist), set(test_matrix)
+    positions = [position for position, item in enumerate(rankedlist) if item in held_out]
+    hits = sum(position < k for position in positions)
+    if not positions:
+        return hits, 0.0
+    last = len(rankedlist) - 1
+    if not last:
+        raise DataError("one item is ranked alone: an AUC needs another to compare it with")
+    return hits, (last - positions[0]) / last
+
+
+class Ranks(NamedTuple):
+    """Where each of a block's held-out items stands, both counted from 0.
+
+    ``rank`` is as defined; ``position`` is that in the chapter's list, infinite where the chapter
+    does not rank the item. NaN where a score of the user is.
+    """
+
+    rank: np.ndarray
+    position: np.ndarray
+
+
+class HeldOut:
+    """Each user's held-out items, and what they are ranked against.
+
+    Parameters
+    ----------
+    test_input : the held-out items of each user, one or more
+    candidates : the observed items of each user, which are not ranked; may be empty
+    num_users, num_items : the sizes of the embedding tables; all users are evaluated
+
+    A held-out item that was observed as well is not in the chapter's list, and is ranked like any
+    other as defined. Raises DataError for users that one of the two does not have, for items
+    outside the table, and for users with nothing to rank a held-out item against.
+    """
+
+    def __init__(
+        self,
+        test_input: Mapping[int, Iterable[int]],
+        candidates: Mapping[int, Iterable[int]],
+        num_users: int,
+        num_items: int,
+    ) -> None:
+        self.num_users, self.num_items = num_users, num_items
+        self.observed = user_items(candidates, num_users, num_items, "training item")
+        self.held_out = user_items(test_input, num_users, num_items, "held-out item")
+        if not np.diff(self.held_out.starts).all():
+            user = np.argmin(np.diff(self.held_out.starts))
+            raise DataError(
+                f"user {user} (counted from 0) has no held-out item; leave that user out"
+            )
+        observed, held_out = (
+            part.users * num_items + part.items for part in (self.observed, self.held_out)
+        )
+        not_negative = np.union1d(observed, held_out) // num_items
+        self._num_negatives = num_items - np.bincount(not_negative, minlength=num_users)
+        in_list = self.observed.users[self.observed.items < num_users]
+        self._list_length = num_users - np.bincount(in_list, minlength=num_users)
+        self._is_listed = (self.held_out.items < num_users) & ~np.isin(held_out, observed)
+        alone = (self._num_negatives == 0)[self.held_out.users]
+        alone |= self._is_listed & (self._list_length == 1)[self.held_out.users]
+        if alone.any():
+            raise DataError(
+                f"user {self.held_out.users[np.argmax(alone)]} (counted from 0) has nothing unseen "
+                "to rank the held-out item against, and no AUC; leave that user out"
+            )
+
+    def ranks(self, first: int, scores: np.ndarray) -> Ranks:
+        """Rank the held-out items of the users from ``first`` on, a row of ``scores`` each.
+
+        ``scores`` has a column for each item.
+        """
+        stop = first + len(scores)
+        observed, held_out = (_cut(part, first, stop) for part in (self.observed, self.held_out))
+        rows = held_out.users - first
+        unobserved = np.ones((len(scores), self.num_items), dtype=bool)
+        unobserved[observed.users - first, observed.items] = False
+        negatives = unobserved.copy()
+        negatives[rows, held_out.items] = False
+        own = scores[rows, held_out.items][:, None]
+        of_user = scores[rows]
+        higher = ((of_user > own) & negatives[rows]).sum(axis=1)
+        ties = ((of_user == own) & negatives[rows]).sum(axis=1)
+        rank = higher + ties / 2
+
+        # The chapter ranks items 0 ... num_users - 1. Where there are fewer items than that,
+        # MXNet's embedding takes the last row of its table for all that are beyond it.
+        column = np.minimum(np.arange(self.num_users), self.num_items - 1)
+        listed = unobserved[:, column]
+        listed[:, self.num_items :] = True
+        of_user, listed = of_user[:, column], listed[rows]
+        position = ((of_user > own) & listed).sum(axis=1).astype(float)
+        tied = (of_user == own) & listed
+        is_listed = self._is_listed[self.held_out.starts[first] : self.held_out.starts[stop]]
+        for pair in np.flatnonzero(is_listed & (tied.sum(axis=1) > 1)):
+            item, user = held_out.items[pair], held_out.users[pair]
+            position[pair] += self._ties_before(item, tied[pair], user)
+        position[~is_listed] = np.inf
+
+        broken = np.isnan(scores).any(axis=1)[rows]
+        rank[broken] = position[broken] = np.nan
+        return Ranks(rank, position)
+
+    def _ties_before(self, item: int, tied: np.ndarray, user: int) -> int:
+        """How many items tied with ``item`` the chapter lists before it.
+
+        Its sort is stable, so ties stay in the order in which its set of unobserved items gives
+        them: ascending, but where the set is so small that its table wraps around.
+        """
+        start, stop = self.observed.starts[user : user + 2]
+        listed = list(set(range(self.num_users)) - set(self.observed.items[start:stop].tolist()))
+        return int(tied[listed[: listed.index(item)]].sum())
+
+    def scores(self, blocks: Sequence[Ranks], cutoffs: Iterable[int] = ()) -> Scores:
+        """The metrics of all users, from the ranks of all blocks in order.
+
+        Printed, as the chapter: ``test_hit_rate`` (hits among the first 50 a user) and
+        ``test_auc``, over lists of the first num_users items, ties in favour of the lower item.
+        Defined: what ``ranking_metrics`` gives. A user's held-out items count alike, and so do
+        users.
+        """
+        rank, position = map(np.concatenate, zip(*blocks))
+        users, starts = self.held_out.users, self.held_out.starts[:-1]
+        hits = np.where(np.isnan(position), np.nan, position < HIT_CUTOFF)
+        best, last = np.minimum.reduceat(position, starts), self._list_length - 1
+        with np.errstate(invalid="ignore", divide="ignore"):
+            auc = np.where(np.isinf(best), 0, (last - best) / last)
+        share = 1 / (np.bincount(users)[users] * self.num_users)
+        defined = ranking_metrics(rank, self._num_negatives[users], cutoffs)
+        return Scores(
+            printed={
+                "test_hit_rate": float(hits.sum() / self.num_users),
+                "test_auc": float(auc.mean()),
+            },
+            defined={name: float((values * share).sum()) for name, values in defined.items()},
+        )
+
+
+def _cut(part: UserItems, first: int, stop: int) -> UserItems:
+    begin, end = part.starts[first], part.starts[stop]
+    return UserItems(part.starts[first : stop + 1], part.users[begin:end], part.items[begin:end])
+
+
+def ranking_metrics(
+    rank: np.ndarray, num_negatives: np.ndarray, cutoffs: Iterable[int] = ()
+) -> Dict[str, np.ndarray]:
+    r"""Metrics of each held-out item from its rank (from 0) among ``num_negatives`` others.
+
+    - ``test_hit_rate`` (eq. 15.6.4): 1 where the item is one of the first 50, :math:`rank < 50`
+    - ``test_auc`` (eq. 15.6.5): the share of the others behind it, a tie counted half,
+      :math:`1 - rank / n`
+    - ``test_ndcg`` (Järvelin and Kekäläinen 2002): :math:`1 / \log_2(rank + 2)` where the item is
+      one of the first 10, else 0; with one relevant item the ideal gain is 1
+    - ``test_mrr``: the reciprocal rank :math:`1 / (rank + 1)`, over the whole list
+    - ``test_hit_rate_at_k``, ``test_ndcg_at_k``, ``test_mrr_at_k`` for each k of ``cutoffs``: the
+      same where the item is one of the first k, else 0. A k beyond the number of items cuts nothing
+
+    NaN ranks stay NaN. Raises SettingError for a cut-off below 1.
+    """
+    hit = np.where(np.isnan(rank), np.nan, 1.0)
+    gain, reciprocal = 1 / np.log2(rank + 2), 1 / (rank + 1)
+
+    def within(k: int, values: np.ndarray) -> np.ndarray:
+        return np.where(rank >= k, 0.0, values)
+
+    metrics = {
+        "test_hit_rate": within(HIT_CUTOFF, hit),
+        "test_auc": 1 - rank / num_negatives,
+        "test_ndcg": within(NDCG_CUTOFF, gain),
+        "test_mrr": reciprocal,
+    }
+    for k in cutoffs:
+        if k < 1:
+            raise SettingError(f"--cutoff is {k}; it must be 1 or more")
+        metrics[f"test_hit_rate_at_{k}"] = within(k, hit)
+        metrics[f"test_ndcg_at_{k}"] = within(k, gain)
+        metrics[f"test_mrr_at_{k}"] = within(k, reciprocal)
+    return metrics

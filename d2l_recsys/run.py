@@ -1,0 +1,110 @@
+"""What every section's run does besides its section: check settings, keep time, leave files."""
+
+import pathlib
+import time
+from typing import Any, Dict, Mapping, Optional
+
+from d2l_recsys.data import dataset_ml100k
+from d2l_recsys.devices import pick_devices
+from d2l_recsys.history import Curve, History
+from d2l_recsys.metrics import Scores
+from d2l_recsys.plots import draw_curves, png
+from d2l_recsys.results import as_json, make_result, prepare_folder, reported_numbers, write_files
+from d2l_recsys.seeds import seed_streams
+from d2l_recsys.settings import Protocol, as_choice, check_settings
+
+__all__ = ["Run"]
+
+
+class Run:
+    """One run of a section, from its options to its files.
+
+    Parameters
+    ----------
+    chapter : the section's name, as in ``reported.json``
+    seed, num_epochs, num_devices, protocol, data_dir, out, quiet : the options of every section
+    settings : the section's own numbers, checked against their ranges
+    choices : what else sets this run apart: split, variant, head ...
+
+    It then has ``protocol``, the ``devices``, the ``streams`` of the seed and the ``dataset``'s
+    description. Raises SettingError for an option out of range, DataError where there is no data.
+    """
+
+    def __init__(
+        self,
+        chapter: str,
+        *,
+        seed: int,
+        num_epochs: int,
+        num_devices: int,
+        protocol: str,
+        data_dir: Optional[pathlib.Path],
+        out: Optional[pathlib.Path],
+        quiet: bool,
+        settings: Mapping[str, Any],
+        choices: Mapping[str, str],
+    ) -> None:
+        self._started = time.perf_counter()
+        self.chapter, self.seed, self.out, self.quiet = chapter, seed, out, quiet
+        self.protocol = as_choice(Protocol, "protocol", protocol)
+        numbers = {"num_epochs": num_epochs, "num_devices": num_devices, **settings}
+        check_settings(seed=seed, **numbers)
+        self.settings = {**numbers, **choices}
+        self.devices = pick_devices(num_devices)
+        self.streams = seed_streams(seed)
+        self.dataset = dataset_ml100k(data_dir)
+
+    def data_loaded(self) -> None:
+        """Note the time, and make the folder for the results before they cost any.
+
+        Raises OutputError where that cannot be.
+        """
+        self._folder = prepare_folder(self.out, self.chapter, self.seed)
+        self._loaded = time.perf_counter()
+
+    def finish(
+        self, history: History, curve: Curve, *, compares: bool, scores: Optional[Scores] = None
+    ) -> Dict[str, Any]:
+        """Leave ``result.json``, ``history.csv`` and ``curve.png``; return the result.
+
+        ``scores`` are the final numbers, by default the history's. ``compares`` says whether the
+        run does what the chapter reports numbers of (its split, its variant): if not, none are
+        quoted. Unless ``quiet``, a line names the files. Raises OutputError where they cannot be
+        written.
+        """
+        result = make_result(
+            chapter=self.chapter,
+            protocol=self.protocol,
+            seed=self.seed,
+            scores=scores or history.final,
+            reported=reported_numbers(self.chapter) if compares else {},
+            dataset=self.dataset,
+            settings=self.settings,
+            seconds={
+                "load": self._loaded - self._started,
+                "train": history.total("seconds_train"),
+                "evaluate": history.total("seconds_evaluate"),
+                "total": time.perf_counter() - self._started,
+            },
+            examples_per_second=history.examples_per_second,
+            devices=self.devices,
+        )
+        # What the chapter reports is a level to reach only for what it computes, on its data. (The
+        # training loss that it draws is not the one it reports.)
+        same = self.protocol is Protocol.printed and not self.dataset["substitute"]
+        levels = result["reported"] if same else {}
+        figure = draw_curves(
+            history.curve(self.protocol, curve.metrics),
+            curve.legend,
+            ylim=curve.ylim,
+            reported=[levels[n] for n in curve.metrics if n in levels and n != "train_loss"],
+        )
+        files = {
+            "curve.png": png(figure),
+            "history.csv": history.csv(),
+            "result.json": as_json(result),
+        }
+        write_files(self._folder, files)
+        if not self.quiet:
+            print(f"left in {self._folder}: {', '.join(files)}")
+        return result

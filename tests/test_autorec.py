@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+backend = pytest.importorskip("d2l_recsys.backend")
+from chapters import autorec  # noqa: E402
+from d2l_recsys.train import train_recsys_rating  # noqa: E402
+
+autograd, mx = backend.autograd, backend.np
+
+
+@pytest.fixture
+def net():
+    backend.npx.set_np()
+    net = autorec.AutoRec(3, 7, dropout=0)
+    net.initialize(init=backend.init.Normal(1))
+    return net
+
+
+ROWS = np.array([[0, 3, 0, 5, 1, 0, 0], [2, 0, 0, 0, 0, 4, 0]], dtype="float32")
+
+
+def reference(net):
+    """Eq. 15.4.1 in float64, a unit at a time."""
+    V, mu, W, b = (p.data().asnumpy().astype(np.float64) for p in net.collect_params().values())
+    rows = []
+    for row in ROWS:
+        hidden = [1 / (1 + np.exp(-(V[k] @ row + mu[k]))) for k in range(3)]
+        rows.append([W[i] @ hidden + b[i] for i in range(7)])
+    return np.array(rows)
+
+
+def test_the_model_is_eq_15_4_1_and_is_masked_in_training_alone(net):
+    expected = reference(net)
+    np.testing.assert_allclose(net(mx.array(ROWS)).asnumpy(), expected, rtol=1e-5)
+    with autograd.record():
+        masked = net(mx.array(ROWS)).asnumpy()
+    np.testing.assert_allclose(masked, expected * (ROWS > 0), rtol=1e-5)
+
+
+def test_unobserved_ratings_have_no_gradient(net):
+    """Eq. 15.4.2: the decoder's bias feels the observed errors of its column, nothing else."""
+    loss = backend.gluon.loss.L2Loss()
+    with autograd.record():
+        total = loss(net(mx.array(ROWS)), mx.array(ROWS)).sum()
+    total.backward()
+    errors = (reference(net) - ROWS) * (ROWS > 0)
+    gradient = net.decoder.bias.grad().asnumpy()
+    np.testing.assert_allclose(gradient, errors.sum(axis=0) / 7, rtol=1e-4, atol=1e-6)
+    assert (gradient[[2, 6]] == 0).all()
+    # An unrated column's inputs are 0, so its weights in the encoder stay as they are.
+    assert (net.encoder.weight.grad().asnumpy()[:, [2, 6]] == 0).all()
+
+
+def test_dropout_acts_on_the_hidden_layer_in_training_alone():
+    backend.npx.set_np()
+    net = autorec.AutoRec(400, 7, dropout=0.5)
+    net.initialize(init=backend.init.Normal(1))
+    row = mx.array(ROWS[:1])
+    assert (net(row).asnumpy() == net(row).asnumpy()).all()
+    with autograd.record():
+        first, second = net(row).asnumpy(), net(row).asnumpy()
+    assert not np.array_equal(first, second)
+    # A mask of its own for each unit of each row, on the hidden layer.
+    seen = {}
+    net.encoder.register_forward_hook(lambda block, given, out: seen.update(hidden=out))
+    net.dropout.register_forward_hook(
+        lambda block, given, out: seen.update(given=given[0], out=out)
+    )
+    with autograd.record():
+        net(mx.array(np.repeat(ROWS, 20, axis=0)))
+    np.testing.assert_array_equal(seen["given"].asnumpy(), seen["hidden"].asnumpy())
+    kept = seen["out"].asnumpy() != 0
+    assert abs(kept.mean() - 0.5) < 0.03
+    assert len({row.tobytes() for row in kept}) == len(kept)
+
+
+def test_recording_a_prediction_masks_nothing(net):
+    with autograd.record(train_mode=False):
+        recorded = net(mx.array(ROWS)).asnumpy()
+    np.testing.assert_allclose(recorded, reference(net), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("variant", "shape"), [("item", (40, 30)), ("user", (30, 40))])
+def test_the_variant_chooses_the_rows(variant, shape, ratings, ratings_dir, tmp_path, monkeypatch):
+    seen = {}
+
+    def train(net, train_iter, test_iter, *arguments, inter_mat, **options):
+        (seen["train"],), (seen["eval"],) = train_iter.arrays, test_iter.arrays
+        seen["test"], seen["net"], seen["iter"] = inter_mat, net, test_iter
+        return train_recsys_rating(
+            net, train_iter, test_iter, *arguments, inter_mat=inter_mat, **options
+        )
+
+    monkeypatch.setattr(autorec, "train_recsys_rating", train)
+    result = autorec.main(
+        num_epochs=1, batch_size=8, variant=variant, dropout=0.3, data_dir=ratings_dir,
+        out=tmp_path, quiet=True,
+    )  # fmt: skip
+    assert bool(result["reported"]) == (variant == "item")
+    assert seen["net"].dropout._rate == 0.3
+    assert (seen["iter"].shuffle, seen["iter"].last_batch) == (False, "keep")
+    np.testing.assert_array_equal(seen["eval"], seen["train"])
+    assert seen["train"].shape == seen["eval"].shape == seen["test"].shape == shape
+    assert seen["net"].encoder.weight.shape == (500, shape[1])
+    whole = np.zeros((30, 40))
+    whole[ratings["user_id"] - 1, ratings["item_id"] - 1] = ratings["rating"]
+    whole = whole if variant == "user" else whole.T
+    np.testing.assert_array_equal(seen["train"] + seen["test"], whole)
+    assert not ((seen["train"] > 0) & (seen["test"] > 0)).any()
+    assert 0.02 < (seen["test"] > 0).sum() / (whole > 0).sum() < 0.25

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+backend = pytest.importorskip("d2l_recsys.backend")
+from d2l_recsys.losses import BPRLoss, HingeLossbRec  # noqa: E402
+
+autograd, nn, mnp = backend.autograd, backend.nn, backend.np
+DISTANCES = np.arange(-200, 200.25, 0.25, dtype="float32")
+
+
+@pytest.fixture(autouse=True)
+def np_semantics():
+    backend.npx.set_np()
+
+
+class Graph(nn.HybridBlock):
+    """A loss as a part of a hybridized graph, as training uses it."""
+
+    def __init__(self, loss):
+        super().__init__()
+        self.loss = loss
+
+    def hybrid_forward(self, F, positive, negative):
+        return self.loss(positive, negative)
+
+
+def value_and_gradients(loss, positive, negative, *margin):
+    scores = [mnp.array(part, dtype="float32") for part in (positive, negative)]
+    for part in scores:
+        part.attach_grad()
+    with autograd.record():
+        value = loss(*scores, *margin)
+    value.backward()
+    return value.asnumpy(), scores[0].grad.asnumpy(), scores[1].grad.asnumpy()
+
+
+def bpr_reference(positive, negative):
+    """In float64; the derivative of ln(1 + exp(-d)) is -1 / (1 + exp(d))."""
+    d = np.asarray(positive, np.float64) - np.asarray(negative, np.float64)
+    slope = -np.exp(-np.logaddexp(0, d))
+    return np.logaddexp(0, -d).sum(axis=0, keepdims=True), slope, -slope
+
+
+def hinge_reference(positive, negative, margin=1):
+    total, slope = 0.0, []
+    for p, n in zip(np.asarray(positive, np.float64), np.asarray(negative, np.float64)):
+        total += max(margin - (p - n), 0)
+        slope.append(-1.0 if margin - (p - n) >= 0 else 0.0)
+    return total, np.array(slope), -np.array(slope)
+
+
+def hybridized(loss):
+    graph = Graph(loss)
+    graph.hybridize(static_alloc=True, static_shape=True)
+    return graph
+
+
+@pytest.mark.parametrize("wrap", [lambda loss: loss, hybridized])
+def test_bpr_is_right_at_every_distance(wrap):
+    """Scores from -100 to 100; in a row, each pair's value stands by itself."""
+    positive, negative = DISTANCES[None] / 2, -DISTANCES[None] / 2
+    expected = bpr_reference(positive, negative)
+    found = value_and_gradients(wrap(BPRLoss()), positive, negative)
+    for ours, theirs in zip(found, expected):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+    assert (found[0] >= 0).all()
+    # The small values are not lost either.
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-30)
+
+
+@pytest.mark.parametrize("wrap", [lambda loss: loss, hybridized])
+def test_hinge_is_right_at_every_distance(wrap):
+    positive, negative = DISTANCES / 2, -DISTANCES / 2
+    expected = hinge_reference(positive, negative)
+    for ours, theirs in zip(
+        value_and_gradients(wrap(HingeLossbRec()), positive, negative), expected
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e4, 1e30])
+def test_bpr_stays_finite_for_any_input(scale):
+    value, gradient, _ = value_and_gradients(BPRLoss(), [-scale, scale], [scale, -scale])
+    np.testing.assert_allclose(value, [2 * scale], rtol=1e-6)
+    assert gradient.tolist() == [-1, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    rows=st.integers(1, 9),
+    shape=st.sampled_from([(), (1,)]),
+    scale=st.sampled_from([0.01, 1.0, 8.0]),
+)
+def test_both_equal_d2ls_where_d2ls_are_finite(seed, rows, shape, scale):
+    d2l = pytest.importorskip("d2l.mxnet")
+    rng = np.random.default_rng(seed)
+    scores = [rng.normal(0, scale, (rows, *shape)).astype("float32") for _ in range(2)]
+    for ours, theirs in ((BPRLoss(), d2l.BPRLoss()), (HingeLossbRec(), d2l.HingeLossbRec())):
+        found = value_and_gradients(ours, *scores)
+        for mine, chapters in zip(found, value_and_gradients(theirs, *scores)):
+            assert mine.shape == chapters.shape
+            assert np.isfinite(chapters).all()
+            np.testing.assert_allclose(mine, chapters, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("margin", [0, 0.5, 2])
+def test_the_margin_is_what_a_seen_item_has_to_lead_by(margin):
+    d2l = pytest.importorskip("d2l.mxnet")
+    scores = [3.0, 0.25, -1.0], [1.0, 0.0, 1.0]
+    value, *gradients = value_and_gradients(HingeLossbRec(), *scores, margin)
+    expected, *slopes = hinge_reference(*scores, margin)
+    assert value == pytest.approx(expected)
+    np.testing.assert_array_equal(gradients, slopes)
+    assert value == value_and_gradients(d2l.HingeLossbRec(), *scores, margin)[0]

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from d2l_recsys.batches import BatchLoader
+from d2l_recsys.errors import DataError
+from d2l_recsys.sampling import NegativeSampler, PairwiseLoader
+
+NUM_ITEMS = 12
+some_items = st.sets(st.integers(0, NUM_ITEMS - 1), max_size=NUM_ITEMS - 1).map(list)
+
+
+class EachPlace:
+    """In place of a generator: the r-th draw is the r-th unobserved item."""
+
+    def integers(self, high):
+        return np.arange(len(high))
+
+
+@settings(max_examples=200, deadline=None)
+@given(lists=st.lists(some_items, min_size=1, max_size=5), user=st.integers(0, 4))
+def test_the_rth_draw_is_the_rth_unobserved_item(lists, user):
+    user %= len(lists)
+    sampler = NegativeSampler(dict(enumerate(lists)), len(lists), NUM_ITEMS)
+    sampler.rng = EachPlace()
+    unobserved = sorted(set(range(NUM_ITEMS)) - set(lists[user]))
+    drawn = sampler.draw(np.full(len(unobserved), user, dtype="int32"))
+    assert drawn.tolist() == unobserved
+    assert drawn.dtype == np.int32
+
+
+@pytest.mark.network
+def test_a_million_draws_avoid_what_was_observed_and_are_uniform(ml100k_dir):
+    """Chi-square over every unobserved item of users with few, many and typical ratings."""
+    from d2l_recsys.data import load_ranking_ml100k
+
+    data = load_ranking_ml100k(ml100k_dir)
+    sampler = NegativeSampler(data.candidates, data.num_users, data.num_items, rng=11)
+    by_count = sorted(data.candidates, key=lambda u: len(data.candidates[u]))
+    chosen = np.array([by_count[0], by_count[471], by_count[-1]])
+    users = np.repeat(chosen, 333_334)
+    drawn = sampler.draw(np.random.default_rng(0).permutation(users))
+    users = np.random.default_rng(0).permutation(users)
+    assert len(drawn) > 1_000_000
+    for user in chosen:
+        counts = np.bincount(drawn[users == user], minlength=data.num_items)
+        assert counts[data.candidates[user]].sum() == 0
+        unobserved = np.delete(np.arange(data.num_items), data.candidates[user])
+        assert counts[unobserved].min() > 0
+        assert chisquare(counts[unobserved]).pvalue > 1e-4
+    # And over all users at once, in the proportions of the training pairs.
+    drawn = np.concatenate([sampler.draw(data.users) for _ in range(11)])
+    users = np.tile(data.users, 11)
+    observed = set(zip(data.users.tolist(), data.items.tolist()))
+    assert not observed & set(zip(users.tolist(), drawn.tolist()))
+    seen = np.zeros((data.num_users, data.num_items), dtype=bool)
+    seen[data.users, data.items] = True
+    rate = np.bincount(users) / (~seen).sum(axis=1)
+    expected = (~seen * rate[:, None]).sum(axis=0)
+    assert chisquare(np.bincount(drawn, minlength=data.num_items), expected).pvalue > 1e-4
+
+
+def test_the_generator_decides():
+    candidates = {0: [1], 1: [0, 2]}
+    users = np.tile([0, 1], 50)
+    draws = [NegativeSampler(candidates, 2, 9, rng).draw(users).tolist() for rng in (3, 3, 4)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_a_user_who_has_seen_everything_is_refused_when_drawn_for():
+    sampler = NegativeSampler({0: [0, 1, 2], 1: [0]}, 2, 3, 0)
+    assert set(sampler.draw(np.array([1, 1, 1, 1])).tolist()) <= {1, 2}
+    with pytest.raises(DataError, match=r"user 0 .* has seen all 3 items"):
+        sampler.draw(np.array([1, 0]))
+    for outside in (-1, 2):
+        with pytest.raises(DataError, match="users must lie between 0 and 1"):
+            sampler.draw(np.array([1, outside]))
+
+
+def test_a_loaders_batches_end_with_negatives_drawn_anew_each_epoch():
+    users = np.arange(40, dtype="int32") % 4
+    items = np.arange(40, dtype="int32") % 10
+    candidates = {u: sorted(set(items[users == u].tolist())) for u in range(4)}
+    options = {"batch_size": 16, "shuffle": True, "last_batch": "rollover", "rng": 5}
+    loader = PairwiseLoader(users, items, sampler=NegativeSampler(candidates, 4, 10, 6), **options)
+    plain = BatchLoader(users, items, **options)
+    negatives = []
+    for _ in range(3):
+        assert len(loader) == len(plain)
+        epoch = list(loader)
+        for batch, expected in zip(epoch, list(plain)):
+            np.testing.assert_array_equal(batch[0], expected[0])
+            np.testing.assert_array_equal(batch[1], expected[1])
+            assert all(n not in candidates[u] for u, n in zip(batch[0], batch[2]))
+        negatives.append(np.concatenate([batch[2] for batch in epoch]).tolist())
+    assert negatives[0] != negatives[1] != negatives[2]
