@@ -1,7 +1,7 @@
 # make            the chapter on this machine: reported beside reproduced
 # make test       the test suite; make test-slow adds what takes minutes
 # make lint       ruff: style and format
-# make bench      the chapter's own code against this project's
+# make bench      the chapter's own code against this project's (about half an hour)
 # make clean      remove .venv, results and caches; fetched data stays
 #
 # PYTHON=... chooses the interpreter (3.8-3.11, which MXNet 1.9.1 needs).
@@ -16,13 +16,19 @@ READY := $(VENV)/ready
 # Python's cache of compiled modules halves the time a script takes to start.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Each section's run is named by the folder it leaves.
+RUNS := $(patsubst %,results/%/seed-0,mf mf-random autorec neumf caser)
+
 reproduce: $(READY)
 	@$(RUN) chapters/movielens.py --quiet
-	@echo "training matrix factorization on two test sets, side by side"
-	@$(RUN) chapters/mf.py --quiet & seq_aware=$$!; \
-	    $(RUN) chapters/mf.py --quiet --split random --out results/mf-random/seed-0; random=$$?; \
-	    wait $$seq_aware && exit $$random
-	@$(RUN) -m d2l_recsys.report results/movielens results/mf/seed-0 results/mf-random/seed-0
+	@$(MAKE) --no-print-directory -j 2 $(RUNS)
+	@$(RUN) -m d2l_recsys.report results/movielens $(RUNS)
+
+results/mf-random/seed-0: OPTIONS := --split random
+.PHONY: $(RUNS)
+$(RUNS): results/%/seed-0:
+	@echo "training $*"
+	@$(RUN) chapters/$(firstword $(subst -, ,$*)).py --quiet $(OPTIONS) --out $@
 
 test: $(READY)
 	$(RUN) -m pytest -n 2
@@ -35,7 +41,7 @@ lint: $(READY)
 	$(RUN) -m ruff format --check .
 
 bench: $(READY)
-	$(RUN) -m benchmarks.mf_against_d2l
+	$(RUN) -m benchmarks.against_d2l
 
 clean:
 	rm -rf $(VENV) results build *.egg-info .pytest_cache .ruff_cache .hypothesis

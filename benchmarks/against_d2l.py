@@ -1,0 +1,138 @@
+"""The chapter's own code against this project's, in one run on one machine.
+
+    python -m benchmarks.against_d2l [--only mf,autorec,neumf,caser] [--pairs 3] [--data-dir DIR]
+
+Each side runs as a process of its own, in turn, on one CPU device with the chapter's settings. The
+chapter's side, in ``benchmarks/chapter``, is d2l 1.0.3 with Gluon's DataLoader; where it takes too
+long, a part is timed and scaled up, and marked with ``~``. Its live figure is timed apart, by
+processes that draw nothing. Ratios are taken pair by pair: median [smallest, largest].
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Dict, List, Optional
+
+from tabulate import tabulate
+from typer import Option
+from typing_extensions import Annotated
+
+from d2l_recsys.command_line import DataDir, run
+from d2l_recsys.data import find_ml100k
+from d2l_recsys.errors import SettingError
+from d2l_recsys.results import environment
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PHASES = ("load", "train", "evaluate")
+# Epochs, and whether the chapter's live figure is drawn often enough to be timed apart.
+SECTIONS = {"mf": (20, True), "autorec": (25, True), "neumf": (10, False), "caser": (8, False)}
+
+
+def measure(command: List[str]) -> Dict[str, Any]:
+    """Wall seconds and peak memory (MiB) of a process, with the last line it prints as JSON."""
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
+        process = subprocess.Popen(command, stdout=printed, stderr=complaints)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        printed.seek(0)
+        complaints.seek(0)
+        if status:
+            raise SystemExit(f"{' '.join(command)} failed:\n{complaints.read().decode()}")
+        lines = printed.read().decode().strip().splitlines()
+    figures = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+    return {**figures, "whole": wall, "memory": usage.ru_maxrss / 1024}
+
+
+def chapter(section: str, folder: str, figure: str) -> Dict[str, Any]:
+    """One run of the chapter's code; ``figure`` is "draw" or "quiet"."""
+    script = ROOT / "benchmarks" / "chapter" / f"{section}.py"
+    figures = measure([sys.executable, str(script), folder, figure])
+    whole = figures["whole"] - figures["spent"] + sum(figures["seconds"].values())
+    return {**figures, **figures["seconds"], "whole": whole}
+
+
+def ours(section: str, folder: str) -> Dict[str, Any]:
+    """One run of the section's script, files and figure included."""
+    with tempfile.TemporaryDirectory() as out:
+        script = ROOT / "chapters" / f"{section}.py"
+        figures = measure([sys.executable, str(script), "--data-dir", folder, "--out", out])
+        seconds = json.loads((pathlib.Path(out) / "result.json").read_text())["seconds"]
+    return {**figures, **{phase: seconds[phase] for phase in PHASES}, "scaled": []}
+
+
+def row(
+    name: str, theirs: List[float], mine: List[float], unit: str = "s", scaled: bool = False
+) -> List[str]:
+    """A line of the table: medians, and the ratios of the pairs."""
+    ratios = [a / b for a, b in zip(theirs, mine)]
+    spread = f"{statistics.median(ratios):.1f}x [{min(ratios):.1f}, {max(ratios):.1f}]"
+    digits = 0 if unit == "MiB" else 2
+    chapters, ours = (f"{statistics.median(side):.{digits}f} {unit}" for side in (theirs, mine))
+    return [name, "~ " * scaled + chapters, ours, spread]
+
+
+def rows(section: str, runs: Dict[str, List[Dict[str, Any]]]) -> List[List[str]]:
+    """The section's lines of the table."""
+    num_epochs, _ = SECTIONS[section]
+    scaled = runs["chapter"][0]["scaled"]
+
+    def columns(name: str, side: str = "chapter", per: int = 1) -> List[List[float]]:
+        return [[figures[name] / per for figures in runs[s]] for s in (side, "ours")]
+
+    table = [
+        row("load", *columns("load"), scaled="load" in scaled),
+        row(f"train, {num_epochs} epochs", *columns("train"), scaled="train" in scaled),
+        row("one evaluation", *columns("evaluate", per=num_epochs), scaled="evaluate" in scaled),
+        row("whole script", *columns("whole"), scaled=bool(scaled)),
+    ]
+    if runs["no figure"]:
+        table.append(row("the same, no live figure", *columns("whole", "no figure")))
+    table.append(row("peak memory", *columns("memory"), unit="MiB"))
+    return [[section if not number else "", *line] for number, line in enumerate(table)]
+
+
+def main(
+    only: Annotated[str, Option(help="Sections, separated by commas.")] = ",".join(SECTIONS),
+    pairs: Annotated[int, Option(min=1, help="Times each side runs.")] = 3,
+    data_dir: DataDir = None,
+    json_file: Annotated[
+        Optional[pathlib.Path], Option(help="Also write all figures here.")
+    ] = None,
+) -> None:
+    """Time the chapter's sections and this project's, in turn."""
+    sections = only.split(",")
+    for section in sections:
+        if section not in SECTIONS:
+            raise SettingError(f"--only has {section!r}; choose from: {', '.join(SECTIONS)}")
+    location = find_ml100k(data_dir)
+    all_runs, table = {}, []
+    with tempfile.TemporaryDirectory() as folder:
+        (pathlib.Path(folder) / "u.data").write_bytes(location.rating_lines())
+        for section in sections:
+            runs: Dict[str, List[Dict[str, Any]]] = {"chapter": [], "no figure": [], "ours": []}
+            for _ in range(pairs):
+                runs["chapter"].append(chapter(section, folder, "draw"))
+                runs["ours"].append(ours(section, folder))
+                if SECTIONS[section][1]:
+                    runs["no figure"].append(chapter(section, folder, "quiet"))
+            all_runs[section] = runs
+            table += rows(section, runs)
+    print(tabulate(table, ["section", "", "chapter", "ours", "ratio"]))
+    machine = environment()
+    print(
+        f"~ scaled up from a part of the run; {pairs} pairs of runs; "
+        f"{machine['platform']}, Python {machine['python']}"
+    )
+    if json_file is not None:
+        everything = {"environment": machine, "runs": all_runs}
+        json_file.write_text(json.dumps(everything, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    run(main)

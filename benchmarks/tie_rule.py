@@ -1,0 +1,79 @@
+"""How much the seq-aware split's tie rule moves the numbers of the ranking sections.
+
+    python -m benchmarks.tie_rule [--splits 10] [--data-dir DIR]
+
+Four users in ten have several last ratings with one timestamp; the chapter holds out the first of
+them in file order. Here these lines change places at random, those of each user among themselves,
+so that any of them may be first, and NeuMF and Caser are trained on each new split with seed 0.
+Beside it, to compare, as many seeds on the chapter's own split. Mean ± standard deviation (n - 1)
+[smallest, largest].
+"""
+
+import pathlib
+import statistics
+import tempfile
+from typing import Any, Dict, List
+
+import numpy as np
+from tabulate import tabulate
+from tqdm import tqdm
+from typer import Option
+from typing_extensions import Annotated
+
+from chapters import caser, neumf
+from d2l_recsys.command_line import DataDir, run
+from d2l_recsys.data import find_ml100k, read_data_ml100k
+
+CHAPTERS = {"neumf": neumf, "caser": caser}
+NUMBERS = [
+    (protocol, name)
+    for name in ("test_hit_rate", "test_auc")
+    for protocol in ("printed", "defined")
+]
+
+
+def spread(results: List[Dict[str, Any]]) -> List[str]:
+    """A cell for each of ``NUMBERS``."""
+    cells = []
+    for protocol, name in NUMBERS:
+        values = [result[protocol][name] for result in results]
+        cells.append(
+            f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f} "
+            f"[{min(values):.4f}, {max(values):.4f}]"
+        )
+    return cells
+
+
+def main(
+    splits: Annotated[int, Option(min=2, help="Splits, and seeds to compare with.")] = 10,
+    data_dir: DataDir = None,
+) -> None:
+    """Re-split with ties broken at random, and train."""
+    data, num_users, _ = read_data_ml100k(data_dir)
+    last = data.groupby("user_id")["timestamp"].transform("max") == data["timestamp"]
+    of_user = data[last].groupby("user_id").indices.values()
+    of_user = [np.flatnonzero(last)[rows] for rows in of_user if len(rows) > 1]
+    tied = len(of_user)
+    print(f"{tied} of {num_users} users tie at their last timestamp ({tied / num_users:.0%})")
+    lines = np.array(find_ml100k(data_dir).rating_lines().splitlines(keepends=True))
+    results: Dict[str, List[List[Dict[str, Any]]]] = {name: [[], []] for name in CHAPTERS}
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as out:
+        options = {"out": out, "quiet": True}
+        for split in tqdm(range(splits), disable=None):
+            rng, order = np.random.default_rng(split), np.arange(len(lines))
+            for rows in of_user:
+                order[rows] = rng.permutation(rows)
+            (pathlib.Path(folder) / "u.data").write_bytes(b"".join(lines[order]))
+            for name, chapter in CHAPTERS.items():
+                results[name][0].append(chapter.main(0, data_dir=folder, **options))
+                results[name][1].append(chapter.main(split, data_dir=data_dir, **options))
+    table = [
+        [name, what, *spread(runs)]
+        for name, both in results.items()
+        for what, runs in zip(("random ties, seed 0", "chapter's split, seeds"), both)
+    ]
+    print(tabulate(table, ["section", "", *(" ".join(number) for number in NUMBERS)]))
+
+
+if __name__ == "__main__":
+    run(main)
