@@ -16,6 +16,7 @@ __all__ = [
     "evaluate_rating",
     "evaluate_reconstruction",
     "hit_and_auc",
+    "score_held_out",
     "score_ranking",
 ]
 
@@ -100,7 +101,19 @@ def score_ranking(
     holds an item beyond the table, and where the net's scores are not for ``num_items`` items.
     """
     held_out = HeldOut(test_input, candidates, num_users, num_items)
-    blocks = _score_blocks(net, seq, num_users, num_items, list(devices or try_all_gpus()))
+    return score_held_out(net, held_out, seq, devices, cutoffs)
+
+
+def score_held_out(
+    net: gluon.Block,
+    held_out: HeldOut,
+    seq: Optional[object],
+    devices: Sequence[mx.Context],
+    cutoffs: Iterable[int] = (),
+) -> Scores:
+    """``score_ranking`` where ``held_out`` is made once and ``net`` is evaluated many times."""
+    sizes = held_out.num_users, held_out.num_items
+    blocks = _score_blocks(net, seq, *sizes, list(devices or try_all_gpus()))
     return held_out.scores([held_out.ranks(first, scores) for first, scores in blocks], cutoffs)
 
 

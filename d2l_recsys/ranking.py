@@ -20,7 +20,7 @@ HIT_CUTOFF = 50
 NDCG_CUTOFF = 10
 
 
-def hit_and_auc(rankedlist: Sequence[int], test_matrix: Iterable[int], k: int) -> Tuple[int, float]:
+def hit_and_auc(rankedlist: Iterable[int], test_matrix: Iterable[int], k: int) -> Tuple[int, float]:
     """The chapter's metrics of one user: hits among the first ``k``, and the AUC.
 
     ``rankedlist`` holds distinct items, best first, ``test_matrix`` the held-out ones. The hits are

@@ -9,7 +9,7 @@ from typing import Callable, Iterable, List, Mapping, Optional, Sequence
 from d2l_recsys.backend import autograd, gluon, mx, nn, npx
 from d2l_recsys.devices import batches_on, try_all_gpus
 from d2l_recsys.errors import SettingError
-from d2l_recsys.evaluation import evaluate_rating, score_ranking
+from d2l_recsys.evaluation import evaluate_rating, score_held_out
 from d2l_recsys.history import RANKING_CURVE, RATING_CURVE, Curve, History
 from d2l_recsys.metrics import Scores, TrainLoss
 from d2l_recsys.progress import EpochDisplay
@@ -98,7 +98,7 @@ def train_ranking(
     eval_step: int = 1,
     protocol: str = "printed",
     quiet: bool = False,
-    cutoffs: Iterable[int] = (),
+    cutoffs: Sequence[int] = (),
 ) -> History:
     """Train a ranking model (NeuMF, Caser) on pairs of items and evaluate it; the chapter's loop.
 
@@ -135,12 +135,14 @@ def train_ranking(
         )
     if candidates is None:
         raise SettingError("train_ranking needs the candidates: the training items of each user")
-    if evaluator is None:
-        HeldOut(test_iter, candidates, num_users, num_items)  # or DataError, before the work
-        evaluator = functools.partial(score_ranking, cutoffs=tuple(cutoffs))
     devices = list(devices or try_all_gpus())
+    if evaluator is None:
+        # Made here, its errors come before the work.
+        held_out = HeldOut(test_iter, candidates, num_users, num_items)
 
     def evaluate() -> Scores:
+        if evaluator is None:
+            return score_held_out(net, held_out, test_seq_iter, devices, cutoffs)
         scores = evaluator(net, test_iter, test_seq_iter, candidates, num_users, num_items, devices)
         if isinstance(scores, Scores):
             return scores
