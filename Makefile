@@ -17,14 +17,20 @@ READY := $(VENV)/ready
 unexport PYTHONDONTWRITEBYTECODE
 
 # Each section's run is named by the folder it leaves.
-RUNS := $(patsubst %,results/%/seed-0,mf mf-random autorec neumf caser)
+RUNS := $(patsubst %,results/%/seed-0,mf mf-random autorec neumf caser \
+	fm fm-defined deepfm deepfm-defined)
 
 reproduce: $(READY)
 	@$(RUN) chapters/movielens.py --quiet
+	@$(RUN) chapters/ctr.py --quiet
 	@$(MAKE) --no-print-directory -j 2 $(RUNS)
-	@$(RUN) -m d2l_recsys.report results/movielens $(RUNS)
+	@$(RUN) -m d2l_recsys.report results/movielens results/ctr $(RUNS)
 
+# Whether the book's clicks can be had has been found out once.
+CLICKS = --dataset $(shell grep -q '"name": "ctr"' results/ctr/result.json && echo book || echo movielens)
 results/mf-random/seed-0: OPTIONS := --split random
+results/fm/seed-0 results/deepfm/seed-0: OPTIONS = $(CLICKS)
+results/fm-defined/seed-0 results/deepfm-defined/seed-0: OPTIONS = $(CLICKS) --protocol defined
 .PHONY: $(RUNS)
 $(RUNS): results/%/seed-0:
 	@echo "training $*"

@@ -28,6 +28,8 @@ setup(
         "pandas",
         "pooch",
         "requests",
+        "scikit-learn",
+        "scipy",
         "tabulate",
         "tqdm",
         "typer",
@@ -58,8 +60,6 @@ setup(
             "pytest",
             "pytest-xdist",
             "ruff",
-            "scikit-learn",
-            "scipy",
         ],
     },
 )

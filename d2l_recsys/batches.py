@@ -1,18 +1,24 @@
-"""Minibatches cut from whole numpy arrays, with the meaning of Gluon's ``DataLoader``."""
+"""Minibatches cut from whole numpy arrays, with the meaning of Gluon's ``DataLoader``.
+
+Arrays larger than memory are read piece by piece.
+"""
 
 import math
-from typing import Iterator, List, Tuple, Union
+import mmap
+from typing import Any, Iterator, List, Tuple, Union
 
 import numpy as np
 
 from d2l_recsys.errors import SettingError
 
-__all__ = ["BatchLoader"]
+__all__ = ["BatchLoader", "MappedLoader"]
 
 LAST_BATCH = ("keep", "discard", "rollover")
 # Batches gathered from the arrays in one go: enough to make the gather cheap, few enough that a
 # data set larger than memory stays on disk.
 BATCHES_PER_BLOCK = 64
+# Rows that are read from a mapped file in one go.
+ROWS_PER_PIECE = 1024
 
 
 class BatchLoader:
@@ -60,7 +66,10 @@ class BatchLoader:
         rows = len(self.arrays[0])
         if self.last_batch == "keep":
             return math.ceil(rows / self.batch_size)
-        return (rows + len(self._rolled_over)) // self.batch_size
+        return (rows + self._rows_rolled_over()) // self.batch_size
+
+    def _rows_rolled_over(self) -> int:
+        return len(self._rolled_over)
 
     def __iter__(self) -> Iterator[Union[np.ndarray, List[np.ndarray]]]:
         for arrays, bounds in self.blocks():
@@ -80,11 +89,13 @@ class BatchLoader:
         block = batches * self.batch_size
         for first in range(0, len(order), block):
             rows = order[first : first + block]
-            starts = range(0, len(rows), self.batch_size)
-            bounds = [(start, min(start + self.batch_size, len(rows))) for start in starts]
-            yield [a[rows] for a in self.arrays], bounds
+            yield [a[rows] for a in self.arrays], self._bounds(len(rows))
         # Reached only by an epoch that ran to its end, like Gluon's sampler.
         self._rolled_over = remainder
+
+    def _bounds(self, rows: int) -> List[Tuple[int, int]]:
+        starts = range(0, rows, self.batch_size)
+        return [(start, min(start + self.batch_size, rows)) for start in starts]
 
     def _next_order(self) -> Tuple[np.ndarray, np.ndarray]:
         """Row numbers of the coming epoch's batches, and those to roll over into the one after."""
@@ -96,3 +107,67 @@ class BatchLoader:
             return order, order[:0]
         full = len(order) - len(order) % self.batch_size
         return order[:full], order[full:] if self.last_batch == "rollover" else order[:0]
+
+
+class MappedLoader(BatchLoader):
+    """``BatchLoader`` over ``numpy.memmap`` arrays, in memory that does not grow with their rows.
+
+    Without ``shuffle`` the batches are those of ``BatchLoader``. With it, pieces of 1024 rows that
+    follow one another in the file come in a random order, and the rows of a block of pieces, as
+    many as 32 batches take, are mixed: not every order is possible, but the disk is read in
+    stretches, and arrays of up to 32 batches are shuffled as evenly as by ``BatchLoader``.
+
+    Raises SettingError for arrays that are not whole maps of a file (a slice is not).
+    """
+
+    def __init__(self, *arrays: np.memmap, **options: Any) -> None:
+        super().__init__(*arrays, **options)
+        if not all(isinstance(a, np.memmap) and isinstance(a.base, mmap.mmap) for a in arrays):
+            raise SettingError("MappedLoader needs whole numpy.memmap arrays; see BatchLoader")
+        self._rolled_over: List[np.ndarray] = [_rows_of(a, 0, 0) for a in self.arrays]
+
+    def _rows_rolled_over(self) -> int:
+        return len(self._rolled_over[0])
+
+    def blocks(
+        self, batches: int = BATCHES_PER_BLOCK // 2
+    ) -> Iterator[Tuple[List[np.ndarray], List[Tuple[int, int]]]]:
+        """As in ``BatchLoader``."""
+        none = [_rows_of(a, 0, 0) for a in self.arrays]
+        waiting, self._rolled_over = self._rolled_over, none
+        starts = np.arange(0, len(self.arrays[0]), ROWS_PER_PIECE)
+        if self.shuffle:
+            starts = self.rng.permutation(starts)
+        pieces = math.ceil(batches * self.batch_size / ROWS_PER_PIECE)
+        for first in range(0, len(starts), pieces):
+            read = [
+                np.concatenate(
+                    [_rows_of(a, s, s + ROWS_PER_PIECE) for s in starts[first:][:pieces]]
+                )
+                for a in self.arrays
+            ]
+            if self.shuffle:
+                order = self.rng.permutation(len(read[0]))
+                read = [rows[order] for rows in read]
+            read = [np.concatenate(parts) for parts in zip(waiting, read)]
+            rows = len(read[0])
+            is_last = first + pieces >= len(starts)
+            full = rows if is_last and self.last_batch == "keep" else rows - rows % self.batch_size
+            waiting = [part[full:].copy() for part in read]
+            if full:
+                yield [part[:full] for part in read], self._bounds(full)
+        # Reached only by an epoch that ran to its end.
+        self._rolled_over = waiting if self.last_batch == "rollover" else none
+
+
+def _rows_of(mapped: np.memmap, start: int, stop: int) -> np.ndarray:
+    """A copy of some rows, through a map of their own.
+
+    What is read through a map counts as memory of the process until that map is gone.
+    """
+    stop = min(stop, len(mapped))
+    if start >= stop:
+        return np.empty((0, *mapped.shape[1:]), mapped.dtype)
+    offset = mapped.offset + start * mapped.strides[0]
+    shape = (stop - start, *mapped.shape[1:])
+    return np.array(np.memmap(mapped.filename, mapped.dtype, "r", offset, shape))

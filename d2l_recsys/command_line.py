@@ -16,14 +16,18 @@ from typing_extensions import Annotated
 from d2l_recsys.errors import RecsysError
 
 __all__ = [
+    "Clicks",
     "Cutoffs",
     "DataDir",
+    "MinThreshold",
     "NumDevices",
     "NumEpochs",
     "Out",
     "Quiet",
     "Seed",
     "ShownProtocol",
+    "Strict",
+    "TrainedProtocol",
     "run",
 ]
 
@@ -49,6 +53,26 @@ Out = Annotated[
 Cutoffs = Annotated[
     List[int],
     typer.Option(help="Also cut Hit, NDCG and MRR off at this rank; may be repeated."),
+]
+# Those of the sections on clicks.
+TrainedProtocol = Annotated[
+    str,
+    typer.Option(
+        metavar="printed|defined",
+        help="Train on the sigmoid's output, as the chapter does, or on logits; and whose numbers "
+        "to show.",
+    ),
+]
+Clicks = Annotated[
+    str,
+    typer.Option(
+        metavar="book|movielens|criteo|avazu",
+        help="Whose clicks. Where the book's cannot be had, MovieLens-100K takes their place.",
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse rows that are not clicks.")]
+MinThreshold = Annotated[
+    int, typer.Option(help="How often a value must occur to be a feature of its own.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No result lines, no progress.")]
 

@@ -1,6 +1,6 @@
 """The errors a user can cause. Each message is one line that says what is wrong and what to do."""
 
-__all__ = ["DataError", "OutputError", "RecsysError", "SettingError"]
+__all__ = ["DataError", "NoSourceError", "OutputError", "RecsysError", "SettingError"]
 
 
 class RecsysError(Exception):
@@ -9,6 +9,10 @@ class RecsysError(Exception):
 
 class DataError(RecsysError, ValueError):
     """A data file that is missing, damaged or not what it should be."""
+
+
+class NoSourceError(DataError):
+    """Data that none of its sources delivers."""
 
 
 class SettingError(RecsysError, ValueError):

@@ -1,17 +1,18 @@
 """Score a trained model on held-out data."""
 
 from collections import deque
-from typing import Iterable, Iterator, Mapping, Optional, Sequence, Tuple
+from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy
 
-from d2l_recsys.backend import gluon, mx, np
+from d2l_recsys.backend import gluon, mx, np, npx
 from d2l_recsys.devices import batches_on, try_all_gpus
 from d2l_recsys.errors import DataError
-from d2l_recsys.metrics import Scores, rating_scores
+from d2l_recsys.metrics import Scores, click_scores, rating_scores
 from d2l_recsys.ranking import HeldOut, hit_and_auc
 
 __all__ = [
+    "evaluate_clicks",
     "evaluate_ranking",
     "evaluate_rating",
     "evaluate_reconstruction",
@@ -23,6 +24,8 @@ __all__ = [
 # Users are scored in blocks of about this many pairs (with an item, or with what the chapter takes
 # for one): enough to keep MXNet busy, few enough to bound memory.
 PAIRS_PER_BLOCK = 2**17
+# Clicks are read back this many shares of batches late.
+SHARES_UNDER_WAY = 16
 
 
 def evaluate_rating(net: gluon.Block, test_iter: Iterable, devices: Sequence[mx.Context]) -> Scores:
@@ -36,6 +39,42 @@ def evaluate_rating(net: gluon.Block, test_iter: Iterable, devices: Sequence[mx.
     ]
     # MXNet computes on while Python goes ahead, so the results are fetched once all are under way.
     return rating_scores([[(r.asnumpy(), r_hat.asnumpy()) for r, r_hat in b] for b in batches])
+
+
+def evaluate_clicks(
+    net: gluon.Block,
+    test_iter: Iterable,
+    devices: Sequence[mx.Context],
+    rows: Optional[numpy.ndarray] = None,
+) -> Scores:
+    """Accuracy, log loss and AUC of ``net``: ``click_scores`` of one pass over ``test_iter``.
+
+    Batches are features and labels. ``net`` maps features to probabilities of a click, (n, 1);
+    where it has a method ``logits(F, features)``, those are the sigmoid of what that returns.
+    ``rows`` are those that the printed accuracies are over.
+    """
+    outputs: List[List[numpy.ndarray]] = []
+    under_way: deque = deque()
+
+    def read_back() -> None:
+        outputs.append([part.asnumpy().ravel() for part in under_way.popleft()])
+
+    for shares in batches_on(devices, test_iter):
+        for features, labels in shares:
+            if hasattr(net, "logits"):
+                log_odds = net.logits(mx.nd, features)
+                under_way.append((labels, npx.sigmoid(log_odds), log_odds))
+            else:
+                under_way.append((labels, net(features)))
+        # What waits for MXNet keeps its features in memory.
+        while len(under_way) > SHARES_UNDER_WAY:
+            read_back()
+    while under_way:
+        read_back()
+    columns = zip(*outputs)
+    arrays = [numpy.concatenate(column) for column in columns] or [numpy.empty(0), numpy.empty(0)]
+    labels, scores, *log_odds = arrays
+    return click_scores(labels, scores, *(log_odds or [None]), rows=rows)
 
 
 def evaluate_reconstruction(

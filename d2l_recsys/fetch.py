@@ -11,16 +11,29 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
-from typing import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Sequence
 
-from d2l_recsys.errors import DataError
+from d2l_recsys.errors import DataError, NoSourceError
 
-__all__ = ["RECORD", "Source", "download_url", "download_wheel", "fetch", "verify"]
+if TYPE_CHECKING:
+    import filelock
+
+__all__ = [
+    "RECORD",
+    "Source",
+    "download_url",
+    "download_wheel",
+    "fetch",
+    "file_digest",
+    "verify",
+    "waiting_for",
+]
 
 RECORD = "source.json"
 ANSWER_SECONDS = 15
 WHEEL_SECONDS = 300
 LOCK_SECONDS = 600
+PIECE_BYTES = 2**20
 
 
 class SourceFailedError(Exception):
@@ -80,15 +93,15 @@ def fetch(sources: Sequence[Source], folder: pathlib.Path, by_hand: str) -> None
     beside ``folder`` and appear in it by one rename, together with a record (``source.json``) of
     where they came from and of their SHA-256. A lock lets one process at a time do this.
 
-    Raises DataError where the folder cannot be written, or where every source failed: the message
-    names each with its reason, and ends with ``by_hand``.
+    Raises DataError where the folder cannot be written, and NoSourceError where every source
+    failed: the message names each with its reason, and ends with ``by_hand``.
     """
     import filelock
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(str(folder.parent / f".{folder.name}.lock"))
-        with _waiting_for(lock):
+        with waiting_for(lock, "fetching"):
             if (folder / RECORD).exists():
                 return
             if folder.is_dir() and any(folder.iterdir()):
@@ -110,19 +123,24 @@ def fetch(sources: Sequence[Source], folder: pathlib.Path, by_hand: str) -> None
         raise DataError(
             f"cannot write {folder}: {error.strerror or error}; choose another with --data-dir"
         ) from error
-    raise DataError(f"no source of {folder.name} answered ({'; '.join(failures)}); {by_hand}")
+    raise NoSourceError(f"no source of {folder.name} answered ({'; '.join(failures)}); {by_hand}")
 
 
 @contextlib.contextmanager
-def _waiting_for(lock) -> Iterator[None]:
-    """Hold ``lock``; say so where it has to be waited for."""
+def waiting_for(
+    lock: "filelock.BaseFileLock", work: str, timeout: float = LOCK_SECONDS
+) -> Iterator[None]:
+    """Hold ``lock``, which another process may have for the same ``work``; say so while waiting.
+
+    Raises filelock.Timeout after ``timeout`` seconds; -1 waits as long as it takes.
+    """
     import filelock
 
     try:
         lock.acquire(timeout=1)
     except filelock.Timeout:
-        print("waiting for another process that is fetching", file=sys.stderr)
-        lock.acquire(timeout=LOCK_SECONDS)
+        print(f"waiting for another process that is {work}", file=sys.stderr)
+        lock.acquire(timeout=timeout)
     try:
         yield
     finally:
@@ -144,7 +162,7 @@ def _fetch_one(source: Source, folder: pathlib.Path) -> None:
             "source": source.name,
             "url": source.url,
             "archive": source.known_hash,
-            "sha256": {name: sha256(unpacked / name) for name in source.members},
+            "sha256": {name: file_digest(unpacked / name) for name in source.members},
         }
         (unpacked / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         os.replace(unpacked, folder)
@@ -191,7 +209,7 @@ def verify(folder: pathlib.Path) -> dict:
     for name, digest in expected.items():
         if not (folder / name).is_file():
             raise DataError(f"{folder / name} is missing; {mend}")
-        found = sha256(folder / name)
+        found = file_digest(folder / name)
         if found != digest:
             raise DataError(
                 f"{folder / name} has the wrong checksum: SHA-256 {found}, but it was fetched as "
@@ -200,9 +218,13 @@ def verify(folder: pathlib.Path) -> dict:
     return record
 
 
-def sha256(path: pathlib.Path) -> str:
-    """Hexadecimal SHA-256 of a file. Raises DataError where it cannot be read."""
+def file_digest(path: pathlib.Path, algorithm: str = "sha256") -> str:
+    """Hexadecimal digest of a file of any size. Raises DataError where it cannot be read."""
+    digest = hashlib.new(algorithm)
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            for piece in iter(lambda: file.read(PIECE_BYTES), b""):
+                digest.update(piece)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()

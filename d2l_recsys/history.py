@@ -8,19 +8,26 @@ import pandas as pd
 from d2l_recsys.metrics import Scores
 from d2l_recsys.settings import Protocol
 
-__all__ = ["RANKING_CURVE", "RATING_CURVE", "Curve", "History"]
+__all__ = ["CTR_CURVE", "RANKING_CURVE", "RATING_CURVE", "Curve", "History"]
 
 
 class Curve(NamedTuple):
-    """What a section's figure draws for each epoch: names for the eye, metrics, limits."""
+    """What a section's figure draws for each epoch: names for the eye, metrics, limits.
+
+    ``loss`` is what the section's result line calls the training loss.
+    """
 
     legend: Tuple[str, ...]
     metrics: Tuple[str, ...]
     ylim: Tuple[float, float]
+    loss: str = "train loss"
 
 
 RATING_CURVE = Curve(("train loss", "test RMSE"), ("train_loss", "test_rmse"), (0, 2))
 RANKING_CURVE = Curve(("test hit rate", "test AUC"), ("test_hit_rate", "test_auc"), (0, 1))
+CTR_CURVE = Curve(
+    ("train loss", "train acc", "test acc"), ("train_loss", "train_acc", "test_acc"), (0, 1), "loss"
+)
 
 
 class History:

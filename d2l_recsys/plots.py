@@ -1,13 +1,13 @@
 """The chapter's figures, drawn without touching matplotlib's global state."""
 
 import io
-from typing import Sequence, Tuple
+from typing import Mapping, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-__all__ = ["draw_curves", "draw_rating_histogram", "png"]
+__all__ = ["draw_curves", "draw_field_sizes", "draw_rating_histogram", "png"]
 
 # The chapter's figure size in inches, its line styles and their colours.
 FIGSIZE = (3.5, 2.5)
@@ -69,6 +69,18 @@ def draw_rating_histogram(counts: Sequence[int], title: str) -> Figure:
     axes.set(xlabel="rating", ylabel="count", xticks=list(ratings))
     axes.margins(y=0.1)
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_title(title, fontsize=8)
+    return figure
+
+
+def draw_field_sizes(sizes: Mapping[str, int], title: str) -> Figure:
+    """How many features each field has, on a logarithmic scale, in the order given."""
+    # Names need room; where there are many fields, the figure is as wide as they need.
+    figure, axes = _figure((max(FIGSIZE[0], 0.16 * len(sizes)), FIGSIZE[1]))
+    positions = range(len(sizes))
+    axes.bar(positions, list(sizes.values()), width=0.8, color="C0")
+    axes.set(yscale="log", ylabel="features", ylim=(0.5, None))
+    axes.set_xticks(positions, list(sizes), rotation=90, fontsize=7)
     axes.set_title(title, fontsize=8)
     return figure
 

@@ -17,7 +17,8 @@ __all__ = ["main", "table"]
 
 HEADERS = ("section", "variant", "number", "reported", "printed", "defined")
 # The settings that make one variant of a section another.
-VARIANT = ("split", "variant", "head", "loss", "L")
+VARIANT = ("split", "variant", "head", "loss", "L", "trained_on", "dataset")
+VALUES = {"L": "L {}", "trained_on": "on {}"}
 DECIMALS = {"sparsity": 6, "examples_per_sec": 0}
 ABSENT = "-"
 
@@ -34,7 +35,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         names = [name for column in (*columns[1:], columns[0]) for name in column]
         section = result["chapter"] + "*" * bool(result["dataset"].get("substitute"))
         variant = ", ".join(
-            f"L {value}" if name == "L" else value
+            VALUES.get(name, "{}").format(value)
             for name, value in ((name, result["settings"].get(name)) for name in VARIANT)
             if value is not None
         )

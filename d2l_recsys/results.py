@@ -13,6 +13,7 @@ from d2l_recsys.errors import DataError, OutputError
 from d2l_recsys.metrics import Scores
 
 __all__ = [
+    "SUBSTITUTE",
     "environment",
     "make_result",
     "prepare_folder",
@@ -30,6 +31,8 @@ RESULT_KEYS = {
     "dataset": dict,
     "settings": dict,
 }
+# What is said of a result whose dataset is a substitute.
+SUBSTITUTE = "data: {name}, not the chapter's: its numbers do not compare"
 PathLike = Union[str, "os.PathLike[str]"]
 
 

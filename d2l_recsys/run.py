@@ -2,14 +2,21 @@
 
 import pathlib
 import time
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from d2l_recsys.data import dataset_ml100k
 from d2l_recsys.devices import pick_devices
 from d2l_recsys.history import Curve, History
 from d2l_recsys.metrics import Scores
 from d2l_recsys.plots import draw_curves, png
-from d2l_recsys.results import as_json, make_result, prepare_folder, reported_numbers, write_files
+from d2l_recsys.results import (
+    SUBSTITUTE,
+    as_json,
+    make_result,
+    prepare_folder,
+    reported_numbers,
+    write_files,
+)
 from d2l_recsys.seeds import seed_streams
 from d2l_recsys.settings import Protocol, as_choice, check_settings
 
@@ -25,6 +32,7 @@ class Run:
     seed, num_epochs, num_devices, protocol, data_dir, out, quiet : the options of every section
     settings : the section's own numbers, checked against their ranges
     choices : what else sets this run apart: split, variant, head ...
+    dataset : describes the data set in ``data_dir``; None where ``data_loaded`` brings that
 
     It then has ``protocol``, the ``devices``, the ``streams`` of the seed and the ``dataset``'s
     description. Raises SettingError for an option out of range, DataError where there is no data.
@@ -43,6 +51,7 @@ class Run:
         quiet: bool,
         settings: Mapping[str, Any],
         choices: Mapping[str, str],
+        dataset: Optional[Callable[[Optional[pathlib.Path]], Dict[str, Any]]] = dataset_ml100k,
     ) -> None:
         self._started = time.perf_counter()
         self.chapter, self.seed, self.out, self.quiet = chapter, seed, out, quiet
@@ -52,13 +61,17 @@ class Run:
         self.settings = {**numbers, **choices}
         self.devices = pick_devices(num_devices)
         self.streams = seed_streams(seed)
-        self.dataset = dataset_ml100k(data_dir)
+        self.dataset = dataset(data_dir) if dataset else {}
 
-    def data_loaded(self) -> None:
+    def data_loaded(self, dataset: Optional[Mapping[str, Any]] = None) -> None:
         """Note the time, and make the folder for the results before they cost any.
 
-        Raises OutputError where that cannot be.
+        ``dataset`` describes the data, if the run was made without; the settings then name it.
+        Raises OutputError where the folder cannot be made.
         """
+        if dataset is not None:
+            self.dataset = dict(dataset)
+            self.settings["dataset"] = dataset["name"]
         self._folder = prepare_folder(self.out, self.chapter, self.seed)
         self._loaded = time.perf_counter()
 
@@ -106,5 +119,7 @@ class Run:
         }
         write_files(self._folder, files)
         if not self.quiet:
+            if self.dataset["substitute"]:
+                print(SUBSTITUTE.format(**self.dataset))
             print(f"left in {self._folder}: {', '.join(files)}")
         return result

@@ -4,19 +4,22 @@ import functools
 import math
 import time
 from collections import deque
-from typing import Callable, Iterable, List, Mapping, Optional, Sequence
+from typing import Callable, Iterable, List, Mapping, Optional, Sequence, Union
 
-from d2l_recsys.backend import autograd, gluon, mx, nn, npx
+import numpy
+
+from d2l_recsys.backend import autograd, gluon, mx, nn, np, npx
+from d2l_recsys.batches import BatchLoader
 from d2l_recsys.devices import batches_on, try_all_gpus
 from d2l_recsys.errors import SettingError
-from d2l_recsys.evaluation import evaluate_rating, score_held_out
-from d2l_recsys.history import RANKING_CURVE, RATING_CURVE, Curve, History
-from d2l_recsys.metrics import Scores, TrainLoss
+from d2l_recsys.evaluation import evaluate_clicks, evaluate_rating, score_held_out
+from d2l_recsys.history import CTR_CURVE, RANKING_CURVE, RATING_CURVE, Curve, History
+from d2l_recsys.metrics import Scores, TrainClicks, TrainLoss
 from d2l_recsys.progress import EpochDisplay
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.settings import Protocol, as_choice, check_settings
 
-__all__ = ["train_ranking", "train_recsys_rating", "try_all_gpus"]
+__all__ = ["train_ctr", "train_ranking", "train_recsys_rating", "try_all_gpus"]
 
 # Losses are read back this many batches late: MXNet then computes while Python prepares the next
 # batches, and what is under way stays bounded.
@@ -163,6 +166,87 @@ def train_ranking(
     )
 
 
+def train_ctr(
+    net: gluon.Block,
+    train_iter: Iterable,
+    test_iter: Iterable,
+    loss: gluon.loss.Loss,
+    trainer: gluon.Trainer,
+    num_epochs: int,
+    devices: Optional[Sequence[mx.Context]] = None,
+    protocol: str = "printed",
+    quiet: bool = False,
+) -> History:
+    """Train a click model (FM, DeepFM) and evaluate it after each epoch.
+
+    The counterpart of the loop for image classification on several devices that the chapter
+    borrows for it.
+
+    Parameters
+    ----------
+    net : maps features (n, fields) to probabilities of a click, (n, 1); initialised on ``devices``.
+        Its method ``logits(F, features)`` returns what they are the sigmoid of. (A net without it,
+        as the chapter has, trains as printed only.) A HybridBlock without a ``forward`` of its own
+        is hybridized, in one graph with such a ``loss``
+    train_iter, test_iter : yield batches (features, labels), labels of shape (n, 1). Where
+        ``test_iter`` is a ``BatchLoader``, the printed test accuracy is over the rows that the
+        chapter's loader would yield in that epoch: full batches, the rest rolled over
+    loss : ``SigmoidBinaryCrossEntropyLoss()``
+    trainer : steps with gradients divided by the number of examples in the batch
+    devices : each batch is spread over them; all GPUs or one CPU by default
+    protocol : ``printed`` hands the probabilities to a loss that takes the sigmoid once more, as
+        the chapter does; ``defined`` hands it the logits. It also says whose numbers are shown
+    quiet : no display and no lines
+
+    Returns the History, with the metrics of ``TrainClicks`` and ``click_scores``. Prints the
+    chapter's two result lines, and one with log loss and AUC; examples/sec are training samples
+    over the wall time of training.
+
+    Raises SettingError where ``num_epochs`` is not 1 or more, where the training data does not
+    fill one batch in an epoch, for ``defined`` with a net without ``logits``, and for a
+    ``BatchLoader`` of test rows that shuffles or does not keep them all.
+    """
+    protocol = as_choice(Protocol, "protocol", protocol)
+    if protocol is Protocol.defined and not hasattr(net, "logits"):
+        raise SettingError(
+            "--protocol is defined, but the net has no logits(F, features) to train on"
+        )
+    devices = list(devices or try_all_gpus())
+    click_loss = _compose(functools.partial(_click_loss, protocol), net, loss)
+    rolled_over = None
+    if isinstance(test_iter, BatchLoader):
+        if test_iter.last_batch != "keep" or test_iter.shuffle:
+            raise SettingError("the test loader has to keep every row in order (last_batch='keep')")
+        rolled_over = BatchLoader(
+            numpy.arange(len(test_iter.arrays[0])),
+            batch_size=test_iter.batch_size,
+            last_batch="rollover",
+        )
+
+    def evaluate() -> Scores:
+        rows = None
+        if rolled_over is not None:
+            rows = numpy.concatenate([numpy.empty(0, dtype=int), *rolled_over])
+        return evaluate_clicks(net, test_iter, devices, rows)
+
+    history = _train(
+        lambda features, labels: (*click_loss(features, labels), labels),
+        train_iter,
+        trainer,
+        num_epochs,
+        devices,
+        evaluate,
+        CTR_CURVE,
+        protocol,
+        quiet,
+        measure=TrainClicks,
+    )
+    if not quiet:
+        defined = history.final.defined
+        print(f"test log loss {defined['test_log_loss']:.3f}, test AUC {defined['test_auc']:.3f}")
+    return history
+
+
 def _train(
     loss_of_share: Callable,
     train_iter: Iterable,
@@ -174,81 +258,111 @@ def _train(
     protocol: str,
     quiet: bool,
     eval_step: int = 1,
+    measure: Callable[[], Union[TrainLoss, TrainClicks]] = TrainLoss,
 ) -> History:
-    """Train, evaluate every ``eval_step`` epochs, show ``curve`` and print the result lines."""
+    """Train, evaluate every ``eval_step`` epochs, show ``curve`` and print the result lines.
+
+    ``measure()`` takes in what ``loss_of_share`` returns for each batch of an epoch.
+    """
     protocol = as_choice(Protocol, "protocol", protocol)
     check_settings(num_epochs=num_epochs, eval_step=eval_step)
     history = History()
     with EpochDisplay(num_epochs, curve.legend, curve.ylim, quiet) as display:
         for epoch in range(1, num_epochs + 1):
             started = time.perf_counter()
-            train_loss = _train_epoch(loss_of_share, train_iter, trainer, devices)
+            measured = _train_epoch(loss_of_share, train_iter, trainer, devices, measure())
             trained = time.perf_counter()
             scores = evaluate() if epoch % eval_step == 0 else Scores({}, {})
             history.append(
-                Scores(
-                    printed={"train_loss": train_loss.printed, **scores.printed},
-                    defined={"train_loss": train_loss.defined, **scores.defined},
-                ),
-                examples=train_loss.examples,
+                Scores(*({**a, **b} for a, b in zip(measured.scores, scores))),
+                examples=measured.examples,
                 seconds_train=trained - started,
                 seconds_evaluate=time.perf_counter() - trained,
-                curve_train_loss=train_loss.curve,
+                curve_train_loss=measured.curve,
             )
             display.add(epoch, history.curve(protocol, curve.metrics)[-1])
     if not quiet:
         final = getattr(history.final, protocol.value)
         # The loss is printed whether it is drawn or not.
-        shown = {"train loss": "train_loss", **dict(zip(curve.legend, curve.metrics))}
-        print(", ".join(f"{name} {final.get(key, math.nan):.3f}" for name, key in shown.items()))
+        shown = {"train_loss": curve.loss}
+        for name, key in zip(curve.legend, curve.metrics):
+            shown.setdefault(key, name)
+        print(", ".join(f"{name} {final.get(key, math.nan):.3f}" for key, name in shown.items()))
         print(f"{history.examples_per_second:.1f} examples/sec on {devices}")
     return history
 
 
 def _train_epoch(
-    loss_of_share: Callable, train_iter: Iterable, trainer: gluon.Trainer, devices: List[mx.Context]
-) -> TrainLoss:
-    """One pass over ``train_iter``; returns when MXNet has finished it."""
-    train_loss = TrainLoss()
+    loss_of_share: Callable,
+    train_iter: Iterable,
+    trainer: gluon.Trainer,
+    devices: List[mx.Context],
+    measured: Union[TrainLoss, TrainClicks],
+) -> Union[TrainLoss, TrainClicks]:
+    """One pass over ``train_iter``; returns ``measured`` when MXNet has finished it.
+
+    ``loss_of_share`` returns losses, or a tuple of losses and what else ``measured`` takes in.
+    """
     under_way: deque = deque()
 
     def read_back() -> None:
-        losses, examples = under_way.popleft()
-        train_loss.add([value.asnumpy() for value in losses], examples)
+        outputs, examples = under_way.popleft()
+        measured.add([_to_numpy(output) for output in outputs], examples)
 
     for shares in batches_on(devices, train_iter):
         examples = sum(len(share[-1]) for share in shares)
         with autograd.record():
-            losses = [loss_of_share(*share) for share in shares]
+            outputs = [loss_of_share(*share) for share in shares]
             # A device without a share still owes the trainer a gradient: zero.
             idle = [
-                loss_of_share(*(array[:1].as_in_ctx(device) for array in shares[0])) * 0
+                _losses(loss_of_share(*(array[:1].as_in_ctx(device) for array in shares[0]))) * 0
                 for device in devices[len(shares) :]
             ]
-        autograd.backward(losses + idle)
+        autograd.backward([_losses(output) for output in outputs] + idle)
         trainer.step(examples)
-        under_way.append((losses, examples))
+        under_way.append((outputs, examples))
         if len(under_way) > BATCHES_UNDER_WAY:
             read_back()
     while under_way:
         read_back()
     npx.waitall()
-    if not train_loss.examples:
+    if not measured.examples:
         raise SettingError(
             "the training set does not fill one batch; choose a smaller --batch-size"
         )
-    return train_loss
+    return measured
 
 
-def _rating_loss(net: Callable, loss: Callable, *share):
+def _losses(output: Union[np.ndarray, Sequence[np.ndarray]]) -> np.ndarray:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _to_numpy(output: Union[np.ndarray, Sequence[np.ndarray]]):
+    if isinstance(output, tuple):
+        return tuple(array.asnumpy() for array in output)
+    return output.asnumpy()
+
+
+def _rating_loss(F, net: Callable, loss: Callable, *share):
     """The loss of a share (inputs..., labels), or of one array that is both."""
     return loss(net(*(share[:-1] or share)), share[-1])
 
 
-def _ranking_loss(net: Callable, loss: Callable, *share):
+def _ranking_loss(F, net: Callable, loss: Callable, *share):
     """The loss of a share (inputs..., items, negative items)."""
     *inputs, items, negatives = share
     return loss(net(*inputs, items), net(*inputs, negatives))
+
+
+def _click_loss(protocol: Protocol, F, net: Callable, loss: Callable, features, labels):
+    """The loss of a share, the probabilities, and the logits where the net tells them."""
+    if not hasattr(net, "logits"):
+        scores = net(features)
+        return loss(scores, labels), scores
+    logits = net.logits(F, features)
+    scores = F.npx.sigmoid(logits)
+    predicted = scores if protocol is Protocol.printed else logits
+    return loss(predicted, labels), scores, logits
 
 
 class _LossOfNet(nn.HybridBlock):
@@ -264,7 +378,7 @@ class _LossOfNet(nn.HybridBlock):
         self.loss_of_share, self.net, self.loss = loss_of_share, net, loss
 
     def hybrid_forward(self, F, *share):
-        return self.loss_of_share(self.net, self.loss, *share)
+        return self.loss_of_share(F, self.net, self.loss, *share)
 
 
 def _compose(loss_of_share: Callable, net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
@@ -272,7 +386,7 @@ def _compose(loss_of_share: Callable, net: gluon.Block, loss: gluon.loss.Loss) -
     for block in (net, loss):
         # A forward of its own may call what takes no symbols, as the losses of d2l do.
         if getattr(type(block), "forward", None) is not gluon.HybridBlock.forward:
-            return functools.partial(loss_of_share, net, loss)
+            return functools.partial(loss_of_share, mx.nd, net, loss)
     graph = _LossOfNet(loss_of_share, net, loss)
     graph.hybridize(static_alloc=True, static_shape=True)
     # By itself the loss stays as it was: hybridized, it would take no margin.

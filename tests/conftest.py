@@ -1,5 +1,7 @@
-"""Fixtures: the real data where it can be had, small made-up ratings, the real command line."""
+"""Fixtures: the real data where it can be had, small made-up data, the real command line."""
 
+import contextlib
+import gc
 import os
 import pathlib
 import subprocess
@@ -13,6 +15,18 @@ from d2l_recsys.data import COLUMNS, find_ml100k
 from d2l_recsys.errors import DataError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish():
+    """Spare Gluon, which collects garbage for each DataLoader, what has been imported by now.
+
+    d2l's evaluation makes a loader for each user: the collections would be most of its time.
+    """
+    if "mxnet" in sys.modules:
+        with contextlib.suppress(ImportError):
+            import d2l.mxnet  # noqa: F401
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +66,36 @@ def ratings_dir(tmp_path, ratings):
     folder = tmp_path / "made-up"
     folder.mkdir()
     ratings.to_csv(folder / "u.data", sep="\t", header=False, index=False)
+    users = [f"{u}|{20 + u}|{'MF'[u % 2]}|writer|{u % 10}1234" for u in ratings["user_id"].unique()]
+    (folder / "u.user").write_text("\n".join(users) + "\n")
+    flags = "0|1|0|0|0|1" + "|0" * 13
+    items = [f"{i}|Film {i} ({1950 + i})|01-Jan-1995||url|{flags}" for i in range(1, 41)]
+    (folder / "u.item").write_text("\n".join(items) + "\n")
+    return folder
+
+
+def made_up_clicks(num_rows=600, num_fields=34, seed=0):
+    """Lines of a file of clicks in the book's layout; the first three fields decide the label."""
+    rng = np.random.default_rng(seed)
+    values = np.array(
+        [rng.zipf(1.5, num_rows) % (3 + 4 * (f % 5)) for f in range(num_fields)], dtype=int
+    ).T
+    odds = np.sin(values[:, :3] * [1, 2, 3]).sum(axis=1) * 3
+    labels = rng.uniform(size=num_rows) < 1 / (1 + np.exp(-odds))
+    return [
+        "\t".join([str(int(y)), *(f"0{f}a{v}" for f, v in enumerate(row))]) + "\n"
+        for y, row in zip(labels, values)
+    ]
+
+
+@pytest.fixture
+def clicks_dir(tmp_path):
+    """A folder with made-up clicks in the book's layout: 600 training and 150 test rows."""
+    folder = tmp_path / "clicks"
+    folder.mkdir()
+    lines = made_up_clicks(750)
+    (folder / "train.csv").write_text("".join(lines[:600]))
+    (folder / "test.csv").write_text("".join(lines[600:]))
     return folder
 
 

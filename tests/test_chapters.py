@@ -8,14 +8,17 @@ import pytest
 from conftest import run_script
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import autorec, caser, mf, neumf  # noqa: E402
+from chapters import autorec, caser, deepfm, fm, mf, neumf  # noqa: E402
 from d2l_recsys import run  # noqa: E402
 from d2l_recsys.errors import SettingError  # noqa: E402
 from d2l_recsys.plots import draw_curves  # noqa: E402
 from d2l_recsys.seeds import seed_streams  # noqa: E402
 
-SECTIONS = {"mf": mf, "autorec": autorec, "neumf": neumf, "caser": caser}
-RATING, RANKING = ("mf", "autorec"), ("neumf", "caser")
+SECTIONS = {
+    "mf": mf, "autorec": autorec, "neumf": neumf, "caser": caser, "fm": fm, "deepfm": deepfm
+}  # fmt: skip
+RATING, RANKING, CLICKS = ("mf", "autorec"), ("neumf", "caser"), ("fm", "deepfm")
+TRAIN = {RATING: "train_recsys_rating", RANKING: "train_ranking", CLICKS: "train_ctr"}
 # The chapter's settings.
 SETTINGS = {
     "mf": {"num_epochs": 20, "num_factors": 30, "lr": 0.002, "wd": 1e-5, "batch_size": 512,
@@ -26,15 +29,27 @@ SETTINGS = {
               "wd": 1e-5, "batch_size": 1024, "head": "sum", "loss": "bpr"},
     "caser": {"num_epochs": 8, "num_factors": 10, "L": 3, "d": 16, "d_prime": 4, "dropout": 0.05,
               "lr": 0.04, "wd": 1e-5, "batch_size": 4096},
+    "fm": {"num_epochs": 30, "num_factors": 20, "lr": 0.02, "batch_size": 2048, "dataset": "book",
+           "min_threshold": 4},
+    "deepfm": {"num_epochs": 30, "num_factors": 10, "mlp_dims": (30, 20, 10), "dropout": 0.1,
+               "lr": 0.01, "batch_size": 2048, "dataset": "book", "min_threshold": 4},
 }  # fmt: skip
-DEFINED = {
-    name: (
-        {"train_loss", "test_rmse"}
-        if name in RATING
-        else {"train_loss", "test_hit_rate", "test_auc", "test_ndcg", "test_mrr"}
-    )
-    for name in SECTIONS
+PRINTED = {
+    RATING: {"train_loss", "test_rmse"},
+    RANKING: {"train_loss", "test_hit_rate", "test_auc"},
+    CLICKS: {"train_loss", "train_acc", "test_acc", "train_acc_exact", "test_acc_exact"},
 }
+DEFINED = {
+    RATING: PRINTED[RATING],
+    RANKING: PRINTED[RANKING] | {"test_ndcg", "test_mrr"},
+    CLICKS: {"train_loss", "train_acc", "test_acc", "test_log_loss", "test_auc"},
+}
+# The streams of the seed that are drawn from.
+DRAWN = {"autorec": {"split", "shuffle"}, RANKING: {"shuffle", "negatives"}}
+
+
+def kind_of(section):
+    return next(kind for kind in (RATING, RANKING, CLICKS) if section in kind)
 
 
 @pytest.fixture(params=SECTIONS)
@@ -43,11 +58,12 @@ def section(request):
 
 
 @pytest.fixture
-def quick(section, ratings_dir, tmp_path):
-    """The section's main on made-up ratings, two short epochs."""
+def quick(section, ratings_dir, clicks_dir, tmp_path):
+    """The section's main on made-up ratings or clicks, two short epochs."""
+    data_dir = clicks_dir if section in CLICKS else ratings_dir
 
     def main(**options):
-        common = {"num_epochs": 2, "batch_size": 16, "data_dir": ratings_dir, "quiet": True}
+        common = {"num_epochs": 2, "batch_size": 16, "data_dir": data_dir, "quiet": True}
         return SECTIONS[section].main(**{**common, "out": tmp_path / "out", **options})
 
     return main
@@ -66,12 +82,14 @@ def test_the_result_has_what_the_readme_says(section, quick, tmp_path):
         "chapter", "protocol", "seed", "printed", "defined", "reported", "dataset", "settings",
         "seconds", "examples_per_second", "environment"]  # fmt: skip
     assert (result["chapter"], result["seed"], result["protocol"]) == (section, 1, "printed")
-    assert set(result["defined"]) - {"score_user20_item30"} == DEFINED[section]
-    assert DEFINED[section] - {"test_ndcg", "test_mrr"} <= set(result["printed"])
+    assert set(result["defined"]) - {"score_user20_item30"} == DEFINED[kind_of(section)]
+    assert set(result["printed"]) - {"score_user20_item30"} == PRINTED[kind_of(section)]
     expected = {**SETTINGS[section], "num_epochs": 2, "batch_size": 16, "num_devices": 1}
-    expected.setdefault("split", "random" if section == "autorec" else "seq-aware")
-    if section == "neumf":
-        expected["nums_hiddens"] = [10, 10, 10]
+    if section in CLICKS:
+        expected.update(trained_on="scores", dataset="ctr")
+    else:
+        expected.setdefault("split", "random" if section == "autorec" else "seq-aware")
+    expected = {k: list(v) if isinstance(v, tuple) else v for k, v in expected.items()}
     assert result["settings"] == expected
     assert set(result["seconds"]) == {"load", "train", "evaluate", "total"}
     assert result["environment"]["devices"] == ["cpu(0)"]
@@ -99,8 +117,7 @@ def test_every_stream_of_the_seed_is_drawn_from_for_its_use(section, quick, monk
         for name, stream, state in zip(streams._fields, streams, before)
         if stream.bit_generator.state != state
     }
-    expected = {"autorec": {"split", "shuffle"}, "mf": {"shuffle"}}
-    assert drawn == expected.get(section, {"shuffle", "negatives"})
+    assert drawn == DRAWN.get(section, DRAWN.get(kind_of(section), {"shuffle"}))
 
 
 def test_the_protocol_chooses_the_lines_and_the_curve(section, quick, monkeypatch, capsys):
@@ -117,12 +134,23 @@ def test_the_protocol_chooses_the_lines_and_the_curve(section, quick, monkeypatc
         lines = capsys.readouterr().out.splitlines()
         final = result[protocol]
         if section in RATING:
-            shown = f"test RMSE {final['test_rmse']:.3f}"
+            shown = f"train loss {final['train_loss']:.3f}, test RMSE {final['test_rmse']:.3f}"
             last = final["test_rmse"]
-        else:
-            shown = f"test hit rate {final['test_hit_rate']:.3f}, test AUC {final['test_auc']:.3f}"
+        elif section in RANKING:
+            shown = (
+                f"train loss {final['train_loss']:.3f}, "
+                f"test hit rate {final['test_hit_rate']:.3f}, test AUC {final['test_auc']:.3f}"
+            )
             last = final["test_auc"]
-        assert lines[0] == f"train loss {final['train_loss']:.3f}, {shown}"
+        else:
+            shown = (
+                f"loss {final['train_loss']:.3f}, train acc {final['train_acc']:.3f}, "
+                f"test acc {final['test_acc']:.3f}"
+            )
+            last = final["train_acc"]
+            name = result["dataset"]["name"]
+            assert lines[-2] == f"data: {name}, not the chapter's: its numbers do not compare"
+        assert lines[0] == shown
         assert lines[1].endswith("examples/sec on [cpu(0)]")
         assert lines[-1].endswith(": curve.png, history.csv, result.json")
         assert drawn[-1][-1][1] == last
@@ -131,8 +159,7 @@ def test_the_protocol_chooses_the_lines_and_the_curve(section, quick, monkeypatc
 
 
 def test_the_seed_draws_the_first_weights(section, quick, monkeypatch):
-    module, seen = SECTIONS[section], []
-    name = "train_recsys_rating" if section in RATING else "train_ranking"
+    module, seen, name = SECTIONS[section], [], TRAIN[kind_of(section)]
     train = getattr(module, name)
 
     def record(net, *arguments, **options):
@@ -147,8 +174,7 @@ def test_the_seed_draws_the_first_weights(section, quick, monkeypatch):
 
 
 def test_lr_and_wd_reach_the_optimizer_and_weights_start_small(section, quick, monkeypatch):
-    module, seen = SECTIONS[section], {}
-    name = "train_recsys_rating" if section in RATING else "train_ranking"
+    module, seen, name = SECTIONS[section], {}, TRAIN[kind_of(section)]
     train = getattr(module, name)
 
     def record(net, train_iter, test_iter, loss, trainer, *arguments, **options):
@@ -165,10 +191,13 @@ def test_lr_and_wd_reach_the_optimizer_and_weights_start_small(section, quick, m
         return train(net, train_iter, test_iter, loss, trainer, *arguments, **options)
 
     monkeypatch.setattr(module, name, record)
-    quick(num_epochs=1, lr=0.5, wd=0.25, batch_size=11, num_devices=2)
-    assert seen.pop("deviation") == pytest.approx(0.01, rel=0.15)
+    wd = {} if section in CLICKS else {"wd": 0.25}
+    quick(num_epochs=1, lr=0.5, batch_size=11, num_devices=2, **wd)
+    if section not in CLICKS:  # those start from Xavier's distribution
+        assert seen["deviation"] == pytest.approx(0.01, rel=0.15)
+    del seen["deviation"]
     assert seen == {
-        "batch_size": 11, "last_batch": "rollover", "shuffle": True, "lr": 0.5, "wd": 0.25,
+        "batch_size": 11, "last_batch": "rollover", "shuffle": True, "lr": 0.5, "wd": 0, **wd,
         "devices": 2}  # fmt: skip
 
 
@@ -199,6 +228,11 @@ def test_python_callers_get_the_same_errors(section):
         ("caser", {"cutoff": [0]}, "--cutoff is 0; it must lie between 1 and"),
         ("caser", {"d": 0, "d_prime": 0}, "--d and --d-prime are both 0; keep filters"),
         ("caser", {"d": -1}, "--d is -1; it must lie between 0 and"),
+        ("fm", {"dataset": "kaggle"}, "--dataset is 'kaggle'; choose one of: book, movielens"),
+        ("fm", {"min_threshold": 0}, "--min-threshold is 0; it must lie between 1 and"),
+        ("fm", {"batch_size": 601}, "does not fill one batch; choose a smaller --batch-size"),
+        ("deepfm", {"mlp_dims": [3, 0]}, "--mlp-dims is 0; it must lie between 1 and"),
+        ("deepfm", {"dropout": -0.1}, r"--dropout is -0\.1; it must lie between 0 and"),
     ],
 )
 def test_settings_out_of_range_are_refused_and_leave_nothing(quick, options, message, tmp_path):
@@ -263,6 +297,30 @@ SPREAD = {
         ("defined", "test_ndcg", 0.0688, 0.0090),
         ("defined", "test_mrr", 0.0632, 0.0077),
     ],
+    # On MovieLens-100K as clicks.
+    "fm": [
+        ("printed", "train_loss", 0.5378, 0.0009),
+        ("printed", "train_acc", 0.6607, 0.0021),
+        ("printed", "train_acc_exact", 0.2473, 0.0027),
+        ("printed", "test_acc", 0.6239, 0.0049),
+        ("printed", "test_acc_exact", 0.2242, 0.0058),
+        ("defined", "train_loss", 2.6508, 0.0574),
+        ("defined", "test_acc", 0.6929, 0.0030),
+        ("defined", "test_log_loss", 4.2582, 0.0696),
+        ("defined", "test_auc", 0.7594, 0.0034),
+    ],
+    "deepfm": [
+        ("printed", "train_loss", 0.3382, 0.0032),
+        ("printed", "test_acc", 0.4493, 0.0003),
+        ("defined", "train_acc", 0.8478, 0.0022),
+        ("defined", "test_acc", 0.6936, 0.0027),
+        ("defined", "test_log_loss", 0.7524, 0.0108),
+        ("defined", "test_auc", 0.7570, 0.0036),
+    ],
+}
+OPTIONS = {
+    "fm": ["--dataset", "movielens"],
+    "deepfm": ["--dataset", "movielens", "--protocol", "defined"],
 }
 
 
@@ -271,13 +329,14 @@ SPREAD = {
 def test_the_chapters_settings_reach_what_the_chapter_reports(section, ml100k_dir, tmp_path):
     """Through the real command line; within four standard deviations, to either side."""
     script = f"chapters/{section}.py"
-    done = run_script(script, "--data-dir", ml100k_dir, "--seed", 3, cwd=tmp_path)
+    options = ["--data-dir", ml100k_dir, "--seed", 3, *OPTIONS.get(section, [])]
+    done = run_script(script, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     result = json.loads((tmp_path / "results" / section / "seed-3" / "result.json").read_text())
     for protocol, name, mean, deviation in SPREAD[section]:
         assert result[protocol][name] == pytest.approx(mean, abs=4 * deviation), (protocol, name)
-    assert not result["dataset"]["substitute"]
+    assert result["dataset"]["substitute"] == (section in CLICKS)
 
 
 @pytest.mark.network

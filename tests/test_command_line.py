@@ -174,6 +174,47 @@ def test_users_that_cannot_be_trained_on_or_ranked_are_refused(section, content,
     assert not out.exists() or not list(out.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("", [], r"train\.csv is empty; replace it"),
+        ("1\ta\n" * 9, [], r"train\.csv has no row of a label and 34 values \(line 1: 2 columns"),
+        (None, ["--strict"], r"train\.csv, line 601: the label is '7', not 0 or 1; mend the line"),
+        (
+            "1" + "\ta" * 34 + "\n",
+            [],
+            r"train\.csv: each of its 1 rows has the label 1; clicks and",
+        ),
+        (None, ["--dataset", "avazu"], r"train\.csv, line 1: expected the header 'id,click,hour,"),
+        (None, ["--dataset", "criteo"], r"there is no train\.txt or train\.txt\.gz in .*clicks"),
+        (None, ["--dataset", "web"], r"--dataset is 'web'; choose one of: book, movielens, criteo"),
+    ],
+)
+def test_clicks_that_cannot_be_used_are_refused(content, options, message, clicks_dir, tmp_path):
+    path = clicks_dir / "train.csv"
+    whole = path.read_text()
+    path.write_text(whole + "7" + whole.splitlines()[0][1:] + "\n" if content is None else content)
+    out = tmp_path / "out"
+    done = run_script("chapters/ctr.py", "--data-dir", clicks_dir, "--out", out, *options)
+    assert_refused(done, message)
+    assert not out.exists()
+
+
+def test_rows_left_out_are_named_and_the_run_goes_on(clicks_dir, tmp_path):
+    pytest.importorskip("mxnet")
+    with (clicks_dir / "train.csv").open("a") as file:
+        file.write("1\tshort\n")
+    options = ["--data-dir", clicks_dir, "--out", tmp_path, "--num-epochs", 1, "--batch-size", 64]
+    done = run_script("chapters/fm.py", *options)
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"{clicks_dir}/train.csv: left out 1 rows that are not clicks "
+        "(line 601: 2 columns where 35 belong)\n"
+    )
+    dataset = json.loads((tmp_path / "result.json").read_text())["dataset"]
+    assert (dataset["train_rows"], dataset["rows_left_out"]) == (600, 1)
+
+
 def test_what_an_earlier_run_left_survives_a_refused_one(ratings_dir, tmp_path):
     (tmp_path / "result.json").write_text("from before")
     (ratings_dir / "u.data").write_text("x")

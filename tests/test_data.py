@@ -170,6 +170,7 @@ def test_damaged_item_and_user_files_name_the_line(ratings_dir, name, content, m
 
 
 def test_missing_item_file_names_itself(ratings_dir):
+    (ratings_dir / "u.item").unlink()
     with pytest.raises(DataError, match=r"u\.item cannot be read"):
         read_items_ml100k(ratings_dir)
 

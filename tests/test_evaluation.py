@@ -4,6 +4,7 @@ import pytest
 from d2l_recsys.batches import BatchLoader
 from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import DataError
+from d2l_recsys.metrics import click_scores
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.sampling import pairwise_loader
 from d2l_recsys.seeds import seed_streams
@@ -16,6 +17,7 @@ from chapters.mf import MF  # noqa: E402
 from chapters.neumf import NeuMF  # noqa: E402
 from d2l_recsys import evaluation  # noqa: E402
 from d2l_recsys.evaluation import (  # noqa: E402
+    evaluate_clicks,
     evaluate_ranking,
     evaluate_rating,
     evaluate_reconstruction,
@@ -315,3 +317,38 @@ def test_what_does_not_fit_the_net_is_refused():
     smaller = make("mf", 14, 20, False, 4, [mx.cpu()])
     with pytest.raises(DataError, match=r"scores of shape \(14, 20\), \(14, 21\) are needed"):
         score_ranking(smaller, test_input, None, *common)
+
+
+class Bilinear(backend.nn.HybridBlock):
+    """Log odds that are half of a row's sum."""
+
+    def logits(self, F, x):
+        return F.np.sum(x, axis=1, keepdims=True) / 2
+
+    def hybrid_forward(self, F, x):
+        return F.npx.sigmoid(self.logits(F, x))
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 3])
+def test_clicks_are_scored_on_every_row_in_order(num_devices):
+    rng = np.random.default_rng(0)
+    features = rng.normal(0, 10, (50, 3)).astype("float32")
+    labels = rng.integers(0, 2, (50, 1)).astype("float32")
+    devices = [mx.cpu(i) for i in range(num_devices)]
+    test_iter = BatchLoader(features, labels, batch_size=16)
+    z = features.sum(axis=1) / 2
+    expected = click_scores(labels[:, 0], 1 / (1 + np.exp(-z)), z)
+    found = evaluate_clicks(Bilinear(), test_iter, devices)
+    assert found.printed == expected.printed
+    assert found.defined == pytest.approx(expected.defined, abs=1e-6)
+    rows = np.array([3, 3, 49])
+    found = evaluate_clicks(Bilinear(), test_iter, devices, rows)
+    assert (
+        found.printed == click_scores(labels[rows, 0], 1 / (1 + np.exp(-z[rows])), z[rows]).printed
+    )
+    assert found.defined == pytest.approx(expected.defined, abs=1e-6)
+
+
+def test_clicks_without_rows_are_refused():
+    with pytest.raises(DataError, match="no test rows"):
+        evaluate_clicks(Bilinear(), [], [mx.cpu()])

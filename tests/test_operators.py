@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys.operators import concatenate, transpose  # noqa: E402
+from d2l_recsys.operators import concatenate, sum_fields, transpose  # noqa: E402
 
 autograd, mx, nn, mnp = backend.autograd, backend.mx, backend.nn, backend.np
 
@@ -49,3 +49,13 @@ def test_transpose_is_numpys(axes, hybridized):
     np.testing.assert_array_equal(value, array.transpose(axes))
     weights = np.arange(value.size).reshape(value.shape)
     np.testing.assert_array_equal(gradient.transpose(axes), weights)
+
+
+@pytest.mark.parametrize("hybridized", [False, True])
+@pytest.mark.parametrize("shape", [(5, 34, 20), (3, 1, 4), (1, 6, 2), (2, 3, 1)])
+def test_sum_fields_is_numpys(shape, hybridized):
+    array = np.random.default_rng(0).normal(size=shape).astype("float32")
+    value, gradient = value_and_gradients(sum_fields, hybridized, array)
+    np.testing.assert_allclose(value, array.sum(axis=1, dtype=np.float64), atol=1e-5)
+    weights = np.arange(value.size).reshape(value.shape)[:, None]
+    np.testing.assert_array_equal(gradient, np.broadcast_to(weights, shape))

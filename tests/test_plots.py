@@ -4,7 +4,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from d2l_recsys.plots import draw_curves, draw_rating_histogram, png
+from d2l_recsys.plots import draw_curves, draw_field_sizes, draw_rating_histogram, png
 
 CURVES = [(5.0, 2.0), (0.7, 1.3), (0.5, 1.1)]
 
@@ -43,3 +43,14 @@ def test_the_histogram_has_a_bar_per_rating_with_its_share():
     assert axes.get_title() == "these ratings"
     assert [bar.get_height() for bar in axes.patches] == [6, 11, 27, 34, 22]
     assert [text.get_text() for text in axes.texts] == ["6%", "11%", "27%", "34%", "22%"]
+
+
+def test_field_sizes_are_bars_on_a_logarithmic_scale():
+    figure = draw_field_sizes({"user": 944, "gender": 3, "one": 1}, "title")
+    (axes,) = figure.axes
+    assert [bar.get_height() for bar in axes.patches] == [944, 3, 1]
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylim()[0] < 1  # a field of one feature is seen
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["user", "gender", "one"]
+    assert axes.get_title() == "title"
+    assert draw_field_sizes({str(i): 1 for i in range(39)}, "").get_size_inches()[0] > 6

@@ -72,3 +72,9 @@ def test_a_number_of_one_protocol_alone_has_its_row(name):
     rows = cells(table([result(**{name: {"only": 1.0}, other: {}, "reported": {}})]))
     columns = ["1.000", "-"] if name == "printed" else ["-", "1.000"]
     assert ["mf", "seq-aware", "only", "-", *columns] in rows
+
+
+def test_clicks_name_what_they_were_trained_on_and_with():
+    settings = {"trained_on": "logits", "dataset": "MovieLens-100K as clicks", "lr": 0.01}
+    row = cells(table([result(chapter="fm", settings=settings)]))[2]
+    assert row[:2] == ["fm", "on logits, MovieLens-100K as clicks"]

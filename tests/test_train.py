@@ -1,20 +1,23 @@
 import numpy as np
 import pytest
+from conftest import made_up_clicks
 
 from d2l_recsys.batches import BatchLoader
+from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.history import RANKING_CURVE, RATING_CURVE
 from d2l_recsys.sampling import NegativeSampler, PairwiseLoader
 from d2l_recsys.sequences import sequence_windows
 
 backend = pytest.importorskip("d2l_recsys.backend")
+from chapters import deepfm, fm  # noqa: E402
 from chapters.autorec import AutoRec  # noqa: E402
 from chapters.caser import Caser  # noqa: E402
 from chapters.mf import MF  # noqa: E402
 from chapters.neumf import NeuMF  # noqa: E402
 from d2l_recsys.evaluation import evaluate_ranking, score_ranking  # noqa: E402
 from d2l_recsys.losses import BPRLoss, HingeLossbRec  # noqa: E402
-from d2l_recsys.train import train_ranking, train_recsys_rating  # noqa: E402
+from d2l_recsys.train import train_ctr, train_ranking, train_recsys_rating  # noqa: E402
 
 autograd, gluon, init, mx, npx = (
     backend.autograd,
@@ -524,3 +527,245 @@ def test_d2ls_losses_and_nets_with_a_forward_of_their_own_train_alike(name):
     for others in nets[1:]:
         for one, other in zip(nets[0], others):
             np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+# Clicks
+
+
+class ChaptersDeepFM(gluon.nn.Block):
+    """Sections 15.9 and 15.10 as the book has them; without ``mlp_dims``, the FM alone."""
+
+    def __init__(self, field_dims, num_factors, mlp_dims=()):
+        super().__init__()
+        num_inputs = int(sum(field_dims))
+        self.embedding = gluon.nn.Embedding(num_inputs, num_factors)
+        self.fc = gluon.nn.Embedding(num_inputs, 1)
+        self.linear_layer = gluon.nn.Dense(1, use_bias=True)
+        if mlp_dims:
+            self.mlp = gluon.nn.Sequential()
+            for dim in mlp_dims:
+                self.mlp.add(gluon.nn.Dense(dim, "relu"), gluon.nn.Dropout(0))
+            self.mlp.add(gluon.nn.Dense(1))
+
+    def forward(self, x):
+        embed_x = self.embedding(x)
+        square_of_sum = backend.np.sum(embed_x, axis=1) ** 2
+        sum_of_square = backend.np.sum(embed_x**2, axis=1)
+        x = self.linear_layer(self.fc(x).sum(1)) + 0.5 * (square_of_sum - sum_of_square).sum(
+            1, keepdims=True
+        )
+        if hasattr(self, "mlp"):
+            x = x + self.mlp(embed_x.reshape(len(embed_x), -1))
+        return backend.npx.sigmoid(x)
+
+
+class Clicks:
+    """A case of ``train_ctr``: made-up rows, nets of equal parameters, loaders of equal batches."""
+
+    def __init__(self, kind, tmp_path, batch_size=24):
+        self.kind, self.batch_size = kind, batch_size
+        lines = made_up_clicks(260, 6)
+        for name, part in (("train", lines[:200]), ("test", lines[200:])):
+            (tmp_path / name).write_text("".join(part))
+        self.train = CTRDataset(tmp_path / "train", num_feat=6)
+        self.test = CTRDataset(
+            tmp_path / "test", self.train.feat_mapper, self.train.defaults, num_feat=6
+        )
+
+    def loaders(self):
+        return (
+            BatchLoader(
+                *self.train[:], batch_size=self.batch_size, shuffle=True, last_batch="rollover",
+                rng=3,
+            ),
+            BatchLoader(*self.test[:], batch_size=self.batch_size),
+        )  # fmt: skip
+
+    def gluon_loaders(self):
+        train, _ = gluon_loaders((self.train[:], self.test[:]))
+        sampler = train._batch_sampler._sampler
+        return (
+            gluon.data.DataLoader(
+                self.train,
+                sampler=sampler,
+                batch_size=self.batch_size,
+                last_batch="rollover",
+            ),
+            gluon.data.DataLoader(self.test, batch_size=self.batch_size, last_batch="rollover"),
+        )
+
+    def net(self, devices, chapters=False, scale=0.7):
+        mlp_dims = [5, 4] if self.kind == "deepfm" else []
+        if chapters:
+            net = ChaptersDeepFM(self.train.field_dims, 4, mlp_dims)
+        elif mlp_dims:
+            net = deepfm.DeepFM(self.train.field_dims, 4, mlp_dims, 0.0)
+        else:
+            net = fm.FM(self.train.field_dims, 4)
+        net.initialize(ctx=devices)
+        net(backend.np.array(self.train.features[:1], ctx=devices[0]))
+        rng = np.random.default_rng(7)
+        for parameter in net.collect_params().values():
+            parameter.set_data(backend.np.array(rng.normal(0, scale, parameter.shape)))
+        return net
+
+    @staticmethod
+    def trainer(net, lr=0.2):
+        return gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr})
+
+
+def int_accuracy(y_hat, y):
+    """``accuracy`` of the chapter's edition."""
+    return float((y_hat.astype("int32") == y.astype("int32")).sum())
+
+
+@pytest.mark.parametrize("edition", ["chapters", "1.0.3"])
+@pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize("kind", ["fm", "deepfm"])
+def test_clicks_equal_d2ls_own_loop(kind, num_devices, edition, tmp_path, monkeypatch, capsys):
+    d2l = pytest.importorskip("d2l.mxnet")
+    case, devices = Clicks(kind, tmp_path), [mx.cpu(i) for i in range(num_devices)]
+    theirs = case.net(devices, chapters=True, scale=1.5)
+    if edition == "chapters":
+        monkeypatch.setattr(d2l, "accuracy", int_accuracy)
+    drawn = []
+
+    class Animator:
+        """Of each epoch the training loss and accuracy drawn last, and the test accuracy."""
+
+        def __init__(self, **kwargs):
+            pass
+
+        def add(self, epoch, values):
+            *self.train, test_acc = values if values[2] is None else (*self.train, values[2])
+            if test_acc is not None:
+                drawn.append((*self.train, test_acc))
+
+    monkeypatch.setattr(d2l, "Animator", Animator)
+    loss = gluon.loss.SigmoidBinaryCrossEntropyLoss
+    d2l.train_ch13(theirs, *case.gluon_loaders(), loss(), case.trainer(theirs, 0.05), 7, devices)
+    their_lines = capsys.readouterr().out.splitlines()
+
+    ours = case.net(devices, scale=1.5)
+    history = train_ctr(ours, *case.loaders(), loss(), case.trainer(ours, 0.05), 7, devices)
+    our_lines = capsys.readouterr().out.splitlines()
+    suffix = "" if edition == "chapters" else "_exact"
+    names = ["train_loss", f"train_acc{suffix}", f"test_acc{suffix}"]
+    found = [tuple(row[f"printed_{name}"] for name in names) for row in history.rows]
+    np.testing.assert_allclose(found, drawn, atol=1e-5)
+    # The case is of use: some scores are exactly 0 or 1, most are not, and it learns.
+    assert len({acc for _, acc, _ in found}) > 2
+    assert 0.05 < found[-1][1] < 0.99
+    assert found[-1][0] < found[0][0] - 0.05
+    for ours_param, theirs_param in zip(parameters(ours), parameters(theirs)):
+        # Adam makes a step of a gradient that saturation has left next to nothing.
+        np.testing.assert_allclose(ours_param, theirs_param, atol=5e-5)
+    if edition == "chapters":
+        assert our_lines[0] == their_lines[0]
+    assert our_lines[1].split()[1:] == their_lines[1].split()[1:]
+
+
+@pytest.mark.parametrize("kind", ["fm", "deepfm"])
+def test_the_chapters_own_net_trains_alike_as_printed_only(kind, tmp_path, capsys):
+    case, devices = Clicks(kind, tmp_path), [mx.cpu()]
+    histories = []
+    for chapters in (False, True):
+        net = case.net(devices, chapters)
+        loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
+        histories.append(train_ctr(net, *case.loaders(), loss, case.trainer(net), 3, quiet=True))
+    first, second = (history.final for history in histories)
+    assert first.printed == pytest.approx(second.printed, abs=1e-5)
+    assert first.defined["test_acc"] == second.defined["test_acc"]
+    with pytest.raises(SettingError, match=r"--protocol is defined, but the net has no logits"):
+        train_ctr(net, *case.loaders(), loss, case.trainer(net), 3, protocol="defined")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("protocol", ["printed", "defined"])
+def test_the_protocol_says_what_the_loss_sees_and_the_lines_show(protocol, tmp_path, capsys):
+    """One Adam step against float64: the step's sign needs the gradient's, its loss the loss."""
+    case = Clicks("fm", tmp_path, batch_size=200)
+    net = case.net([mx.cpu()], scale=0.1)
+    z = net.logits(mx.nd, backend.np.array(case.train.features)).asnumpy().astype(np.float64)
+    y = case.train.labels.astype(np.float64)
+    seen = z if protocol == "defined" else 1 / (1 + np.exp(-z))
+    expected = np.mean(np.log1p(np.exp(seen)) - y * seen)
+    log_loss = np.mean(np.log1p(np.exp(z)) - y * z)
+    history = train_ctr(
+        net, *case.loaders(), gluon.loss.SigmoidBinaryCrossEntropyLoss(), case.trainer(net), 1,
+        protocol=protocol,
+    )  # fmt: skip
+    final = history.final
+    assert final.printed["train_loss"] == pytest.approx(expected, abs=1e-6)
+    assert final.defined["train_loss"] == pytest.approx(log_loss, abs=1e-6)
+    assert final.defined["train_acc"] == np.mean((z > 0) == (y > 0))
+    shown = getattr(final, protocol)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        f"loss {shown['train_loss']:.3f}, train acc {shown['train_acc']:.3f}, "
+        f"test acc {shown.get('test_acc', np.nan):.3f}"
+    )
+    assert lines[1].endswith("examples/sec on [cpu(0)]")
+    assert lines[2] == (
+        f"test log loss {final.defined['test_log_loss']:.3f}, "
+        f"test AUC {final.defined['test_auc']:.3f}"
+    )
+
+
+@pytest.mark.parametrize("protocol", ["printed", "defined"])
+@pytest.mark.parametrize("kind", ["fm", "deepfm"])
+def test_clicks_on_any_number_of_devices_give_the_parameters_of_one(kind, protocol, tmp_path):
+    # Batches of 23: shares of unequal size.
+    case, found = Clicks(kind, tmp_path, batch_size=23), []
+    for num_devices in (1, 2, 3):
+        devices = [mx.cpu(i) for i in range(num_devices)]
+        net = case.net(devices, scale=0.1)
+        loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
+        # Plain descent: Adam would blow rounding up to steps where a gradient is nearly nothing.
+        trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.1})
+        history = train_ctr(
+            net, *case.loaders(), loss, trainer, 6, devices, protocol=protocol, quiet=True
+        )
+        found.append((history.final, parameters(net, devices[-1])))
+    (first, expected), *others = found
+    for final, params in others:
+        for array, other in zip(params, expected):
+            np.testing.assert_allclose(array, other, atol=1e-5)
+        assert final.printed == pytest.approx(first.printed, abs=1e-5)
+        assert final.defined == pytest.approx(first.defined, abs=1e-5)
+
+
+def test_a_test_set_smaller_than_a_batch_has_defined_numbers_only(tmp_path):
+    case = Clicks("fm", tmp_path, batch_size=100)
+    net = case.net([mx.cpu()])
+    loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
+    history = train_ctr(net, *case.loaders(), loss, case.trainer(net), 2, quiet=True)
+    # 60 test rows: the chapter's loader yields none in the first epoch and 100 in the second.
+    assert "printed_test_acc" not in history.rows[0]
+    assert "printed_test_acc" in history.rows[1]
+    assert all("defined_test_auc" in row for row in history.rows)
+    large = Clicks("fm", tmp_path, batch_size=201)
+    with pytest.raises(SettingError, match="does not fill one batch; choose a smaller"):
+        train_ctr(net, *large.loaders(), loss, case.trainer(net), 1, quiet=True)
+
+
+def test_any_loader_may_feed_the_click_loop(tmp_path):
+    case = Clicks("fm", tmp_path)
+    loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
+    net = case.net([mx.cpu()])
+    ours = train_ctr(net, *case.loaders(), loss, case.trainer(net), 1, quiet=True).final
+    net = case.net([mx.cpu()])
+    train_iter, _ = case.gluon_loaders()
+    test_iter = gluon.data.DataLoader(case.test, batch_size=7)
+    other = train_ctr(net, train_iter, test_iter, loss, case.trainer(net), 1, quiet=True).final
+    assert other.defined == pytest.approx(ours.defined, abs=1e-6)
+
+
+def test_test_rows_that_shuffle_or_are_not_all_there_are_refused(tmp_path):
+    case = Clicks("fm", tmp_path)
+    net, loss = case.net([mx.cpu()]), gluon.loss.SigmoidBinaryCrossEntropyLoss()
+    train_iter, _ = case.loaders()
+    for options in ({"last_batch": "rollover"}, {"last_batch": "discard"}, {"shuffle": True}):
+        test_iter = BatchLoader(*case.test[:], batch_size=8, **options)
+        with pytest.raises(SettingError, match="the test loader has to keep every row in order"):
+            train_ctr(net, train_iter, test_iter, loss, case.trainer(net), 1, quiet=True)
