@@ -1,9 +1,10 @@
 """What the chapter's sections have in common here: where the data is, and what is timed.
 
 Each script beside this one is a section as the book has it, with d2l 1.0.3's functions wherever it
-has them. Arguments: the folder of ``u.data``, and ``draw`` or ``quiet`` for the live figure. The
-last line printed is JSON: the seconds of each phase of the whole run, which of them are scaled up
-from a part of it, and how many seconds of them were really spent.
+has them. Arguments: the folder of ``u.data`` (of ``train.csv`` and ``test.csv`` for clicks), and
+``draw`` or ``quiet`` for the live figure. The last line printed is JSON: the seconds of each phase
+of the whole run, which of them are scaled up from a part of it, and how many seconds of them were
+really spent.
 """
 
 import functools

@@ -1,0 +1,189 @@
+"""What the accuracy measures that the sections on clicks print.
+
+    python -m benchmarks.printed_accuracy [--clicks-dir DIR] [--batch-size 2048] [--figure FILE]
+
+FM and DeepFM are trained as printed, with the chapter's settings and seed 0. The chapter's accuracy
+cuts the float32 score, the sigmoid of the log odds, to a whole number. So it is an accuracy with a
+threshold, but not with 1/2: a row counts as a click where its score rounds to exactly 1. Without
+``--clicks-dir``, the clicks are MovieLens-100K's.
+"""
+
+import pathlib
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+import numpy
+from matplotlib.figure import Figure
+from tabulate import tabulate
+from typer import Option
+from typing_extensions import Annotated
+
+from benchmarks.against_d2l import BATCH_SIZE, ClicksDir
+from chapters.deepfm import DeepFM
+from chapters.fm import FM
+from d2l_recsys.backend import gluon, init, mx, np, npx
+from d2l_recsys.click_data import CTRData, load_data_ctr
+from d2l_recsys.command_line import DataDir, NumEpochs, run
+from d2l_recsys.devices import batches_on
+from d2l_recsys.history import History
+from d2l_recsys.metrics import click_scores
+from d2l_recsys.plots import FIGSIZE, LINES, png
+from d2l_recsys.seeds import seed_streams
+from d2l_recsys.train import train_ctr
+
+# The chapter's settings: the net, and Adam's learning rate.
+NETS: Dict[str, Tuple[Callable, float]] = {
+    "FM": (lambda field_dims: FM(field_dims, 20), 0.02),
+    "DeepFM": (lambda field_dims: DeepFM(field_dims, 10, (30, 20, 10), 0.1), 0.01),
+}
+SEED = 0
+# The figure's log odds reach this far to either side.
+SHOWN = 30
+
+
+class Predictions(NamedTuple):
+    """Of the test rows: labels, log odds, and the float32 scores that these round to."""
+
+    labels: numpy.ndarray
+    log_odds: numpy.ndarray
+    scores: numpy.ndarray
+
+
+def train(
+    net: gluon.HybridBlock, lr: float, data: CTRData, num_epochs: int
+) -> Tuple[History, Predictions]:
+    """Train ``net`` as printed, and predict the test rows."""
+    devices = [mx.cpu()]
+    net.initialize(ctx=devices, init=init.Xavier())
+    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr})
+    loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
+    history = train_ctr(
+        net, data.train_iter, data.test_iter, loss, trainer, num_epochs, devices, quiet=True
+    )
+    parts = []
+    for shares in batches_on(devices, data.test_iter):
+        for features, labels in shares:
+            log_odds = net.logits(mx.nd, features)
+            parts.append([labels, log_odds, npx.sigmoid(log_odds)])
+    columns = ([part.asnumpy().ravel() for part in column] for column in zip(*parts))
+    return history, Predictions(*map(numpy.concatenate, columns))
+
+
+def first_certain() -> numpy.float32:
+    """The smallest log odds whose float32 sigmoid is exactly 1."""
+    low, high = numpy.float32(0), numpy.float32(32)
+    while numpy.nextafter(low, high) < high:
+        middle = (low + high) / numpy.float32(2)
+        if npx.sigmoid(np.array([middle])).item() == 1:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def accuracies(predictions: Predictions) -> Tuple[numpy.ndarray, numpy.ndarray]:
+    """Thresholds, ascending, and the accuracy of each where log odds from it on predict a click.
+
+    Every accuracy that a threshold can reach is among them, that of no click at all last.
+    """
+    of_clicks, of_others = (
+        numpy.sort(predictions.log_odds[predictions.labels == label]) for label in (1, 0)
+    )
+    thresholds = numpy.append(numpy.unique(predictions.log_odds), numpy.inf)
+    right = len(of_clicks) - numpy.searchsorted(of_clicks, thresholds)
+    right += numpy.searchsorted(of_others, thresholds)
+    return thresholds, right / len(predictions.labels)
+
+
+def numbers(history: History, predictions: Predictions, certain: float) -> Dict[str, Any]:
+    """The column of the table for a net."""
+    labels, log_odds, scores = predictions
+    is_click = labels == 1
+    measured = click_scores(labels, scores, log_odds)
+    thresholds, accuracy = accuracies(predictions)
+    best = int(accuracy.argmax())
+
+    def share(rows: numpy.ndarray) -> float:
+        return float(rows.mean())
+
+    return {
+        "never a click is right in": share(~is_click),
+        "always a click is right in": share(is_click),
+        "printed accuracy, all rows": measured.printed["test_acc"],
+        "- others with a score below 1": share(~is_click & (scores < 1)),
+        "- clicks with a score of 1": share(is_click & (scores == 1)),
+        "log odds from which a score is 1": float(certain),
+        "accuracy, threshold there": share((log_odds >= certain) == is_click),
+        "accuracy, threshold 0 (defined)": measured.defined["test_acc"],
+        "best accuracy of a threshold": float(accuracy[best]),
+        "- which is, in log odds": float(thresholds[best]),
+        "accuracy of d2l 1.0.3": measured.printed["test_acc_exact"],
+        "- others with a score of 0": share(~is_click & (scores == 0)),
+        "- clicks with a score of 1, as above": share(is_click & (scores == 1)),
+        "printed accuracy, last epoch's rows": history.final.printed["test_acc"],
+        "AUC": measured.defined["test_auc"],
+        "log odds, 5th percentile": float(numpy.percentile(log_odds, 5)),
+        "log odds, median": float(numpy.median(log_odds)),
+        "log odds, 95th percentile": float(numpy.percentile(log_odds, 95)),
+    }
+
+
+def draw(predictions: Dict[str, Predictions], certain: float) -> Figure:
+    """Accuracy as a function of the threshold, a line a net."""
+    figure = Figure(figsize=FIGSIZE, dpi=200, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    for (name, of_net), (style, color) in zip(predictions.items(), LINES):
+        thresholds, accuracy = accuracies(of_net)
+        # A threshold between two of them does as the higher one; the lines reach both edges.
+        ends = [min(-SHOWN, thresholds[0]), *thresholds[:-1], max(SHOWN, thresholds[-2])]
+        axes.step(ends, [accuracy[0], *accuracy], style, color=color, label=name, where="pre")
+    for threshold, name in ((0, "defined"), (certain, "printed")):
+        axes.axvline(threshold, color="0.6", linewidth=0.8)
+        axes.annotate(
+            f"{name}: {threshold:.3g}",
+            (threshold, 1.01),
+            xycoords=("data", "axes fraction"),
+            horizontalalignment="center",
+            fontsize=7,
+            color="0.4",
+        )
+    axes.set(xlabel="threshold, log odds", ylabel="accuracy", xlim=(-SHOWN, SHOWN), ylim=(0, 1))
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    return figure
+
+
+def main(
+    data_dir: DataDir = None,
+    clicks_dir: ClicksDir = None,
+    batch_size: Annotated[int, Option(help="Rows in a batch.")] = BATCH_SIZE,
+    num_epochs: NumEpochs = 30,
+    figure: Annotated[
+        Optional[pathlib.Path], Option(help="Draw accuracy over the threshold here (PNG).")
+    ] = None,
+) -> None:
+    """Train FM and DeepFM as printed, and take their test accuracy apart."""
+    dataset, folder = ("movielens", data_dir) if clicks_dir is None else ("book", clicks_dir)
+    columns: List[Dict[str, Any]] = []
+    predictions = {}
+    for name, (make_net, lr) in NETS.items():
+        shuffle = seed_streams(SEED).shuffle
+        data = load_data_ctr(dataset, folder, batch_size, shuffle_rng=shuffle)
+        npx.set_np()
+        mx.random.seed(SEED)
+        net = make_net(data.train.field_dims)
+        history, predictions[name] = train(net, lr, data, num_epochs)
+        certain = first_certain()
+        columns.append(numbers(history, predictions[name], certain))
+    table = [[key, *(f"{column[key]:.4f}" for column in columns)] for key in columns[0]]
+    alignment = ("left", "right", "right")
+    print(tabulate(table, ["", *NETS], disable_numparse=True, colalign=alignment))
+    tested = f"{data.dataset['name']}, {len(data.test):,} test rows"
+    print(f"{tested}; seed {SEED}, {num_epochs} epochs, batches of {batch_size}")
+    if figure is not None:
+        figure.write_bytes(png(draw(predictions, certain)))
+
+
+if __name__ == "__main__":
+    run(main)
