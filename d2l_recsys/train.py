@@ -244,6 +244,11 @@ def train_ctr(
     if not quiet:
         defined = history.final.defined
         print(f"test log loss {defined['test_log_loss']:.3f}, test AUC {defined['test_auc']:.3f}")
+        if "test_acc" not in history.final.printed:
+            print(
+                "no printed test accuracy: the chapter's loader yields full batches alone, and the "
+                "test rows did not fill one; choose a smaller --batch-size"
+            )
     return history
 
 

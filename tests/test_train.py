@@ -735,11 +735,14 @@ def test_clicks_on_any_number_of_devices_give_the_parameters_of_one(kind, protoc
         assert final.defined == pytest.approx(first.defined, abs=1e-5)
 
 
-def test_a_test_set_smaller_than_a_batch_has_defined_numbers_only(tmp_path):
+def test_a_test_set_smaller_than_a_batch_has_defined_numbers_only(tmp_path, capsys):
     case = Clicks("fm", tmp_path, batch_size=100)
     net = case.net([mx.cpu()])
     loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
-    history = train_ctr(net, *case.loaders(), loss, case.trainer(net), 2, quiet=True)
+    train_ctr(net, *case.loaders(), loss, case.trainer(net), 1)
+    assert "no printed test accuracy: the chapter's loader" in capsys.readouterr().out
+    history = train_ctr(net, *case.loaders(), loss, case.trainer(net), 2)
+    assert "no printed test accuracy" not in capsys.readouterr().out
     # 60 test rows: the chapter's loader yields none in the first epoch and 100 in the second.
     assert "printed_test_acc" not in history.rows[0]
     assert "printed_test_acc" in history.rows[1]
