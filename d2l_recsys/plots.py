@@ -26,11 +26,12 @@ def draw_curves(
     legend: Sequence[str],
     ylim: Tuple[float, float],
     reported: Sequence[float] = (),
+    title: str = "",
 ) -> Figure:
     """The section's figure: one line per name in ``legend``, one point per epoch (from 1).
 
     ``curves`` has a row per epoch and a column per line, NaN where there is no point; ``reported``
-    are numbers that the chapter reports, drawn as levels to reach.
+    are numbers that the chapter reports, drawn as levels to reach; ``title`` stands above the axes.
     """
     figure, axes = _figure()
     epochs = np.arange(1, len(curves) + 1)
@@ -56,6 +57,7 @@ def draw_curves(
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8)
+    axes.set_title(title, fontsize=8)
     return figure
 
 

@@ -111,6 +111,7 @@ class Run:
             curve.legend,
             ylim=curve.ylim,
             reported=[levels[n] for n in curve.metrics if n in levels and n != "train_loss"],
+            title=f"{self.dataset['name']}, not the chapter's data" * self.dataset["substitute"],
         )
         files = {
             "curve.png": png(figure),

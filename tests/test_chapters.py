@@ -123,10 +123,12 @@ def test_every_stream_of_the_seed_is_drawn_from_for_its_use(section, quick, monk
 def test_the_protocol_chooses_the_lines_and_the_curve(section, quick, monkeypatch, capsys):
     drawn = []
 
-    def draw(curves, *arguments, reported, **options):
+    def draw(curves, *arguments, reported, title, **options):
         drawn.append(curves)
-        assert reported == []  # made-up ratings are a substitute
-        return draw_curves(curves, *arguments, reported=reported, **options)
+        # Made-up data is a substitute.
+        assert reported == []
+        assert title.endswith(", not the chapter's data")
+        return draw_curves(curves, *arguments, reported=reported, title=title, **options)
 
     monkeypatch.setattr(run, "draw_curves", draw)
     for protocol in ("printed", "defined"):
@@ -258,6 +260,7 @@ def test_reported_numbers_are_levels_for_what_the_chapter_computes(
 
     def draw(*arguments, reported, **options):
         levels.append(reported)
+        assert options["title"] == ""
         return draw_curves(*arguments, reported=reported, **options)
 
     monkeypatch.setattr(run, "draw_curves", draw)
