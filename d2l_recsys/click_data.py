@@ -13,7 +13,7 @@ import numpy as np
 from d2l_recsys.batches import BatchLoader, MappedLoader
 from d2l_recsys.click_files import AVAZU, CRITEO, ClickFile, Layout, book
 from d2l_recsys.ctr import CTRDataset
-from d2l_recsys.data import DATA_VARIABLE, dataset_ml100k, default_data_dir
+from d2l_recsys.data import data_folder, dataset_ml100k
 from d2l_recsys.errors import DataError, NoSourceError
 from d2l_recsys.fetch import Source, download_url, fetch, file_digest, verify
 from d2l_recsys.movielens_clicks import MOVIELENS, movielens_clicks
@@ -100,7 +100,7 @@ def load_data_ctr(
     for a set with labels of one class only, and what ``CTRDataset`` raises.
     """
     choice = as_choice(ClickDataset, "dataset", dataset)
-    folder = _folder(data_dir)
+    folder = data_folder(data_dir)
     if choice is ClickDataset.book:
         try:
             found = find_book(folder)
@@ -153,14 +153,6 @@ def click_batches(rows: CTRDataset, batch_size: int, **options: object) -> Batch
     mapped = isinstance(rows.features, np.memmap)
     loader = MappedLoader if mapped else BatchLoader
     return loader(rows.features, rows.labels, batch_size=batch_size, **options)
-
-
-def _folder(data_dir: Optional[PathLike]) -> pathlib.Path:
-    folder = pathlib.Path(data_dir) if data_dir is not None else default_data_dir()
-    named = "--data-dir" if data_dir is not None else DATA_VARIABLE
-    if (data_dir is not None or os.environ.get(DATA_VARIABLE)) and not folder.is_dir():
-        raise DataError(f"{named}: the folder {folder} does not exist; name another")
-    return folder
 
 
 def find_book(folder: pathlib.Path) -> _Files:

@@ -281,10 +281,10 @@ def _opened(data: ClickFile) -> Iterator[Tuple[BinaryIO, Optional[int]]]:
         yield file, None if path.suffix == ".gz" else path.stat().st_size
 
 
-def _in_part(first_row: int, rows: int, part: Optional[str]) -> Optional[np.ndarray]:
+def _in_part(first_row: int, rows: int, part: Optional[str]) -> np.ndarray:
     """Which of ``rows`` rows, the first of which is row ``first_row`` of the file, are in it."""
     if part is None:
-        return None
+        return np.ones(rows, dtype=bool)
     is_test = (np.arange(first_row, first_row + rows) + 1) % TEST_EVERY == 0
     return is_test if part == "test" else ~is_test
 
@@ -294,12 +294,14 @@ def _parse(
     number: int,
     layout: Layout,
     skipped: SkippedRows,
-    in_part: Optional[np.ndarray],
+    in_part: np.ndarray,
 ) -> Chunk:
-    """The lines of ``body``, the first of which is line ``number``, as a chunk."""
+    """The lines of ``body``, the first of which is line ``number``, as a chunk.
+
+    ``in_part`` says of each line whether it is wanted.
+    """
     bad = _bad_lines(body, number, layout, in_part)
-    count = body.count(b"\n") + (not body.endswith(b"\n"))
-    keep = np.ones(count, dtype=bool) if in_part is None else in_part.copy()
+    keep = in_part.copy()
     keep[[line - number for line, _ in bad]] = False
     if not keep.all():
         lines = body.split(b"\n")
@@ -353,7 +355,7 @@ def _parse(
 
 
 def _bad_lines(
-    body: bytes, number: int, layout: Layout, in_part: Optional[np.ndarray]
+    body: bytes, number: int, layout: Layout, in_part: np.ndarray
 ) -> List[Tuple[int, str]]:
     """The lines that cannot be cut into columns: their numbers and what is wrong with them."""
     text = np.frombuffer(body, dtype=np.uint8)
@@ -372,7 +374,7 @@ def _bad_lines(
                 bad.setdefault(i, "not UTF-8 text, or a NUL")
     if body.startswith(codecs.BOM_UTF8):  # which pandas would drop
         bad.setdefault(0, "a byte order mark")
-    return [(number + i, why) for i, why in bad.items() if in_part is None or in_part[i]]
+    return [(number + i, why) for i, why in bad.items() if in_part[i]]
 
 
 def _is_text(line: bytes) -> bool:

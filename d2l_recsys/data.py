@@ -5,6 +5,7 @@ book's loops over rows are array operations here, and a file that is not what it
 refused with the line at fault. Needs numpy and pandas alone.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -22,6 +23,7 @@ from d2l_recsys.settings import Feedback, Split, as_choice
 
 __all__ = [
     "RankingData",
+    "data_folder",
     "dataset_ml100k",
     "default_data_dir",
     "find_ml100k",
@@ -127,6 +129,34 @@ def default_data_dir() -> pathlib.Path:
         return data
 
 
+def data_folder(data_dir: Optional[PathLike] = None) -> pathlib.Path:
+    """``data_dir``, or where it is None ``default_data_dir()``.
+
+    Raises DataError for a folder that was named, there or by the environment, but is not there.
+    """
+    folder = pathlib.Path(data_dir) if data_dir is not None else default_data_dir()
+    was_named = data_dir is not None or bool(os.environ.get(DATA_VARIABLE))
+    with _named_in_errors(data_dir):
+        if was_named and not folder.is_dir():
+            raise DataError(
+                f"{_named_by(data_dir)}: the folder {folder} does not exist; name another"
+            )
+    return folder
+
+
+def _named_by(data_dir: Optional[PathLike]) -> str:
+    return "--data-dir" if data_dir is not None else DATA_VARIABLE
+
+
+@contextlib.contextmanager
+def _named_in_errors(data_dir: Optional[PathLike]) -> Iterator[None]:
+    """What the system refuses is told as an error of the folder's name."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{_named_by(data_dir)}: {error.strerror}; name another folder") from error
+
+
 def find_ml100k(data_dir: Optional[PathLike] = None) -> Location:
     """Find MovieLens-100K, and fetch it where it is not there yet.
 
@@ -137,15 +167,10 @@ def find_ml100k(data_dir: Optional[PathLike] = None) -> Location:
     Raises DataError for a folder that was named but is not there, for fetched files that have
     changed since, and where no source answers.
     """
-    folder = pathlib.Path(data_dir) if data_dir is not None else default_data_dir()
-    named = "--data-dir" if data_dir is not None else DATA_VARIABLE
+    folder = data_folder(data_dir)
     target = folder / "ml-100k"
-    try:
-        if (data_dir is not None or os.environ.get(DATA_VARIABLE)) and not folder.is_dir():
-            raise DataError(f"{named}: the folder {folder} does not exist; name another")
+    with _named_in_errors(data_dir):
         found = _layout_in(folder) or _layout_in(target)
-    except OSError as error:
-        raise DataError(f"{named}: {error.strerror}; name another folder") from error
     if found is None:
         by_hand = (
             f"put u.data, u.item and u.user of ml-100k.zip by hand into {target}, "

@@ -1,12 +1,10 @@
 import gzip
 import io
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from conftest import made_up_clicks
+from conftest import made_up_clicks, peak_memory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -295,15 +293,13 @@ def test_no_valid_row_on_disk(tmp_path):
 
 
 PEAK = """
-import re, sys
+import sys
 from d2l_recsys import click_files, ctr, vocabulary
 click_files.CHUNK_BYTES, vocabulary.VALUES_IN_MEMORY = 2**20, 10_000
 ctr.CTRDataset(sys.argv[1], num_feat=5, encoded_dir=sys.argv[2])
-print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
 """
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="peak memory is Linux's")
 def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
     """A real process each, on rows whose first value occurs nowhere else."""
     peak = {}
@@ -311,7 +307,6 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
         path = tmp_path / f"{num_rows}.csv"
         lines = (f"{i % 2}\tunique-{i:030}\t{i % 100}\ta\tb\tc\n" for i in range(num_rows))
         path.write_text("".join(lines))
-        command = [sys.executable, "-c", PEAK, str(path), str(tmp_path / "encoded")]
-        peak[num_rows] = int(subprocess.run(command, check=True, capture_output=True).stdout)
+        peak[num_rows] = peak_memory(PEAK, path, tmp_path / "encoded")
     # 300,000 such values more would alone take 45 MiB, encoded rows 7.
     assert peak[400_000] - peak[100_000] < 6 * 1024, peak

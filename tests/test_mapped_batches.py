@@ -1,11 +1,8 @@
 """``MappedLoader``, which works without MXNet."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from conftest import peak_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -136,24 +133,21 @@ def test_maps_may_start_anywhere_in_their_file_but_not_be_slices(tmp_path):
 
 
 PEAK = """
-import re, sys
+import sys
 import numpy as np
 from d2l_recsys.batches import MappedLoader
 rows = int(sys.argv[2])
 mapped = np.memmap(sys.argv[1], np.int32, "r", shape=(rows, 40))
 for _ in MappedLoader(mapped, batch_size=1024, shuffle=True, last_batch="rollover", rng=0):
     pass
-print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
 """
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="peak memory is Linux's")
 def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
     """A real process each, over 16 and 64 MB."""
     peak = {}
     for rows in (100_000, 400_000):
         with (tmp_path / "file").open("wb") as file:
             file.truncate(rows * 160)
-        command = [sys.executable, "-c", PEAK, str(tmp_path / "file"), str(rows)]
-        peak[rows] = int(subprocess.run(command, check=True, capture_output=True).stdout)
+        peak[rows] = peak_memory(PEAK, tmp_path / "file", rows)
     assert peak[400_000] - peak[100_000] < 8 * 1024, peak
