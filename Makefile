@@ -1,40 +1,32 @@
 # make            the chapter on this machine: reported beside reproduced
 # make test       the test suite; make test-slow adds what takes minutes
 # make lint       ruff: style and format
+# make reference  twenty seeds of everything into docs/reference (about twenty minutes)
 # make bench      the chapter's own code against this project's (about half an hour)
 # make clean      remove .venv, results and caches; fetched data stays
 #
 # PYTHON=... chooses the interpreter (3.8-3.11, which MXNet 1.9.1 needs).
 
 .DEFAULT_GOAL := reproduce
-.PHONY: reproduce test test-slow lint bench clean
+.PHONY: reproduce reference test test-slow lint bench clean
 
 VENV := .venv
 RUN := $(VENV)/bin/python
+COMMAND := $(VENV)/bin/d2l-recsys
 READY := $(VENV)/ready
 
 # Python's cache of compiled modules halves the time a script takes to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Each section's run is named by the folder it leaves.
-RUNS := $(patsubst %,results/%/seed-0,mf mf-random autorec neumf caser \
-	fm fm-defined deepfm deepfm-defined)
-
 reproduce: $(READY)
-	@$(RUN) chapters/movielens.py --quiet
-	@$(RUN) chapters/ctr.py --quiet
-	@$(MAKE) --no-print-directory -j 2 $(RUNS)
-	@$(RUN) -m d2l_recsys.report results/movielens results/ctr $(RUNS)
+	@$(COMMAND) reproduce --seeds 1 --num-devices 1
 
-# Whether the book's clicks can be had has been found out once.
-CLICKS = --dataset $(shell grep -q '"name": "ctr"' results/ctr/result.json && echo book || echo movielens)
-results/mf-random/seed-0: OPTIONS := --split random
-results/fm/seed-0 results/deepfm/seed-0: OPTIONS = $(CLICKS)
-results/fm-defined/seed-0 results/deepfm-defined/seed-0: OPTIONS = $(CLICKS) --protocol defined
-.PHONY: $(RUNS)
-$(RUNS): results/%/seed-0:
-	@echo "training $*"
-	@$(RUN) chapters/$(firstword $(subst -, ,$*)).py --quiet $(OPTIONS) --out $@
+# What later runs are held against: the numbers, and the report on them.
+reference: $(READY)
+	@$(COMMAND) reproduce --seeds 20 --results results/reference
+	@rm -rf docs/reference && mkdir -p docs/reference
+	@cp -r results/reference/figures results/reference/report.md docs/reference
+	@cp results/reference/numbers.json docs/reference/reference.json
 
 test: $(READY)
 	$(RUN) -m pytest -n 2

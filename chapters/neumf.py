@@ -2,7 +2,8 @@
 
 Two towers, each with embeddings of its own. Generalized matrix factorization (GMF) multiplies a
 user's and an item's factors element by element (eq. 15.6.1), a multilayer perceptron (MLP) reads
-the two side by side (eq. 15.6.2), and their outputs become one score (eq. 15.6.3):
+the two side by side (eq. 15.6.2), and their outputs become one score (eq. 15.6.3, where a sigmoid
+is around it):
 
     x = p_u * q_i              z = relu(W3 relu(W2 relu(W1 [u_u; v_i] + b1) + b2) + b3)
     y_hat[u, i] = h . [x; z]

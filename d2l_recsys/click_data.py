@@ -19,7 +19,15 @@ from d2l_recsys.fetch import Source, download_url, fetch, file_digest, verify
 from d2l_recsys.movielens_clicks import MOVIELENS, movielens_clicks
 from d2l_recsys.settings import as_choice
 
-__all__ = ["REPORTED_ON", "CTRData", "ClickDataset", "click_batches", "find_book", "load_data_ctr"]
+__all__ = [
+    "REPORTED_ON",
+    "CTRData",
+    "ClickDataset",
+    "click_batches",
+    "find_book",
+    "load_data_ctr",
+    "locate_book",
+]
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -157,15 +165,26 @@ def click_batches(rows: CTRDataset, batch_size: int, **options: object) -> Batch
 
 def find_book(folder: pathlib.Path) -> _Files:
     """The book's two files, fetched if need be; NoSourceError where they cannot be had."""
-    target = folder / "ctr"
-    place = next((p for p in (folder, target) if any((p / n).exists() for n in BOOK_SHA1)), None)
-    if place is None:
+    found = locate_book(folder)
+    if found is None:
+        target = folder / "ctr"
         by_hand = (
             f"put {TRAIN} and {TEST} of ctr.zip by hand into {target}, or name a folder that holds "
             "them with --data-dir"
         )
         fetch(BOOK_SOURCES, target, by_hand)
-        place = target
+        found = locate_book(folder)
+        if found is None:
+            raise DataError(f"{target} holds a record but no clicks; delete it to fetch again")
+    return found
+
+
+def locate_book(folder: pathlib.Path) -> Optional[_Files]:
+    """Where ``find_book`` finds the book's two files; None where it would have to fetch them."""
+    places = (folder, folder / "ctr")
+    place = next((p for p in places if any((p / name).exists() for name in BOOK_SHA1)), None)
+    if place is None:
+        return None
     record = verify(place)
     for name in BOOK_SHA1:
         if not (place / name).is_file():

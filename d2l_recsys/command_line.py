@@ -1,14 +1,14 @@
-"""Run a chapter's ``main`` from the command line: its arguments are the options.
+"""Run a function from the command line: its arguments are the options.
 
 Bad input, and files that the system refuses, end with one line on standard error and exit code 2,
-Ctrl-C with 130, a bug with its traceback and 1.
+a run whose process was ended with one line and 1, Ctrl-C with 130, a bug with its traceback and 1.
 """
 
 import functools
 import os
 import pathlib
 import sys
-from typing import Callable, List, Optional
+from typing import Any, Callable, List, Optional
 
 import typer
 from typing_extensions import Annotated
@@ -28,7 +28,11 @@ __all__ = [
     "ShownProtocol",
     "Strict",
     "TrainedProtocol",
+    "command",
+    "demand_command",
+    "make_app",
     "run",
+    "start",
 ]
 
 # The options that every chapter has.
@@ -76,20 +80,41 @@ MinThreshold = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No result lines, no progress.")]
 
+# What an installation without an extra lacks.
+EXTRA_MODULES = ("matplotlib", "mxnet")
 # The base class of typer's complaints about the words of a command; its own home has moved.
 UsageError = typer.BadParameter.__mro__[1]
 
 
 def run(main: Callable, arguments: Optional[List[str]] = None) -> None:
     """Call ``main`` with the options in ``arguments`` (default: ``sys.argv``), then exit."""
+    app = make_app(add_completion=False)
+    app.command()(command(main))
+    start(app, arguments)
+
+
+def make_app(**options: Any) -> typer.Typer:
+    """A typer application in plain text, whose errors ``start`` tells."""
+    return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, **options)
+
+
+def demand_command(context: typer.Context) -> None:
+    """Show the help of a group of commands on standard error, where none is named: exit code 2."""
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(2)
+
+
+def command(main: Callable) -> Callable:
+    """``main``, whose errors that the user has to mend end in one line and the exit code."""
 
     @functools.wraps(main)
-    def command(*args: object, **kwargs: object) -> None:
+    def guarded(*args: object, **kwargs: object) -> None:
         try:
             main(*args, **kwargs)
         except RecsysError as error:
             _complain(error)
-            raise typer.Exit(2) from None
+            raise typer.Exit(error.exit_code) from None
         except OSError as error:
             name = f"{error.filename}: " if error.filename else ""
             _complain(f"{name}{error.strerror or error}")
@@ -97,16 +122,30 @@ def run(main: Callable, arguments: Optional[List[str]] = None) -> None:
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command()(command)
+    return guarded
+
+
+def start(
+    app: typer.Typer, arguments: Optional[List[str]] = None, name: Optional[str] = None
+) -> None:
+    """Run ``app`` on ``arguments`` (default: ``sys.argv``), then exit.
+
+    ``name`` is what its usage calls the program, by default the script's.
+    """
     try:
-        status = app(arguments, standalone_mode=False)
+        status = app(arguments, prog_name=name, standalone_mode=False)
     except UsageError as error:
         _complain(error.format_message())
+        status = 2
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA_MODULES:
+            raise
+        _complain(f"{error}; 'make reproduce' or the extra [cpu] installs all that is needed")
         status = 2
     sys.exit(status or 0)
 
 
 def _complain(message: object) -> None:
     text = " ".join(str(message).split())
-    print(f"{os.path.basename(sys.argv[0])}: error: {text}", file=sys.stderr)
+    script = os.path.basename(sys.argv[0])
+    print(f"{'d2l-recsys' if script == '__main__.py' else script}: error: {text}", file=sys.stderr)

@@ -29,6 +29,7 @@ __all__ = [
     "find_ml100k",
     "load_data_ml100k",
     "load_ranking_ml100k",
+    "locate_ml100k",
     "read_data_ml100k",
     "read_items_ml100k",
     "read_users_ml100k",
@@ -167,20 +168,26 @@ def find_ml100k(data_dir: Optional[PathLike] = None) -> Location:
     Raises DataError for a folder that was named but is not there, for fetched files that have
     changed since, and where no source answers.
     """
-    folder = data_folder(data_dir)
-    target = folder / "ml-100k"
-    with _named_in_errors(data_dir):
-        found = _layout_in(folder) or _layout_in(target)
-    if found is None:
+    location = locate_ml100k(data_dir)
+    if location is None:
+        target = data_folder(data_dir) / "ml-100k"
         by_hand = (
             f"put u.data, u.item and u.user of ml-100k.zip by hand into {target}, "
             "or name a folder that holds them with --data-dir"
         )
         fetch(ML100K_SOURCES, target, by_hand)
-        found = _layout_in(target)
-        if found is None:
+        location = locate_ml100k(data_dir)
+        if location is None:
             raise DataError(f"{target} holds a record but no ratings; delete it to fetch again")
-    return Location(*found, record=verify(found[0]))
+    return location
+
+
+def locate_ml100k(data_dir: Optional[PathLike] = None) -> Optional[Location]:
+    """Where ``find_ml100k`` finds MovieLens-100K; None where it would have to fetch it."""
+    folder = data_folder(data_dir)
+    with _named_in_errors(data_dir):
+        found = _layout_in(folder) or _layout_in(folder / "ml-100k")
+    return found and Location(*found, record=verify(found[0]))
 
 
 def _layout_in(folder: pathlib.Path) -> Optional[Tuple[pathlib.Path, Layout]]:

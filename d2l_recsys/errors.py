@@ -1,10 +1,22 @@
-"""The errors a user can cause. Each message is one line that says what is wrong and what to do."""
+"""The errors a user can mend. Each message is one line that says what is wrong and what to do."""
 
-__all__ = ["DataError", "NoSourceError", "OutputError", "RecsysError", "SettingError"]
+__all__ = [
+    "DataError",
+    "NoSourceError",
+    "OutputError",
+    "RecsysError",
+    "SettingError",
+    "WorkerError",
+]
 
 
 class RecsysError(Exception):
-    """Base of every error that the user, not the program, has to mend."""
+    """Base of every error that the user, not the program, has to mend.
+
+    ``exit_code`` is what a command ends with: 2, what was given is at fault.
+    """
+
+    exit_code = 2
 
 
 class DataError(RecsysError, ValueError):
@@ -21,3 +33,9 @@ class SettingError(RecsysError, ValueError):
 
 class OutputError(RecsysError, OSError):
     """A result that cannot be written where it should go."""
+
+
+class WorkerError(RecsysError):
+    """A process that was ended before its work was done."""
+
+    exit_code = 1

@@ -1,7 +1,8 @@
 """What training measured, one row per epoch."""
 
 import math
-from typing import Dict, List, NamedTuple, Tuple
+import os
+from typing import Dict, List, NamedTuple, Tuple, Union
 
 import pandas as pd
 
@@ -65,6 +66,18 @@ class History:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @classmethod
+    def from_csv(cls, path: Union[str, "os.PathLike[str]"]) -> "History":
+        """The history in a ``history.csv``. Raises OSError or ValueError where it cannot be read.
+
+        What stood empty there, such as the test metrics of an epoch without evaluation, is left out
+        here as well.
+        """
+        history = cls()
+        for row in pd.read_csv(path, float_precision="round_trip").to_dict("records"):
+            history.rows.append({name: value for name, value in row.items() if pd.notna(value)})
+        return history
 
     @property
     def frame(self) -> pd.DataFrame:

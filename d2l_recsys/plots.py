@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-__all__ = ["draw_curves", "draw_field_sizes", "draw_rating_histogram", "png"]
+__all__ = ["draw_curves", "draw_field_sizes", "draw_rating_histogram", "draw_standings", "png"]
 
 # The chapter's figure size in inches, its line styles and their colours.
 FIGSIZE = (3.5, 2.5)
@@ -22,7 +22,7 @@ def _figure(figsize: Tuple[float, float] = FIGSIZE):
 
 
 def draw_curves(
-    curves: Sequence[Sequence[float]],
+    curves: np.ndarray,
     legend: Sequence[str],
     ylim: Tuple[float, float],
     reported: Sequence[float] = (),
@@ -30,11 +30,14 @@ def draw_curves(
 ) -> Figure:
     """The section's figure: one line per name in ``legend``, one point per epoch (from 1).
 
-    ``curves`` has a row per epoch and a column per line, NaN where there is no point; ``reported``
-    are numbers that the chapter reports, drawn as levels to reach; ``title`` stands above the axes.
+    ``curves`` has a row per epoch and a column per line, NaN where there is no point; or it has
+    such a table for each of several runs: lines are then their means, in a band from the smallest
+    to the largest. ``reported`` are numbers that the chapter reports, drawn as levels to reach;
+    ``title`` stands above the axes.
     """
     figure, axes = _figure()
-    epochs = np.arange(1, len(curves) + 1)
+    runs = np.array(curves, ndmin=3)
+    epochs = np.arange(1, runs.shape[1] + 1)
     for level in reported:
         axes.axhline(level, color="0.6", linewidth=0.8)
         axes.annotate(
@@ -48,16 +51,43 @@ def draw_curves(
             fontsize=7,
             color="0.4",
         )
-    for values, name, (style, color) in zip(np.transpose(curves), legend, LINES):
-        drawn = ~np.isnan(values)
-        marker = "." if drawn.sum() == 1 else ""
-        axes.plot(epochs[drawn], values[drawn], style, color=color, label=name, marker=marker)
-    axes.set(xlabel="epoch", ylim=ylim, xlim=(1, max(len(curves), 2)))
+    for values, name, (style, color) in zip(np.moveaxis(runs, 2, 0), legend, LINES):
+        drawn = ~np.isnan(values).any(axis=0)
+        x, values = epochs[drawn], values[:, drawn]
+        marker = "." if len(x) == 1 else ""
+        axes.plot(x, values.mean(axis=0), style, color=color, label=name, marker=marker)
+        if len(runs) > 1:
+            axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2)
+    axes.set(xlabel="epoch", ylim=ylim, xlim=(1, max(len(epochs), 2)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8)
     axes.set_title(title, fontsize=8)
+    return figure
+
+
+def draw_standings(standings: Sequence[Tuple[str, Sequence[float], float]]) -> Figure:
+    """Where reported numbers stand among reproduced ones, a row for each.
+
+    ``standings`` are (name, the distances of the reproduced numbers from their mean, that of the
+    reported one); each row has distances in a scale of its own.
+    """
+    figure, axes = _figure((5.2, 0.8 + 0.24 * len(standings)))
+    for row, (_, distances, z) in enumerate(standings):
+        labels = (f"each of {len(distances)} seeds", "reported") if row == 0 else (None, None)
+        height = np.full(len(distances), row)
+        axes.plot(distances, height, "|", color="C0", alpha=0.7, markersize=9, label=labels[0])
+        axes.plot(z, row, "D", color="C3", markersize=5, label=labels[1], clip_on=False)
+    axes.set_yticks(range(len(standings)), [name for name, *_ in standings], fontsize=7)
+    axes.set(xlabel="standard deviations from the mean", ylim=(len(standings) - 0.5, -0.5))
+    axes.tick_params(axis="x", labelsize=7)
+    axes.xaxis.label.set_size(8)
+    reach = max(3.2, *(abs(limit) for limit in axes.get_xlim()))
+    axes.set_xlim(-reach, reach)
+    axes.axvspan(-2, 2, color="0.94", zorder=0)
+    axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
+    axes.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
 
 

@@ -1,82 +1,125 @@
-"""Reported beside reproduced: a table of results for the terminal.
+"""Reported beside reproduced, number by number: the lines of every table, and the terminal's."""
 
-python -m d2l_recsys.report results/mf/seed-0 ...
-"""
-
-import pathlib
-from typing import Any, Dict, List, Mapping, Sequence
+import math
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from tabulate import tabulate
-from typer import Argument
-from typing_extensions import Annotated
 
-from d2l_recsys.command_line import run
-from d2l_recsys.results import read_result
+from d2l_recsys.summary import Spread, Standing, Summary
 
-__all__ = ["main", "table"]
+__all__ = ["ABSENT", "Line", "data_lines", "label", "lines", "marked", "table"]
 
-HEADERS = ("section", "variant", "number", "reported", "printed", "defined")
 # The settings that make one variant of a section another.
 VARIANT = ("split", "variant", "head", "loss", "L", "trained_on", "dataset")
 VALUES = {"L": "L {}", "trained_on": "on {}"}
 DECIMALS = {"sparsity": 6, "examples_per_sec": 0}
+COUNTS = ("num_", "train_rows", "test_rows")
 ABSENT = "-"
 
 
-def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Each number of each result: as the chapter reports it, reproduced as printed, as defined.
+def label(result: Mapping[str, Any]) -> str:
+    """What sets this run of its section apart, in a few words."""
+    return ", ".join(
+        VALUES.get(name, "{}").format(value)
+        for name, value in ((name, result["settings"].get(name)) for name in VARIANT)
+        if value is not None
+    )
 
-    A section whose data is not the chapter's is marked with an asterisk.
-    """
-    rows: List[List[str]] = []
-    for result in results:
-        speed = {"examples_per_sec": result.get("examples_per_second")}
-        columns = [result["reported"], result["printed"], {**result["defined"], **speed}]
-        names = [name for column in (*columns[1:], columns[0]) for name in column]
-        section = result["chapter"] + "*" * bool(result["dataset"].get("substitute"))
-        variant = ", ".join(
-            VALUES.get(name, "{}").format(value)
-            for name, value in ((name, result["settings"].get(name)) for name in VARIANT)
-            if value is not None
+
+class Line(NamedTuple):
+    """A number in a table, as text: reported, printed and where the one stands, defined."""
+
+    number: str
+    reported: str
+    printed: str
+    printed_range: str
+    z: str
+    percentile: str
+    defined: str
+    defined_range: str
+
+
+def lines(summary: Summary) -> List[Line]:
+    """A line for each number of ``summary``, the speed last."""
+    speed = {"examples_per_sec": summary.examples_per_second}
+    defined = {**summary.defined, **speed}
+    found = []
+    for name in dict.fromkeys([*summary.printed, *summary.defined, *summary.reported, *speed]):
+        stands = summary.standings.get(name)
+        line = Line(
+            name.replace("_", " "),
+            _number(name, summary.reported.get(name)),
+            *_spread(name, summary.printed.get(name)),
+            *_standing(stands),
+            *_spread(name, defined.get(name)),
         )
-        for name in sorted(dict.fromkeys(names), key=lambda name: name in speed):
-            if all(column.get(name) is None for column in columns):
-                continue
-            rows.append(
-                [section, variant, name.replace("_", " ")]
-                + [_number(name, column.get(name)) for column in columns]
-            )
-            section = variant = ""
-    aligned = ("left", "left", "left", "right", "right", "right")
-    return tabulate(rows, HEADERS, disable_numparse=True, colalign=aligned)
+        if {line.reported, line.printed, line.defined} != {ABSENT}:
+            found.append(line)
+    return sorted(found, key=lambda line: line.number == "examples per sec")
 
 
-def _number(name: str, value: object) -> str:
-    if value is None:
-        return ABSENT
-    return str(value) if isinstance(value, int) else f"{value:.{DECIMALS.get(name, 3)}f}"
+def _decimals(name: str) -> int:
+    return 0 if name.startswith(COUNTS) else DECIMALS.get(name, 3)
 
 
-def main(
-    folders: Annotated[List[pathlib.Path], Argument(help="Folders with a result.json each.")],
-) -> None:
-    """Print the reported numbers of the chapter beside those in the results FOLDERS."""
-    results: List[Dict[str, Any]] = [read_result(folder) for folder in folders]
-    print(table(results))
-    print()
-    for line in dict.fromkeys(_data_line(result["dataset"]) for result in results):
-        print(line)
-    for folder in folders:
-        files = sorted(path.name for path in folder.iterdir() if path.is_file())
-        print(f"{folder}: {', '.join(files)}")
+def _number(name: str, value: Optional[float]) -> str:
+    return ABSENT if value is None else f"{value:.{_decimals(name)}f}"
 
 
-def _data_line(dataset: Mapping[str, Any]) -> str:
-    line = f"data: {dataset['name']} from {dataset['source']}, SHA-256 {dataset['sha256'][:16]}"
-    if dataset.get("substitute"):
-        line += "; * not the chapter's data: its numbers do not compare"
-    return line
+def _spread(name: str, spread: Optional[Spread]) -> Tuple[str, str]:
+    """Mean ± standard deviation, one decimal more than of a single number; and the range."""
+    if spread is None or math.isnan(spread.mean):
+        return ABSENT, ABSENT
+    if len(spread.values) == 1:
+        return _number(name, spread.mean), ABSENT
+    decimals = _decimals(name)
+    decimals += decimals > 0
+    mean, sd, low, high = (f"{value:.{decimals}f}" for value in spread[:4])
+    return f"{mean} ± {sd}", f"[{low}, {high}]"
 
 
-if __name__ == "__main__":
-    run(main)
+def _standing(standing: Optional[Standing]) -> Tuple[str, str]:
+    """The z score and the percentile, where there is a distribution to stand in."""
+    if standing is None or standing.z is None:
+        return ABSENT, ABSENT
+    beyond = "" if not standing.outside else " (below all)" if standing.z < 0 else " (above all)"
+    # Adding 0 makes -0 a 0.
+    return f"{round(standing.z, 1) + 0:+.1f}", f"{standing.percentile:.0f} %{beyond}"
+
+
+def table(summaries: Sequence[Summary], labels: Sequence[str] = ()) -> str:
+    """For the terminal: each number as reported, reproduced as printed, and as defined.
+
+    Over several seeds with the standard deviation and the reported number's z score. Names whose
+    data is not the chapter's are marked with an asterisk; ``labels`` say more of each summary.
+    """
+    over_seeds = any(len(summary.seeds) > 1 for summary in summaries)
+    headers = ["section", *["variant"] * bool(labels), "number", "reported", "printed"]
+    headers += [*["z"] * over_seeds, "defined"]
+    rows = []
+    for position, summary in enumerate(summaries):
+        first = [marked(summary), *labels[position : position + 1]]
+        for line in lines(summary):
+            z = [line.z] * over_seeds
+            rows.append([*first, line.number, line.reported, line.printed, *z, line.defined])
+            first = [""] * len(first)
+    aligned = ["left"] * headers.index("reported")
+    aligned += ["right"] * (len(headers) - len(aligned))
+    return tabulate(rows, headers, disable_numparse=True, colalign=aligned)
+
+
+def marked(summary: Summary) -> str:
+    """The name, with an asterisk where the data is not the chapter's."""
+    return summary.name + "*" * bool(summary.dataset.get("substitute"))
+
+
+def data_lines(datasets: Sequence[Mapping[str, Any]]) -> List[str]:
+    """A line for each data set: name, source, checksum, and whether it is a substitute."""
+    found = []
+    for dataset in datasets:
+        line = f"data: {dataset['name']} from {dataset['source']}, "
+        line += f"SHA-256 {dataset['sha256'][:16]}"
+        if dataset.get("substitute"):
+            line += "; * not the chapter's data: its numbers do not compare"
+        found.append(line)
+    return list(dict.fromkeys(found))

@@ -1,5 +1,6 @@
 """The result of a run and its files: rendered in memory, then written, none of them by halves."""
 
+import decimal
 import importlib.metadata
 import json
 import math
@@ -18,6 +19,7 @@ __all__ = [
     "make_result",
     "prepare_folder",
     "read_result",
+    "reported_decimals",
     "reported_numbers",
     "write_files",
 ]
@@ -38,8 +40,17 @@ PathLike = Union[str, "os.PathLike[str]"]
 
 def reported_numbers(chapter: str) -> Dict[str, float]:
     """The numbers that the chapter prints for one of its sections."""
-    path = pathlib.Path(__file__).with_name("reported.json")
-    return json.loads(path.read_text(encoding="utf-8"))[chapter]
+    return json.loads(_reported())[chapter]
+
+
+def reported_decimals(chapter: str) -> Dict[str, int]:
+    """With how many decimals the chapter prints each of the section's numbers."""
+    exact = json.loads(_reported(), parse_float=decimal.Decimal, parse_int=decimal.Decimal)
+    return {name: -number.as_tuple().exponent for name, number in exact[chapter].items()}
+
+
+def _reported() -> str:
+    return pathlib.Path(__file__).with_name("reported.json").read_text(encoding="utf-8")
 
 
 def environment(devices: Sequence[object] = ()) -> Dict[str, object]:
@@ -98,6 +109,8 @@ def as_json(result: Mapping[str, object]) -> bytes:
 def _finite(value: object) -> object:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -147,7 +160,8 @@ def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
 
 def _cannot_write(folder: pathlib.Path, error: OSError) -> OutputError:
     return OutputError(
-        f"cannot write to {folder}: {error.strerror or error}; choose another folder with --out"
+        f"cannot write to {folder}: {error.strerror or error}; "
+        "choose another folder with --out or --results"
     )
 
 

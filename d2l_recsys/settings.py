@@ -19,6 +19,7 @@ RANGES = {
     "dropout": (0, 0.999),
     "eval_step": (1, 10**6),
     "item": (1, 2**31 - 1),
+    "jobs": (1, 64),
     "lr": (0, FLOAT32_MAX),
     "min_threshold": (1, 2**31 - 1),
     "mlp_dims": (1, 10**5),
@@ -29,6 +30,7 @@ RANGES = {
     "num_hidden": (1, 10**5),
     "nums_hiddens": (1, 1000),
     "seed": (0, 2**31 - 1),
+    "seeds": (1, 10**4),
     "user": (1, 2**31 - 1),
     "wd": (0, FLOAT32_MAX),
 }

@@ -272,8 +272,8 @@ def test_reported_numbers_are_levels_for_what_the_chapter_computes(
     assert levels == [[1.055], [0.323, 0.734], [], []]
 
 
-# Mean and standard deviation of benchmarks/seeds.py, five seeds on one device; the larger deviation
-# of two such measurements, between which the loss came to round differently.
+# Mean and standard deviation of five seeds on one device (d2l-recsys reproduce); the larger
+# deviation of two such measurements, between which the loss came to round differently.
 SPREAD = {
     "autorec": [
         ("defined", "train_loss", 0.0207, 0.0003),

@@ -231,12 +231,6 @@ def test_help_names_every_option_with_its_default():
     assert "--data-dir" in done.stdout
 
 
-def test_a_report_on_a_folder_without_a_result_is_refused(tmp_path):
-    assert_refused(
-        run_script("d2l_recsys/report.py", tmp_path), r"result\.json does not exist; run"
-    )
-
-
 def test_ctrl_c_ends_a_run_with_130_and_leaves_nothing(ratings_dir, tmp_path):
     pytest.importorskip("mxnet")
     out = tmp_path / "out"

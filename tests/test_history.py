@@ -62,3 +62,20 @@ def test_epochs_without_evaluation_leave_gaps_and_final_is_the_latest():
     assert history.final.printed == {"train_loss": 3, "test_hit_rate": 0.2, "test_auc": 0.5}
     rows = list(csv.DictReader(io.StringIO(history.csv().decode())))
     assert [row["printed_test_auc"] for row in rows] == ["", "0.5", ""]
+
+
+def test_a_history_is_read_back_from_its_file(tmp_path):
+    history = History()
+    for epoch in (1, 2):
+        scores = {"test_hit_rate": epoch / 3, "test_auc": 0.1} if epoch == 2 else {}
+        history.append(
+            Scores({"train_loss": epoch / 7, **scores}, {"train_loss": 1.0}),
+            examples=10**6,
+            seconds_train=1.5,
+            seconds_evaluate=0,
+            curve_train_loss=9,
+        )
+    (tmp_path / "history.csv").write_bytes(history.csv())
+    read = History.from_csv(tmp_path / "history.csv")
+    assert read.rows == history.rows
+    assert read.final == history.final

@@ -126,7 +126,7 @@ def test_the_line_about_the_score_is_of_the_protocol(ratings_dir, tmp_path, caps
 
 @pytest.mark.network
 def test_the_chapters_settings_reach_what_the_chapter_reports(ml100k_dir, tmp_path):
-    """Within four standard deviations of what benchmarks/seeds.py measured, to either side."""
+    """Within four standard deviations of what ``d2l-recsys reproduce`` measured, to either side."""
     done = run_script("chapters/mf.py", "--data-dir", ml100k_dir, "--seed", 3, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -4,7 +4,13 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from d2l_recsys.plots import draw_curves, draw_field_sizes, draw_rating_histogram, png
+from d2l_recsys.plots import (
+    draw_curves,
+    draw_field_sizes,
+    draw_rating_histogram,
+    draw_standings,
+    png,
+)
 
 CURVES = [(5.0, 2.0), (0.7, 1.3), (0.5, 1.1)]
 
@@ -54,3 +60,31 @@ def test_field_sizes_are_bars_on_a_logarithmic_scale():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["user", "gender", "one"]
     assert axes.get_title() == "title"
     assert draw_field_sizes({str(i): 1 for i in range(39)}, "").get_size_inches()[0] > 6
+
+
+def test_several_runs_are_a_mean_in_a_band():
+    other = [(np.nan, 1.0), (0.9, 1.1), (0.7, 1.3)]
+    axes = draw_curves([CURVES, other], ("train loss", "test RMSE"), (0, 2)).axes[0]
+    drawn = {line.get_label(): line.get_xydata() for line in axes.lines}
+    # The first epoch has no point of every run.
+    np.testing.assert_allclose(drawn["train loss"], [[2, 0.8], [3, 0.6]])
+    np.testing.assert_allclose(drawn["test RMSE"], [[1, 1.5], [2, 1.2], [3, 1.2]])
+    bands = [band.get_paths()[0].vertices for band in axes.collections]
+    assert [sorted({*band[:, 1].round(9)}) for band in bands] == [[0.5, 0.7, 0.9], [1, 1.1, 1.3, 2]]
+    assert len(draw_curves(CURVES, ("train loss", "test RMSE"), (0, 2)).axes[0].collections) == 0
+
+
+def test_reported_numbers_stand_among_those_of_the_seeds():
+    figure = draw_standings([("mf: test rmse", [-1.0, 0.0, 1.0], 2.0), ("same", [0, 0], 0)])
+    (axes,) = figure.axes
+    seeds, reported, same, level = (line.get_xydata().tolist() for line in axes.lines[:4])
+    assert seeds == [[-1, 0], [0, 0], [1, 0]]
+    assert reported == [[2, 0]]
+    assert (same, level) == ([[0, 1], [0, 1]], [[0, 1]])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["mf: test rmse", "same"]
+    low, high = axes.get_xlim()
+    assert low == -high
+    far = draw_standings([("far", [-1.0, 0.0, 1.0], -12.0)]).axes[0]
+    assert far.get_xlim()[1] >= 12
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["each of 3 seeds", "reported"]

@@ -1,7 +1,7 @@
 import pytest
 
-from d2l_recsys.report import main, table
-from d2l_recsys.results import as_json
+from d2l_recsys.report import data_lines, label, lines, table
+from d2l_recsys.summary import summarise
 
 
 def result(**changes):
@@ -17,64 +17,87 @@ def result(**changes):
     }
 
 
-def cells(text):
+def cells(*results, labels=()):
+    text = table([summarise(r[0]["chapter"], r) for r in results], labels)
     return [
         [cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines()
     ]
 
 
 def test_each_number_stands_beside_the_reported_one():
-    rows = cells(table([result()]))
-    assert ["mf", "seq-aware", "test rmse", "1.055", "1.053", "1.037"] in rows
+    rows = cells([result()])
+    assert rows[0] == ["section", "number", "reported", "printed", "defined"]
+    assert ["mf", "test rmse", "1.055", "1.053", "1.037"] in rows
     assert ["examples per sec", "78035", "-", "350913"] in rows
     assert ["score", "-", "3.200", "-"] in rows
 
 
-def test_a_substitute_is_marked_in_the_table_and_below_it(tmp_path, capsys):
+def test_a_label_says_which_variant_it_is():
+    first = cells([result()], labels=["seq-aware"])[2]
+    assert first == ["mf", "seq-aware", "test rmse", "1.055", "1.053", "1.037"]
+
+
+def test_over_seeds_there_are_spreads_and_z_scores():
+    other = result(printed={"test_rmse": 1.04349, "score": 3.2})
+    rows = cells([result(), other])
+    assert rows[0] == ["section", "number", "reported", "printed", "z", "defined"]
+    assert rows[2] == ["mf", "test rmse", "1.055", "1.0485 ± 0.0071", "+0.9", "1.0370 ± 0.0000"]
+    assert ["score", "-", "3.2000 ± 0.0000", "-", "-"] in rows
+
+
+def test_the_range_and_the_percentile_are_told():
+    other = result(printed={"test_rmse": 1.04349, "score": 3.2})
+    line = lines(summarise("mf", [result(), other]))[0]
+    assert (line.printed_range, line.percentile) == ("[1.0435, 1.0535]", "100 % (above all)")
+    below = result(reported={"test_rmse": 1.0})
+    assert lines(summarise("mf", [below, other]))[0].percentile == "0 % (below all)"
+    within = result(reported={"test_rmse": 1.05})
+    assert lines(summarise("mf", [within, other]))[0].percentile == "50 %"
+
+
+def test_a_substitute_is_marked_in_the_table_and_below_it():
     dataset = dict(result()["dataset"], substitute=True)
-    (tmp_path / "result.json").write_bytes(as_json(result(dataset=dataset)))
-    main([tmp_path])
-    printed = capsys.readouterr().out
-    assert "mf*" in printed
-    assert "* not the chapter's data: its numbers do not compare" in printed
-    assert f"{tmp_path}: result.json" in printed
+    assert cells([result(dataset=dataset)])[2][0] == "mf*"
+    assert data_lines([dataset, dataset]) == [
+        "data: ml-100k from here, SHA-256 0000000000000000; "
+        "* not the chapter's data: its numbers do not compare"
+    ]
 
 
-def test_chapter_data_is_not_marked(tmp_path, capsys):
-    (tmp_path / "result.json").write_bytes(as_json(result()))
-    main([tmp_path])
-    assert "*" not in capsys.readouterr().out
+def test_chapter_data_is_not_marked():
+    assert cells([result()])[2][0] == "mf"
+    assert "*" not in data_lines([result()["dataset"]])[0]
 
 
-def test_integers_stay_integers_and_the_speed_comes_last():
+def test_counts_are_whole_and_the_speed_comes_last():
     numbers = result(printed={"num_users": 943}, defined={}, reported={"examples_per_sec": 5.0})
-    rows = cells(table([numbers]))
-    assert rows[2:] == [
-        ["mf", "seq-aware", "num users", "-", "943", "-"],
+    assert cells([numbers])[2:] == [
+        ["mf", "num users", "-", "943", "-"],
         ["examples per sec", "5", "-", "350913"],
     ]
 
 
 def test_the_variant_is_named_by_what_sets_it_apart():
     settings = {"head": "sum", "loss": "bpr", "split": "seq-aware", "lr": 0.01}
-    assert cells(table([result(settings=settings)]))[2][:2] == ["mf", "seq-aware, sum, bpr"]
-    settings = {"L": 3, "split": "seq-aware"}
-    assert cells(table([result(settings=settings)]))[2][:2] == ["mf", "seq-aware, L 3"]
+    assert label(result(settings=settings)) == "seq-aware, sum, bpr"
+    assert label(result(settings={"L": 3, "split": "seq-aware"})) == "seq-aware, L 3"
+    settings = {"trained_on": "logits", "dataset": "MovieLens-100K as clicks", "lr": 0.01}
+    assert label(result(settings=settings)) == "on logits, MovieLens-100K as clicks"
 
 
 def test_without_a_speed_there_is_no_row_for_it():
-    assert "examples" not in table([result(reported={}, examples_per_second=None)])
+    rows = cells([result(reported={}, examples_per_second=None)])
+    assert not any("examples" in cell for row in rows for cell in row)
 
 
 @pytest.mark.parametrize("name", ["printed", "defined"])
 def test_a_number_of_one_protocol_alone_has_its_row(name):
     other = {"printed": "defined", "defined": "printed"}[name]
-    rows = cells(table([result(**{name: {"only": 1.0}, other: {}, "reported": {}})]))
+    rows = cells([result(**{name: {"only": 1.0}, other: {}, "reported": {}})])
     columns = ["1.000", "-"] if name == "printed" else ["-", "1.000"]
-    assert ["mf", "seq-aware", "only", "-", *columns] in rows
+    assert ["mf", "only", "-", *columns] in rows
 
 
-def test_clicks_name_what_they_were_trained_on_and_with():
-    settings = {"trained_on": "logits", "dataset": "MovieLens-100K as clicks", "lr": 0.01}
-    row = cells(table([result(chapter="fm", settings=settings)]))[2]
-    assert row[:2] == ["fm", "on logits, MovieLens-100K as clicks"]
+def test_a_number_that_was_not_finite_has_none():
+    rows = cells([result(printed={"test_rmse": None}, defined={"test_rmse": 1.0})])
+    assert ["mf", "test rmse", "1.055", "-", "1.000"] in rows

@@ -1,4 +1,5 @@
 import json
+import math
 import resource
 
 import pytest
@@ -10,6 +11,7 @@ from d2l_recsys.results import (
     make_result,
     prepare_folder,
     read_result,
+    reported_decimals,
     reported_numbers,
     write_files,
 )
@@ -99,3 +101,16 @@ def test_the_default_folder_is_named_by_section_and_seed(tmp_path, monkeypatch):
     assert str(prepare_folder(None, "caser", 3)) == "results/caser/seed-3"
     assert str(prepare_folder(None, "movielens")) == "results/movielens"
     assert (tmp_path / "results" / "caser" / "seed-3").is_dir()
+
+
+def test_a_number_that_is_not_finite_is_null_wherever_it_stands():
+    assert json.loads(as_json({"a": [1.0, math.nan], "b": {"c": math.inf}})) == {
+        "a": [1.0, None], "b": {"c": None}
+    }  # fmt: skip
+
+
+def test_the_decimals_are_those_of_the_chapter():
+    assert reported_decimals("mf") == {
+        "train_loss": 3, "test_rmse": 3, "score_user20_item30": 7, "examples_per_sec": 1
+    }  # fmt: skip
+    assert reported_decimals("fm")["test_acc"] == 3

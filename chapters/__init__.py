@@ -1,0 +1,1 @@
+"""The chapter, a module a section; installed as ``d2l_recsys.chapters``."""

@@ -1,0 +1,264 @@
+"""The chapter over seeds: plan its runs, do those that are not done yet, gather all.
+
+A run leaves the files of its section in a folder of its own, and last of all ``run.json``: what was
+run, by which code, on which data, with what installed. A run whose ``run.json`` says just what is
+asked for is finished, and is not done again.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import pathlib
+import shutil
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from d2l_recsys.errors import DataError, OutputError
+from d2l_recsys.history import History
+from d2l_recsys.registry import CHAPTERS, SECTIONS, VARIANTS, Variant
+from d2l_recsys.results import as_json, environment, prepare_folder, read_result, write_files
+from d2l_recsys.workers import work_off
+
+__all__ = [
+    "DescribedData",
+    "FinishedRun",
+    "Job",
+    "alone_in",
+    "describe_data",
+    "do_runs",
+    "gather",
+    "plan",
+    "read_run",
+    "runs_folder",
+]
+
+STAMP = "run.json"
+HISTORY = "history.csv"
+STAMPED = {"variant", "seed", "num_devices", "options", "data", "code", "environment", "jobs"}
+# A stamp that differs in these is still that of the same run.
+WITHOUT_EFFECT = ("jobs",)
+
+
+class Job(NamedTuple):
+    """A run to do: its folder, and its stamp, which names all that its numbers depend on."""
+
+    folder: str
+    data_dir: Optional[str]
+    stamp: Dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.stamp['variant']}, seed {self.stamp['seed']}"
+
+    def is_finished(self) -> bool:
+        """Whether the folder has the files of just this run."""
+        try:
+            found = read_run(pathlib.Path(self.folder)).stamp
+        except DataError:
+            return False
+        return _lasting(found) == _lasting(self.stamp)
+
+
+class FinishedRun(NamedTuple):
+    """What a run left: ``run.json``, ``result.json`` and the table in ``history.csv``."""
+
+    stamp: Dict[str, Any]
+    result: Dict[str, Any]
+    history: History
+
+
+class DescribedData(NamedTuple):
+    """What a section on data left: ``result.json``, and its figure, a PNG file."""
+
+    result: Dict[str, Any]
+    figure: bytes
+
+
+def describe_data(
+    variants: Sequence[Variant], data_dir: Optional[pathlib.Path], folder: pathlib.Path
+) -> Dict[str, DescribedData]:
+    """Run the sections that describe the data of ``variants``; what they left, by name.
+
+    The data is fetched where it is not there yet, and each section's files are left in the folder
+    ``folder``. Raises what the sections raise.
+    """
+    names = dict.fromkeys(describing(variant) for variant in variants)
+    for name in names:
+        SECTIONS[name].main()(data_dir=data_dir, out=folder / name, quiet=True)
+    return {name: read_described(folder, name) for name in names}
+
+
+def describing(variant: Variant) -> str:
+    """The section that describes the data of ``variant``."""
+    return "ctr" if variant.section.on_clicks else "movielens"
+
+
+def plan(
+    variants: Sequence[Variant],
+    seeds: Sequence[int],
+    num_devices: int,
+    data: Dict[str, DescribedData],
+    data_dir: Optional[pathlib.Path],
+    folder: pathlib.Path,
+    jobs: int,
+) -> List[Job]:
+    """The runs of ``variants`` for each of ``seeds``, seed by seed, with folders in ``folder``.
+
+    ``data`` comes from ``describe_data``; a run on clicks takes those that are described there.
+    """
+    made_with = {"code": code_digest(), "environment": environment(), "jobs": jobs}
+    planned = []
+    for seed in seeds:
+        for variant in variants:
+            options = dict(variant.options)
+            dataset = data[describing(variant)].result["dataset"]
+            if variant.section.on_clicks:
+                options["dataset"] = "book" if dataset["name"] == "ctr" else "movielens"
+            stamp = {
+                "variant": variant.name,
+                "seed": seed,
+                "num_devices": num_devices,
+                "options": options,
+                "data": dataset["sha256"],
+                **made_with,
+            }
+            of_run = folder / variant.name / f"seed-{seed}"
+            planned.append(Job(str(of_run), data_dir and str(data_dir), stamp))
+    return planned
+
+
+def do_runs(planned: Sequence[Job], jobs: int, note: Callable[[Job, bool], None]) -> None:
+    """Do those of ``planned`` that are not finished, ``jobs`` at once.
+
+    ``note(job, anew)`` is called for each run when it is done, and first for those that were done
+    before, with False. Raises what ``work_off`` raises.
+    """
+    todo = []
+    for job in planned:
+        if job.is_finished():
+            note(job, False)
+        else:
+            todo.append(job)
+    for job, _ in work_off(todo, do, jobs):
+        note(job, True)
+
+
+@contextlib.contextmanager
+def alone_in(results: pathlib.Path) -> Iterator[None]:
+    """Make the folder ``results`` and keep other processes from reproducing and reporting in it.
+
+    Raises OutputError where one is at it already, and where the folder cannot be made.
+    """
+    import filelock
+
+    prepare_folder(results, "")
+    lock = filelock.FileLock(str(results / ".reproduce.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise OutputError(
+            f"another process reproduces the chapter in {results}; wait for it, or choose another "
+            "folder with --results"
+        ) from None
+    with lock:
+        yield
+
+
+def do(job: Job) -> None:
+    """Do a run: its section's files, then its stamp. What was in its folder is removed first."""
+    folder = pathlib.Path(job.folder)
+    if folder.exists():
+        shutil.rmtree(folder)
+    stamp = job.stamp
+    VARIANTS[stamp["variant"]].section.main()(
+        seed=stamp["seed"],
+        num_devices=stamp["num_devices"],
+        data_dir=job.data_dir and pathlib.Path(job.data_dir),
+        out=folder,
+        quiet=True,
+        **stamp["options"],
+    )
+    write_files(folder, {STAMP: as_json(stamp)})
+
+
+def gather(
+    results: pathlib.Path, num_devices: int
+) -> Tuple[Dict[str, DescribedData], List[FinishedRun]]:
+    """What ``results`` has: of the sections on data, and of all runs on so many devices.
+
+    Raises DataError where there is no run, and where runs were not all made alike.
+    """
+    folder = runs_folder(results, num_devices)
+    runs = [
+        read_run(path.parent)
+        for name in VARIANTS
+        for path in sorted(folder.glob(f"{name}/seed-*/{STAMP}"), key=_seed)
+        if _seed(path) >= 0
+    ]
+    again = "run 'd2l-recsys reproduce'"
+    if not runs:
+        raise DataError(f"{folder} has no finished run; {again}")
+    first: Dict[Any, Any] = {}
+    for run in runs:
+        on_clicks = VARIANTS[run.stamp["variant"]].section.on_clicks
+        made_with = {"code": None, "environment": None, "data": on_clicks}
+        for name, group in made_with.items():
+            if first.setdefault((name, group), run.stamp[name]) != run.stamp[name]:
+                raise DataError(
+                    f"the runs in {folder} differ in their {name}; {again}, which repeats those "
+                    "that are of old"
+                )
+    described = [name for name, section in SECTIONS.items() if not section.trains]
+    data = {n: read_described(folder, n) for n in described if (folder / n).is_dir()}
+    return data, runs
+
+
+def read_described(folder: pathlib.Path, name: str) -> DescribedData:
+    """What the section ``name`` on data left in ``folder``; DataError where that is not whole."""
+    path = folder / name / SECTIONS[name].figure
+    try:
+        return DescribedData(read_result(path.parent), path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; run 'd2l-recsys run {name}' again") from error
+
+
+def read_run(folder: pathlib.Path) -> FinishedRun:
+    """What a finished run left in ``folder``; DataError where it lacks a file or one is damaged."""
+    result = read_result(folder)
+    try:
+        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+        history = History.from_csv(folder / HISTORY)
+    except (OSError, ValueError) as error:
+        raise DataError(f"the run in {folder} is not whole ({error}); run it again") from error
+    if not isinstance(stamp, dict) or not set(stamp) >= STAMPED:
+        raise DataError(f"{folder / STAMP} is not a run's; run it again")
+    if (folder.parent.name, folder.name) != (stamp["variant"], f"seed-{stamp['seed']}"):
+        raise DataError(f"{folder} has another run's {STAMP}; delete the folder")
+    if len(history) != result["settings"].get("num_epochs"):
+        raise DataError(f"{folder / HISTORY} lacks epochs; run it again")
+    return FinishedRun(stamp, result, history)
+
+
+def runs_folder(results: pathlib.Path, num_devices: int) -> pathlib.Path:
+    """The folder of the runs on so many devices: of each variant one, in it one of each seed."""
+    return results / f"devices-{num_devices}"
+
+
+def _seed(path: pathlib.Path) -> int:
+    """The seed of a run's stamp at ``path``; -1 where its folder is not named by one."""
+    seed = path.parent.name.partition("-")[2]
+    return int(seed) if seed.isdecimal() else -1
+
+
+def _lasting(stamp: Dict[str, Any]) -> Dict[str, Any]:
+    return {name: value for name, value in stamp.items() if name not in WITHOUT_EFFECT}
+
+
+def code_digest() -> str:
+    """SHA-256 of this project's modules, the sections, and the reported numbers."""
+    digest = hashlib.sha256()
+    for package in ("d2l_recsys", CHAPTERS):
+        folder = importlib.util.find_spec(package).submodule_search_locations[0]
+        for path in sorted(pathlib.Path(folder).iterdir()):
+            if path.suffix in (".py", ".json"):
+                digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

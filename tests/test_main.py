@@ -1,0 +1,142 @@
+import importlib.metadata
+import inspect
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, run_script
+
+import d2l_recsys
+from d2l_recsys import command_line
+from d2l_recsys.__main__ import SectionCommand
+from d2l_recsys.errors import WorkerError
+from d2l_recsys.registry import SECTIONS
+
+NAME = "d2l-recsys"
+
+
+def call(*arguments, **environment):
+    return run_script("d2l_recsys/__main__.py", *arguments, **environment)
+
+
+def test_the_command_is_installed():
+    scripts = importlib.metadata.distribution("d2l_recsys").entry_points
+    assert [s.value for s in scripts if s.name == NAME] == ["d2l_recsys.__main__:main"]
+
+
+def test_the_version_is_told():
+    done = call("--version")
+    assert (done.returncode, done.stdout) == (0, f"d2l-recsys {d2l_recsys.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], ["run", "reproduce", "report", "data"]),
+        (["run"], list(SECTIONS)),
+        (["data"], ["where", "check", "fetch"]),
+    ],
+)
+def test_help_names_every_command_without_loading_mxnet(arguments, named):
+    asked = call(*arguments, "--help")
+    bare = call(*arguments)
+    assert (asked.returncode, bare.returncode) == (0, 2)
+    for text in (asked.stdout, bare.stderr):
+        assert text.startswith("Usage: ")
+        commands = re.findall(r"(?m)^  (\S+)  ", text.partition("Commands:")[2])
+        assert sorted(commands) == sorted(named)
+    code = "import sys; from d2l_recsys.__main__ import make_app; make_app(); "
+    code += "print({'mxnet', 'matplotlib', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("section", SECTIONS.values(), ids=str)
+def test_a_section_has_the_options_of_its_script(section):
+    pytest.importorskip("mxnet")
+    options = {option.name: option.default for option in SectionCommand(section).params}
+    arguments = inspect.signature(section.main()).parameters
+    assert list(options) == list(arguments)
+    assert options["quiet"] is False
+
+
+def test_a_sections_help_is_that_of_its_script():
+    pytest.importorskip("mxnet")
+    ours, script = call("run", "caser", "--help"), run_script("chapters/caser.py", "--help")
+    assert (ours.returncode, script.returncode) == (0, 0)
+    texts = [done.stdout.partition("Options:")[2] for done in (ours, script)]
+    assert texts[0] == texts[1] != ""
+
+
+def test_a_section_runs_as_its_script_does(ratings_dir, tmp_path):
+    pytest.importorskip("mxnet")
+    options = ["--data-dir", ratings_dir, "--num-epochs", 1, "--batch-size", 16, "--seed", 4]
+    ours = call("run", "mf", *options, "--out", tmp_path / "ours")
+    script = run_script("chapters/mf.py", *options, "--out", tmp_path / "script")
+    assert ours.returncode == 0, ours.stderr
+    lines = [done.stdout.splitlines() for done in (ours, script)]
+    # The second line has the speed, the last one the folder.
+    assert [lines[0][0], *lines[0][2:-1]] == [lines[1][0], *lines[1][2:-1]]
+    report = call("report", tmp_path / "ours")
+    assert report.returncode == 0
+    assert f"{tmp_path / 'ours'}: curve.png, history.csv, result.json" in report.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "mff"], r"No such command 'mff'"),
+        (["runn"], r"No such command 'runn'"),
+        (["run", "movielens", "--epochs", "3"], r"[Nn]o such option:? .*--epochs"),
+        (["reproduce", "--seeds", "0"], r"--seeds is 0; it must lie between 1 and"),
+        (["reproduce", "--jobs", "0"], r"--jobs is 0; it must lie between 1 and"),
+        (["reproduce", "--num-devices", "0"], r"--num-devices is 0; it must lie between 1 and"),
+        (["reproduce", "--only", "mf,cazer"], r"--only has 'cazer'; did you mean 'caser'\?"),
+        (["reproduce", "--seeds", "ten"], r"Invalid value for '--seeds'"),
+        (["reproduce", "--data-dir", "nowhere"], r"--data-dir: the folder nowhere does not exist"),
+        (["report", "nowhere"], r"nowhere/result\.json does not exist; run the chapter"),
+        (["report", "--results", "nowhere"], r"nowhere/devices-2 has no finished run; run"),
+        (["data", "check", "--data-dir", "nowhere"], r"--data-dir: the folder nowhere does not"),
+    ],
+)
+def test_bad_input_gets_one_line_and_2(arguments, message, tmp_path):
+    done = run_script("d2l_recsys/__main__.py", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert re.match(f"{NAME}: error: .*{message}", line)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_an_ended_process_is_no_fault_of_the_input(capsys):
+    def main():
+        raise WorkerError("it was ended")
+
+    with pytest.raises(SystemExit) as left:
+        command_line.run(main, [])
+    assert left.value.code == 1
+    assert capsys.readouterr().err.endswith("error: it was ended\n")
+
+
+def test_without_mxnet_a_section_says_what_installs_it(ratings_dir, tmp_path):
+    (tmp_path / "mxnet.py").write_text("raise ModuleNotFoundError(\"none\", name='mxnet')\n")
+    done = call("run", "mf", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{NAME}: error: MXNet is not installed")
+    done = call("data", "where", "--data-dir", ratings_dir, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "expected"),
+    [
+        ("d2l-recsys r", 1, {"run", "reproduce", "report"}),
+        ("d2l-recsys run ", 2, set(SECTIONS)),
+        ("d2l-recsys run movielens --qu", 3, {"--quiet"}),
+    ],
+)
+def test_the_shell_completes(words, count, expected):
+    done = call(_D2L_RECSYS_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(count))
+    assert set(done.stdout.split()) == expected
