@@ -1,7 +1,7 @@
 # make            the chapter on this machine: reported beside reproduced
 # make test       the test suite; make test-slow adds what takes minutes
 # make lint       ruff: style and format
-# make reference  twenty seeds of everything into docs/reference (about twenty minutes)
+# make reference  twenty seeds of everything into docs/reference (up to an hour)
 # make bench      the chapter's own code against this project's (about half an hour)
 # make clean      remove .venv, results and caches; fetched data stays
 #
