@@ -46,13 +46,17 @@ class Section(NamedTuple):
     number: str
     title: str
     kind: Kind
-    on_clicks: bool = False
     figure: str = "curve.png"
 
     @property
     def trains(self) -> bool:
         """Whether there is a seed, a history and a curve."""
         return self.kind is not Kind.data
+
+    @property
+    def on_clicks(self) -> bool:
+        """Whether it learns from clicks, not from ratings."""
+        return self.kind is Kind.clicks
 
     def main(self) -> Callable[..., Dict[str, Any]]:
         """The section's ``main``; a section that trains imports MXNet for it."""
@@ -79,9 +83,9 @@ SECTIONS: Dict[str, Section] = _by_name(
         Section("autorec", "15.4", "AutoRec: rating prediction with autoencoders", Kind.ratings),
         Section("neumf", "15.6", "NeuMF: neural collaborative filtering", Kind.ranking),
         Section("caser", "15.7", "Caser: sequence-aware recommendation", Kind.ranking),
-        Section("ctr", "15.8", "Click data", Kind.data, on_clicks=True, figure="fields.png"),
-        Section("fm", "15.9", "Factorization machines", Kind.clicks, on_clicks=True),
-        Section("deepfm", "15.10", "DeepFM", Kind.clicks, on_clicks=True),
+        Section("ctr", "15.8", "Click data", Kind.data, figure="fields.png"),
+        Section("fm", "15.9", "Factorization machines", Kind.clicks),
+        Section("deepfm", "15.10", "DeepFM", Kind.clicks),
     ]
 )
 

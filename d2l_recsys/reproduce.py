@@ -153,13 +153,13 @@ def alone_in(results: pathlib.Path) -> Iterator[None]:
     prepare_folder(results, "")
     lock = filelock.FileLock(str(results / ".reproduce.lock"))
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except filelock.Timeout:
         raise OutputError(
             f"another process reproduces the chapter in {results}; wait for it, or choose another "
             "folder with --results"
         ) from None
-    with lock:
+    with held:
         yield
 
 

@@ -10,7 +10,6 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import sys
 import threading
 import traceback
 from typing import Any, Callable, Iterator, List, Sequence, Tuple, TypeVar
@@ -38,6 +37,7 @@ def work_off(
     """
     todo = list(reversed(jobs))
     workers: List[_Worker] = []
+    all_done = False
     try:
         for _ in range(min(num_processes, len(jobs))):
             workers.append(_Worker(work))
@@ -52,9 +52,10 @@ def work_off(
                 else:
                     del busy[connection]
                 yield done
+        all_done = True
     finally:
         for worker in workers:
-            worker.end()
+            worker.end(at_once=not all_done)
 
 
 class _Worker:
@@ -91,12 +92,14 @@ class _Worker:
             raise RuntimeError(f"at work on {self.job}:\n{trace}")
         return value
 
-    def end(self) -> None:
-        self._process.terminate()
+    def end(self, at_once: bool) -> None:
+        """Let an idle process leave as any program does; or end it at once, whatever it is at."""
+        if at_once:
+            self._process.kill()
+        self.connection.close()
         self._process.join(SECONDS_TO_LEAVE)
         self._process.kill()
         self._process.join()
-        self.connection.close()
 
 
 @contextlib.contextmanager
@@ -123,11 +126,12 @@ def _as_children_begin() -> Iterator[None]:
 
 def _serve(connection: multiprocessing.connection.Connection, work: Callable) -> None:
     """What a process does: job after job, until it or the process that started it is ended."""
-    # It leaves as any program does, so that nothing of the system's is left behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
-        job = connection.recv()
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
         value = error = trace = None
         try:
             value = work(job)
