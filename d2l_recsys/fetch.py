@@ -1,14 +1,19 @@
 """Get a data set from the first of several sources that answers, whole or not at all."""
 
+import concurrent.futures
 import contextlib
+import errno
 import hashlib
+import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Sequence
@@ -31,6 +36,10 @@ __all__ = [
 
 RECORD = "source.json"
 ANSWER_SECONDS = 15
+# What a download has to bring in each span of time, and the most in all; archives have 2 to 5 MB.
+SPAN_SECONDS = 60
+LEAST_BYTES = 60_000
+MOST_BYTES = 50_000_000
 WHEEL_SECONDS = 300
 LOCK_SECONDS = 600
 PIECE_BYTES = 2**20
@@ -56,33 +65,69 @@ class Source:
     download: Callable[[str, str, object], None]
 
 
+class _LimitedFile(io.BufferedWriter):
+    def write(self, piece: bytes) -> int:
+        if self.tell() + len(piece) > MOST_BYTES:
+            raise SourceFailedError(f"it sent more than the {MOST_BYTES / 1e6:g} MB allowed")
+        return super().write(piece)
+
+
 def download_url(url: str, output_file: str, pooch: object) -> None:
-    """Download over HTTP, with a progress bar on a terminal."""
+    """Download over HTTP, with a progress bar on a terminal.
+
+    Raises SourceFailedError for a download that is too slow or too large, and for a web page.
+    """
     import pooch as pooch_library
 
     on_terminal = sys.stderr.isatty()
     get = pooch_library.HTTPDownloader(progressbar=on_terminal, timeout=ANSWER_SECONDS)
-    get(url, output_file, pooch)
+    receiving: concurrent.futures.Future = concurrent.futures.Future()
+    with _LimitedFile(io.FileIO(output_file, "wb")) as file:
+
+        def receive() -> None:
+            try:
+                receiving.set_result(get(url, file, pooch))
+            except BaseException as error:
+                receiving.set_exception(error)
+
+        # No timeout of a socket ends what trickles. Given up, the thread ends at its next write.
+        threading.Thread(target=receive, daemon=True).start()
+        size = 0
+        while not concurrent.futures.wait([receiving], timeout=SPAN_SECONDS).done:
+            before, size = size, os.path.getsize(output_file)
+            if size - before < LEAST_BYTES:
+                least = f"{LEAST_BYTES / 1e3:g} kB in {SPAN_SECONDS} s"
+                raise SourceFailedError(f"too slow, less than {least}")
+        receiving.result()
+    with open(output_file, "rb") as received:
+        if received.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+            raise SourceFailedError(
+                "it sent a web page, as a network does that asks to log in; log in and try again"
+            )
 
 
 def download_wheel(requirement: str, output_file: str, pooch: object) -> None:
     """Download one wheel without its dependencies, through pip and the index the user has set."""
     with tempfile.TemporaryDirectory(dir=os.path.dirname(output_file)) as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=1"]
-        command += [
-            "--only-binary=:all:",
-            "--ignore-requires-python",
-            "--dest",
-            folder,
-            requirement,
-        ]
+        # Where its cache meets a full disk, pip takes it for a broken connection.
+        command += ["--no-cache-dir", "--disable-pip-version-check", "--only-binary=:all:"]
+        command += ["--ignore-requires-python", "--dest", folder, requirement]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=WHEEL_SECONDS)
+            environment = {**os.environ, "TMPDIR": folder}
+            done = subprocess.run(
+                command, env=environment, capture_output=True, timeout=WHEEL_SECONDS
+            )
         except subprocess.TimeoutExpired:
             raise SourceFailedError(f"pip had no answer within {WHEEL_SECONDS} s") from None
+        said = done.stderr.decode(errors="replace")
+        if os.strerror(errno.ENOSPC) in said:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         wheels = list(pathlib.Path(folder).glob("*.whl"))
         if done.returncode or len(wheels) != 1:
-            raise SourceFailedError(f"'pip download --no-deps {requirement}' failed")
+            error = re.search(r"^error: (.*\S)", said, re.IGNORECASE | re.MULTILINE)
+            reason = error[1] if error else "run it to see why"
+            raise SourceFailedError(f"'pip download --no-deps {requirement}' failed: {reason}")
         shutil.move(str(wheels[0]), output_file)
 
 
@@ -106,6 +151,9 @@ def fetch(sources: Sequence[Source], folder: pathlib.Path, by_hand: str) -> None
                 return
             if folder.is_dir() and any(folder.iterdir()):
                 raise DataError(f"{folder} is not empty but lacks the data; {by_hand}")
+            # Of processes that were killed: one that lives would have the lock.
+            for left in folder.parent.glob(_temporary(folder) + "*"):
+                shutil.rmtree(left, ignore_errors=True)
             failures = []
             for source in sources:
                 print(f"fetching {folder} from {source.name}", file=sys.stderr)
@@ -120,8 +168,10 @@ def fetch(sources: Sequence[Source], folder: pathlib.Path, by_hand: str) -> None
             "wait for it or end it"
         ) from error
     except OSError as error:
+        room = "make room there or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise DataError(
-            f"cannot write {folder}: {error.strerror or error}; choose another with --data-dir"
+            f"cannot write {folder}: {error.strerror or error}; "
+            f"{room}choose another folder with --data-dir"
         ) from error
     raise NoSourceError(f"no source of {folder.name} answered ({'; '.join(failures)}); {by_hand}")
 
@@ -147,8 +197,12 @@ def waiting_for(
         lock.release()
 
 
+def _temporary(folder: pathlib.Path) -> str:
+    return f".{folder.name}.fetch-"
+
+
 def _fetch_one(source: Source, folder: pathlib.Path) -> None:
-    with tempfile.TemporaryDirectory(dir=str(folder.parent), prefix=".fetch-") as temporary:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_temporary(folder)) as temporary:
         archive = _download(source, temporary)
         unpacked = pathlib.Path(temporary) / folder.name
         unpacked.mkdir()
@@ -171,6 +225,7 @@ def _fetch_one(source: Source, folder: pathlib.Path) -> None:
 def _download(source: Source, temporary: str) -> str:
     import pooch
     import requests
+    import urllib3
 
     pooch.get_logger().setLevel("WARNING")
     store = pooch.create(
@@ -186,7 +241,15 @@ def _download(source: Source, temporary: str) -> str:
         raise SourceFailedError(f"it answered {error.response.status_code}") from error
     except requests.exceptions.Timeout as error:
         raise SourceFailedError(f"no answer within {ANSWER_SECONDS} s") from error
+    except requests.exceptions.SSLError as error:
+        raise SourceFailedError(
+            "no secure connection, as in a network that asks to log in or with a wrong clock"
+        ) from error
+    except requests.exceptions.ChunkedEncodingError as error:
+        raise SourceFailedError("the connection broke off") from error
     except requests.exceptions.RequestException as error:
+        if isinstance(next(iter(error.args), None), urllib3.exceptions.ReadTimeoutError):
+            raise SourceFailedError(f"it sent nothing more for {ANSWER_SECONDS} s") from error
         raise SourceFailedError("it could not be reached") from error
     except ValueError as error:
         raise SourceFailedError(f"wrong checksum, expected {source.known_hash}") from error
@@ -203,8 +266,13 @@ def verify(folder: pathlib.Path) -> dict:
     mend = f"delete the folder {folder} to have it fetched again"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        expected = dict(record["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        expected = dict(record["sha256"].items())
+        named = all(re.fullmatch(r"[\w.+-]{1,99}", name, re.ASCII) for name in expected)
+        if not named or not all(re.fullmatch("[0-9a-f]{1,64}", of) for of in expected.values()):
+            raise ValueError("what it names are not files and their SHA-256")
+        if not isinstance(record.get("source", ""), str):
+            raise ValueError("its source is not text")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is not a record of fetched files; {mend}") from error
     for name, digest in expected.items():
         if not (folder / name).is_file():
