@@ -1,5 +1,5 @@
 # make            the chapter on this machine: reported beside reproduced
-# make test       the test suite; make test-slow adds what takes minutes
+# make test       the test suite; make test-slow adds what takes an hour
 # make lint       ruff: style and format
 # make reference  twenty seeds of everything into docs/reference (up to an hour)
 # make bench      the chapter's own code against this project's (about half an hour)
@@ -32,7 +32,7 @@ test: $(READY)
 	$(RUN) -m pytest -n 2
 
 test-slow: $(READY)
-	$(RUN) -m pytest -m "slow or not slow"
+	$(RUN) -m pytest -n 2 -m "slow or not slow"
 
 lint: $(READY)
 	$(RUN) -m ruff check .

@@ -15,11 +15,11 @@ else
     [ -n "$python" ] || { echo "MXNet 1.9.1 needs a Python 3.8-3.11 and none is on the PATH; install one or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 fi
 
-# The CUDA build of MXNet holds code for compute capabilities up to 8.6, and nothing for later GPUs.
+# The CUDA build of MXNet runs on compute capabilities 5.0 to 8.9; it has no code for later GPUs.
 extra=cpu
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort -V | tail -n 1) || capability=
 case $capability in
-    [1-9].[0-9]*) [ "$(printf '%s\n8.6\n' "$capability" | sort -V | tail -n 1)" = 8.6 ] && extra=cu112 ;;
+    [5-8].[0-9]*) extra=cu112 ;;
 esac
 
 echo "making $venv with $("$python" --version) and the extra [$extra]; this takes a minute or two"

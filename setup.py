@@ -31,6 +31,7 @@ setup(
         "pandas",
         "pooch",
         "requests",
+        "safetensors",
         "scikit-learn",
         "scipy",
         "tabulate",

@@ -27,11 +27,12 @@ from typer import Option
 from typing_extensions import Annotated
 
 from d2l_recsys import command_line as cli
-from d2l_recsys.backend import autograd, gluon, init, mx, nn, np, npx
+from d2l_recsys.backend import autograd, gluon, init, nn, np
 from d2l_recsys.batches import BatchLoader
 from d2l_recsys.data import load_data_ml100k, read_data_ml100k, split_data_ml100k
 from d2l_recsys.evaluation import evaluate_reconstruction
 from d2l_recsys.history import RATING_CURVE
+from d2l_recsys.ids import RatingIds
 from d2l_recsys.run import Run
 from d2l_recsys.settings import Split, as_choice
 from d2l_recsys.train import train_recsys_rating
@@ -71,9 +72,11 @@ def main(
     seed: cli.Seed = 0,
     num_epochs: cli.NumEpochs = 25,
     num_devices: cli.NumDevices = 1,
+    device: cli.DeviceKind = None,
     protocol: cli.ShownProtocol = "printed",
     data_dir: cli.DataDir = None,
     out: cli.Out = None,
+    resume: cli.Resume = False,
     quiet: cli.Quiet = False,
     variant: Annotated[
         str, Option(metavar="item|user", help="Rows to complete: items', or users'.")
@@ -91,9 +94,11 @@ def main(
         seed=seed,
         num_epochs=num_epochs,
         num_devices=num_devices,
+        device=device,
         protocol=protocol,
         data_dir=data_dir,
         out=out,
+        resume=resume,
         quiet=quiet,
         settings=dict(num_hidden=num_hidden, dropout=dropout, lr=lr, wd=wd, batch_size=batch_size),
         choices=dict(split=Split.random, variant=variant),
@@ -113,9 +118,8 @@ def main(
     test_iter = BatchLoader(train_matrix, batch_size=ROWS_PER_EVALUATION)
     run.data_loaded()
 
-    npx.set_np()
-    mx.random.seed(seed)
-    net = AutoRec(num_hidden, train_matrix.shape[1], dropout)
+    ids = RatingIds.consecutive(*counts)
+    net = run.build(AutoRec, num_hidden, train_matrix.shape[1], dropout, ids=ids)
     net.initialize(ctx=run.devices, init=init.Normal(0.01))
     loss = gluon.loss.L2Loss()
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
@@ -131,6 +135,7 @@ def main(
         protocol=protocol,
         quiet=quiet,
         inter_mat=test_matrix,
+        saver=run.saver,
     )
     return run.finish(history, RATING_CURVE, compares=variant is Variant.item)
 

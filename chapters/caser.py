@@ -28,16 +28,17 @@ from typer import Option
 from typing_extensions import Annotated
 
 from d2l_recsys import command_line as cli
-from d2l_recsys.backend import gluon, init, mx, nn, np, npx
+from d2l_recsys.backend import gluon, init, mx, nn, np
 from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.history import RANKING_CURVE
+from d2l_recsys.ids import RatingIds
 from d2l_recsys.losses import BPRLoss
 from d2l_recsys.operators import concatenate, transpose
 from d2l_recsys.run import Run
 from d2l_recsys.sampling import pairwise_loader
 from d2l_recsys.sequences import sequence_windows
-from d2l_recsys.settings import Split, check_settings
+from d2l_recsys.settings import Split
 from d2l_recsys.train import train_ranking
 
 CHAPTERS_L = 3
@@ -129,9 +130,11 @@ def main(
     seed: cli.Seed = 0,
     num_epochs: cli.NumEpochs = 8,
     num_devices: cli.NumDevices = 1,
+    device: cli.DeviceKind = None,
     protocol: cli.ShownProtocol = "printed",
     data_dir: cli.DataDir = None,
     out: cli.Out = None,
+    resume: cli.Resume = False,
     quiet: cli.Quiet = False,
     cutoff: cli.Cutoffs = (),
     L: Annotated[
@@ -146,15 +149,16 @@ def main(
     batch_size: Annotated[int, Option(help="Sequences in a batch.")] = 4096,
 ) -> Dict[str, Any]:
     """Train Caser on MovieLens-100K (section 15.7)."""
-    check_settings(cutoff=cutoff)
     run = Run(
         "caser",
         seed=seed,
         num_epochs=num_epochs,
         num_devices=num_devices,
+        device=device,
         protocol=protocol,
         data_dir=data_dir,
         out=out,
+        resume=resume,
         quiet=quiet,
         settings=dict(
             L=L,
@@ -165,6 +169,7 @@ def main(
             lr=lr,
             wd=wd,
             batch_size=batch_size,
+            cutoff=list(cutoff),
         ),
         choices=dict(split=Split.seq_aware),
     )
@@ -173,9 +178,9 @@ def main(
         data.users, data.items, L, data.num_users
     )
     train_iter = pairwise_loader(data, [users, sequences, targets], batch_size, run.streams)
-    npx.set_np()
-    mx.random.seed(seed)
-    net = Caser(num_factors, data.num_users, data.num_items, L, d, d_prime, dropout)
+    ids = RatingIds.consecutive(data.num_users, data.num_items)
+    sizes = num_factors, data.num_users, data.num_items, L, d, d_prime
+    net = run.build(Caser, *sizes, dropout, ids=ids)
     run.data_loaded()
 
     net.initialize(ctx=run.devices, init=init.Normal(0.01))
@@ -195,6 +200,7 @@ def main(
         protocol=protocol,
         quiet=quiet,
         cutoffs=cutoff,
+        saver=run.saver,
     )
     compares = L == CHAPTERS_L and d > 0 and d_prime > 0
     return run.finish(history, RANKING_CURVE, compares=compares)

@@ -27,10 +27,11 @@ from typer import Option
 from typing_extensions import Annotated
 
 from d2l_recsys import command_line as cli
-from d2l_recsys.backend import gluon, init, mx, nn, npx
+from d2l_recsys.backend import gluon, init, nn
 from d2l_recsys.click_data import REPORTED_ON, load_data_ctr
 from d2l_recsys.factorization import fm_interaction
 from d2l_recsys.history import CTR_CURVE
+from d2l_recsys.ids import ClickIds
 from d2l_recsys.run import Run
 from d2l_recsys.settings import Protocol, as_choice
 from d2l_recsys.train import train_ctr
@@ -66,9 +67,11 @@ def main(
     seed: cli.Seed = 0,
     num_epochs: cli.NumEpochs = 30,
     num_devices: cli.NumDevices = 1,
+    device: cli.DeviceKind = None,
     protocol: cli.TrainedProtocol = "printed",
     data_dir: cli.DataDir = None,
     out: cli.Out = None,
+    resume: cli.Resume = False,
     quiet: cli.Quiet = False,
     dataset: cli.Clicks = "book",
     strict: cli.Strict = False,
@@ -84,9 +87,11 @@ def main(
         seed=seed,
         num_epochs=num_epochs,
         num_devices=num_devices,
+        device=device,
         protocol=protocol,
         data_dir=data_dir,
         out=out,
+        resume=resume,
         quiet=quiet,
         settings=dict(
             num_factors=num_factors, lr=lr, batch_size=batch_size, min_threshold=min_threshold
@@ -97,9 +102,8 @@ def main(
     data = load_data_ctr(
         dataset, data_dir, batch_size, min_threshold, strict, run.streams.shuffle, quiet
     )
-    npx.set_np()
-    mx.random.seed(seed)
-    net = FM(data.train.field_dims, num_factors)
+    ids = ClickIds(data.train.feat_mapper, data.train.defaults)
+    net = run.build(FM, data.train.field_dims, num_factors, ids=ids)
     run.data_loaded(data.dataset)
 
     net.initialize(ctx=run.devices, init=init.Xavier())
@@ -114,6 +118,7 @@ def main(
         run.devices,
         protocol=protocol,
         quiet=quiet,
+        saver=run.saver,
     )
     compares = dataset in REPORTED_ON and protocol is Protocol.printed
     return run.finish(history, CTR_CURVE, compares=compares)

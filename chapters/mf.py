@@ -23,10 +23,11 @@ from typer import Option
 from typing_extensions import Annotated
 
 from d2l_recsys import command_line as cli
-from d2l_recsys.backend import gluon, init, mx, nn, np, npx
+from d2l_recsys.backend import gluon, init, mx, nn, np
 from d2l_recsys.data import split_and_load_ml100k
 from d2l_recsys.errors import SettingError
 from d2l_recsys.history import RATING_CURVE
+from d2l_recsys.ids import RatingIds
 from d2l_recsys.run import Run
 from d2l_recsys.settings import Split, as_choice
 from d2l_recsys.train import train_recsys_rating
@@ -69,9 +70,11 @@ def main(
     seed: cli.Seed = 0,
     num_epochs: cli.NumEpochs = 20,
     num_devices: cli.NumDevices = 1,
+    device: cli.DeviceKind = None,
     protocol: cli.ShownProtocol = "printed",
     data_dir: cli.DataDir = None,
     out: cli.Out = None,
+    resume: cli.Resume = False,
     quiet: cli.Quiet = False,
     split: Annotated[
         str, Option(metavar="seq-aware|random", help="Test set: each user's last rating, or 10 %.")
@@ -90,9 +93,11 @@ def main(
         seed=seed,
         num_epochs=num_epochs,
         num_devices=num_devices,
+        device=device,
         protocol=protocol,
         data_dir=data_dir,
         out=out,
+        resume=resume,
         quiet=quiet,
         settings=dict(
             num_factors=num_factors, lr=lr, wd=wd, batch_size=batch_size, user=user, item=item
@@ -112,9 +117,8 @@ def main(
             raise SettingError(f"--{name} is {number}; the data has {name}s 1 to {count}")
     run.data_loaded()
 
-    npx.set_np()
-    mx.random.seed(seed)
-    net = MF(num_factors, num_users, num_items)
+    ids = RatingIds.consecutive(num_users, num_items)
+    net = run.build(MF, num_factors, num_users, num_items, ids=ids)
     net.initialize(ctx=run.devices, init=init.Normal(0.01))
     loss = gluon.loss.L2Loss()
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
@@ -128,6 +132,7 @@ def main(
         run.devices,
         protocol=protocol,
         quiet=quiet,
+        saver=run.saver,
     )
 
     # Printed: the chapter asks for "user 20, item 30" and reads rows 20 and 30 of the tables, which

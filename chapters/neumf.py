@@ -29,15 +29,16 @@ from typer import Option
 from typing_extensions import Annotated
 
 from d2l_recsys import command_line as cli
-from d2l_recsys.backend import gluon, init, mx, nn, np, npx
+from d2l_recsys.backend import gluon, init, nn, np, npx
 from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import SettingError
 from d2l_recsys.history import RANKING_CURVE
+from d2l_recsys.ids import RatingIds
 from d2l_recsys.losses import BPRLoss, HingeLossbRec
 from d2l_recsys.operators import concatenate
 from d2l_recsys.run import Run
 from d2l_recsys.sampling import pairwise_loader
-from d2l_recsys.settings import Split, as_choice, check_settings
+from d2l_recsys.settings import Split, as_choice
 from d2l_recsys.train import train_ranking
 
 
@@ -159,9 +160,11 @@ def main(
     seed: cli.Seed = 0,
     num_epochs: cli.NumEpochs = 10,
     num_devices: cli.NumDevices = 1,
+    device: cli.DeviceKind = None,
     protocol: cli.ShownProtocol = "printed",
     data_dir: cli.DataDir = None,
     out: cli.Out = None,
+    resume: cli.Resume = False,
     quiet: cli.Quiet = False,
     cutoff: cli.Cutoffs = (),
     head: Annotated[
@@ -178,15 +181,16 @@ def main(
 ) -> Dict[str, Any]:
     """Train NeuMF on MovieLens-100K (section 15.6)."""
     head, loss = as_choice(Head, "head", head), as_choice(PairwiseLoss, "loss", loss)
-    check_settings(cutoff=cutoff)
     run = Run(
         "neumf",
         seed=seed,
         num_epochs=num_epochs,
         num_devices=num_devices,
+        device=device,
         protocol=protocol,
         data_dir=data_dir,
         out=out,
+        resume=resume,
         quiet=quiet,
         settings=dict(
             num_factors=num_factors,
@@ -194,14 +198,14 @@ def main(
             lr=lr,
             wd=wd,
             batch_size=batch_size,
+            cutoff=list(cutoff),
         ),
         choices=dict(split=Split.seq_aware, head=head, loss=loss),
     )
     data = load_ranking_ml100k(data_dir)
     train_iter = pairwise_loader(data, [data.users, data.items], batch_size, run.streams)
-    npx.set_np()
-    mx.random.seed(seed)
-    net = NeuMF(num_factors, data.num_users, data.num_items, nums_hiddens, head)
+    ids = RatingIds.consecutive(data.num_users, data.num_items)
+    net = run.build(NeuMF, num_factors, data.num_users, data.num_items, nums_hiddens, head, ids=ids)
     run.data_loaded()
 
     net.initialize(ctx=run.devices, init=init.Normal(0.01))
@@ -221,6 +225,7 @@ def main(
         protocol=protocol,
         quiet=quiet,
         cutoffs=cutoff,
+        saver=run.saver,
     )
     compares = head is Head.sum and loss is PairwiseLoss.bpr
     return run.finish(history, RANKING_CURVE, compares=compares)

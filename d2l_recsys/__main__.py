@@ -14,7 +14,8 @@ from typing_extensions import Annotated
 
 import d2l_recsys
 from d2l_recsys import command_line as cli
-from d2l_recsys import datasets
+from d2l_recsys import cuda, datasets
+from d2l_recsys.interrupts import Stopped
 from d2l_recsys.registry import SECTIONS, VARIANTS, Section, as_variants
 from d2l_recsys.settings import check_settings
 
@@ -105,8 +106,8 @@ def reproduce(
     """
     check_settings(seeds=seeds, num_devices=num_devices, jobs=jobs)
     variants = as_variants(only)
-    # What is not installed is told before any data is fetched.
-    if importlib.util.find_spec("mxnet") is None:
+    # What is not installed or has no driver is told before any data is fetched.
+    if importlib.util.find_spec("mxnet") is None or cuda.is_installed():
         importlib.import_module("d2l_recsys.backend")
     from d2l_recsys import reproduce as steps
     from d2l_recsys.report_pages import Reproduction
@@ -128,8 +129,7 @@ def reproduce(
                 steps.do_runs(planned, jobs, note)
             except KeyboardInterrupt:
                 bar.close()
-                print("stopped; the same command goes on from here", file=sys.stderr)
-                raise
+                raise Stopped("stopped; the same command goes on from here") from None
         runs = [steps.read_run(pathlib.Path(job.folder)) for job in planned]
         show_report(Reproduction(data, runs), results)
 

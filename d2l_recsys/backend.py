@@ -2,55 +2,60 @@
 
 The ``mxnet-cu112`` wheel does not find the CUDA libraries that its extra installs beside it, so
 they are loaded here before the first ``import mxnet``. With the CPU wheel nothing is loaded.
+
+Where MXNet is not installed or cannot be loaded, the import raises BackendError.
 """
 
-import ctypes
-import importlib.metadata
-import importlib.util
-import pathlib
+import sys
+from types import TracebackType
+from typing import Optional, Type
 
-# In the order in which they need one another.
-CUDA_LIBRARIES = (
-    "cuda_runtime/lib/libcudart.so.11.0",
-    "nvtx/lib/libnvToolsExt.so.1",
-    "cuda_nvrtc/lib/libnvrtc.so.11.2",
-    "cublas/lib/libcublasLt.so.11",
-    "cublas/lib/libcublas.so.11",
-    "cusparse/lib/libcusparse.so.11",
-    "cufft/lib/libcufft.so.10",
-    "curand/lib/libcurand.so.10",
-    "cusolver/lib/libcusolver.so.11",
-    "cudnn/lib/libcudnn.so.8",
-    "nccl/lib/libnccl.so.2",
-)
+from d2l_recsys import cuda
+from d2l_recsys.errors import BackendError, NoBackendError
+from d2l_recsys.threads import fix_num_threads
+
+__all__ = ["autograd", "gluon", "init", "mx", "nn", "np", "npx"]
 
 
-def load_cuda_libraries() -> None:
-    """Make the CUDA libraries of the ``cu112`` extra visible to MXNet's CUDA wheel, where it is."""
-    try:
-        importlib.metadata.distribution("mxnet-cu112")
-    except importlib.metadata.PackageNotFoundError:
-        return
-    spec = importlib.util.find_spec("nvidia")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        for name in CUDA_LIBRARIES:
-            library = pathlib.Path(folder) / name
-            if library.is_file():
-                ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+def _told(error: BackendError) -> BackendError:
+    """``error``; a script with our command line that does not catch it ends in one line.
+
+    The chapters import MXNet before ``cli.run`` could tell what is wrong.
+    """
+    script, cli = sys.modules["__main__"], sys.modules.get("d2l_recsys.command_line")
+    if cli is None or not any(value is cli for value in vars(script).values()):
+        return error
+    otherwise = sys.excepthook
+
+    def end(
+        kind: Type[BaseException], raised: BaseException, trace: Optional[TracebackType]
+    ) -> None:
+        def fail() -> None:
+            raise error
+
+        if raised is error:
+            cli.run(fail, [])
+        otherwise(kind, raised, trace)
+
+    sys.excepthook = end
+    return error
 
 
-load_cuda_libraries()
+fix_num_threads()
 try:
+    cuda.load_libraries()
     import mxnet as mx
     from mxnet import autograd, gluon, init, np, npx
     from mxnet.gluon import nn
 except ModuleNotFoundError as error:
     if error.name != "mxnet":
         raise
-    raise ModuleNotFoundError(
-        "MXNet is not installed, and training needs it: 'make reproduce' sets it up, or "
-        "pip install -e '.[cpu]' under Python 3.8-3.11",
-        name="mxnet",
+    raise _told(
+        NoBackendError(
+            "MXNet is not installed, and training needs it: 'make reproduce' sets it up, or "
+            "pip install -e '.[cpu]' under Python 3.8-3.11",
+            name="mxnet",
+        )
     ) from None
-
-__all__ = ["autograd", "gluon", "init", "mx", "nn", "np", "npx"]
+except OSError as error:
+    raise _told(cuda.explain(error)) from error

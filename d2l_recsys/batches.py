@@ -5,13 +5,13 @@ Arrays larger than memory are read piece by piece.
 
 import math
 import mmap
-from typing import Any, Iterator, List, Tuple, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
-from d2l_recsys.errors import SettingError
+from d2l_recsys.errors import DataError, SettingError
 
-__all__ = ["BatchLoader", "MappedLoader"]
+__all__ = ["BatchLoader", "LoaderState", "MappedLoader"]
 
 LAST_BATCH = ("keep", "discard", "rollover")
 # Batches gathered from the arrays in one go: enough to make the gather cheap, few enough that a
@@ -19,6 +19,16 @@ LAST_BATCH = ("keep", "discard", "rollover")
 BATCHES_PER_BLOCK = 64
 # Rows that are read from a mapped file in one go.
 ROWS_PER_PIECE = 1024
+
+
+class LoaderState(NamedTuple):
+    """What the coming epochs of a loader depend on, beside its arrays and options.
+
+    The state of each of its random generators, and what was rolled over into the next epoch.
+    """
+
+    generators: List[Dict[str, Any]]
+    rolled_over: List[np.ndarray]
 
 
 class BatchLoader:
@@ -70,6 +80,48 @@ class BatchLoader:
 
     def _rows_rolled_over(self) -> int:
         return len(self._rolled_over)
+
+    @property
+    def generators(self) -> List[np.random.Generator]:
+        """All that the batches are drawn with."""
+        return [self.rng]
+
+    @property
+    def state(self) -> LoaderState:
+        """Between two epochs, what the coming ones depend on; assigned, they are drawn from it.
+
+        Raises DataError where what is assigned was not the state of a loader like this one.
+        """
+        return LoaderState(
+            [generator.bit_generator.state for generator in self.generators],
+            [part.copy() for part in self._rolled_over_parts()],
+        )
+
+    @state.setter
+    def state(self, state: LoaderState) -> None:
+        ours = self.state
+        kinds, our_kinds = (
+            [(part.dtype, part.ndim, part.shape[1:]) for part in loader.rolled_over]
+            for loader in (state, ours)
+        )
+        alike = kinds == our_kinds and len(state.generators) == len(ours.generators)
+        if not alike or any(len(part) >= self.batch_size for part in state.rolled_over):
+            raise DataError("the state is that of another loader")
+        try:
+            for generator, saved in zip(self.generators, state.generators):
+                generator.bit_generator.state = saved
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
+            raise DataError(f"the state of a random generator is damaged ({error!r})") from error
+        self._roll_over(state.rolled_over)
+
+    def _rolled_over_parts(self) -> List[np.ndarray]:
+        return [self._rolled_over]
+
+    def _roll_over(self, parts: Sequence[np.ndarray]) -> None:
+        (rows,) = parts
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.arrays[0]):
+            raise DataError("rows that the data does not have were rolled over")
+        self._rolled_over = rows
 
     def __iter__(self) -> Iterator[Union[np.ndarray, List[np.ndarray]]]:
         for arrays, bounds in self.blocks():
@@ -128,6 +180,12 @@ class MappedLoader(BatchLoader):
 
     def _rows_rolled_over(self) -> int:
         return len(self._rolled_over[0])
+
+    def _rolled_over_parts(self) -> List[np.ndarray]:
+        return self._rolled_over
+
+    def _roll_over(self, parts: Sequence[np.ndarray]) -> None:
+        self._rolled_over = list(parts)
 
     def blocks(
         self, batches: int = BATCHES_PER_BLOCK // 2

@@ -44,6 +44,8 @@ ClickFile = Union[str, "os.PathLike[str]", BinaryIO]
 
 # Read at a time: enough to keep pandas busy, about a hundred MiB once it is Python strings.
 CHUNK_BYTES = 2**23
+# No click has a longer line, and what is not clicks, packed above all, need not fit into memory.
+LINE_BYTES = 2**23
 # Of how many of the rows left out the line number and the reason are kept.
 LINES_KEPT = 100
 # Where train and test rows stand in one file, every tenth row is a test row.
@@ -152,8 +154,8 @@ class SkippedRows:
         self.count = 0
         self.lines: List[Tuple[int, str]] = []
 
-    def add(self, lines: List[Tuple[int, str]]) -> None:
-        """Take in the line numbers and reasons of a chunk's rows."""
+    def add(self, lines: List[Tuple[int, str]], count: int) -> None:
+        """Take in ``count`` rows of a chunk; of the first ones, line numbers and reasons."""
         lines = sorted(lines)
         if lines and self.strict:
             number, reason = lines[0]
@@ -161,13 +163,12 @@ class SkippedRows:
                 f"{self.name}, line {number}: {reason}; mend the line, or read without strict to "
                 "leave such rows out"
             )
-        self.count += len(lines)
+        self.count += count
         self.lines += lines[: LINES_KEPT - len(self.lines)]
 
     def restore(self, count: int, lines: List[Tuple[int, str]]) -> None:
         """Take in what was noted when the file was encoded before."""
-        self.add([(number, reason) for number, reason in lines])
-        self.count = count
+        self.add([(number, reason) for number, reason in lines], count)
 
     def clear(self) -> None:
         """Forget all."""
@@ -229,22 +230,22 @@ def read_chunks(
 
     A row is left out, and added to ``skipped``, where it has a wrong number of columns, a label
     other than 0 or 1, text that is not UTF-8 or has a NUL, or no valid value in a field. Raises
-    DataError where the file cannot be read, is empty or has not the layout's header.
+    DataError where the file cannot be read, is empty, has not the layout's header or has a line of
+    more than 8 MiB.
     """
     name = file_name(data)
     try:
         with _opened(data) as (file, size):
             if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
                 file.seek(0)
-            number = 1
+            first, any_line = 1, False
             if layout.header is not None:
-                header = file.readline()
+                header = file.readline(LINE_BYTES)
                 if not header:
                     raise DataError(f"{name} is empty; replace it")
                 if header.strip() != layout.header.encode():
                     raise DataError(f"{name}, line 1: expected the header {layout.header!r}")
-                number = 2
-            first = number
+                first = 2
             bar = tqdm(
                 total=size,
                 desc=f"encoding {os.path.basename(name)}",
@@ -254,14 +255,12 @@ def read_chunks(
                 disable=True if quiet else None,
             )
             with bar:
-                for body in iter(lambda: file.read(CHUNK_BYTES) + file.readline(), b""):
-                    bar.update(len(body))
-                    body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+                for number, body in _bodies(file, name, first, bar):
                     lines = body.count(b"\n") + (not body.endswith(b"\n"))
                     in_part = _in_part(number - first, lines, part)
                     yield _parse(body, number, layout, skipped, in_part)
-                    number += lines
-            if number == first:
+                    any_line = True
+            if not any_line:
                 raise DataError(f"{name} is empty; replace it")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{name} is a damaged gzip file ({error}); get it again") from error
@@ -279,6 +278,29 @@ def _opened(data: ClickFile) -> Iterator[Tuple[BinaryIO, Optional[int]]]:
     path = pathlib.Path(data)
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         yield file, None if path.suffix == ".gz" else path.stat().st_size
+
+
+def _bodies(
+    file: BinaryIO, name: str, number: int, bar: "tqdm[None]"
+) -> Iterator[Tuple[int, bytes]]:
+    """Whole lines, which end in a newline each, and the number of the first of them."""
+    rest = b""
+    for piece in iter(lambda: file.read(CHUNK_BYTES), b""):
+        bar.update(len(piece))
+        body = rest + piece
+        # The last line may go on, and so may its end, where that is two characters.
+        end = max(body.rfind(b"\n"), body.rfind(b"\r", 0, -1)) + 1
+        body, rest = body[:end].replace(b"\r\n", b"\n").replace(b"\r", b"\n"), body[end:]
+        if body:
+            yield number, body
+            number += body.count(b"\n")
+        if len(rest) > LINE_BYTES:
+            raise DataError(
+                f"{name}, line {number}: it has more than {LINE_BYTES:,} bytes, too many for a "
+                "click; replace the file"
+            )
+    if rest:
+        yield number, rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _in_part(first_row: int, rows: int, part: Optional[str]) -> np.ndarray:
@@ -300,9 +322,8 @@ def _parse(
 
     ``in_part`` says of each line whether it is wanted.
     """
-    bad = _bad_lines(body, number, layout, in_part)
-    keep = in_part.copy()
-    keep[[line - number for line, _ in bad]] = False
+    is_bad, bad = _bad_lines(body, number, layout, in_part)
+    keep = in_part & ~is_bad
     if not keep.all():
         lines = body.split(b"\n")
         body = b"\n".join(lines[i] for i in np.flatnonzero(keep))
@@ -331,7 +352,7 @@ def _parse(
     valid = is_click | (labels == "0")
     bad += [
         (int(numbers[i]), f"the label is {labels[i][:40]!r}, not 0 or 1")
-        for i in np.flatnonzero(~valid)
+        for i in np.flatnonzero(~valid)[:LINES_KEPT]
     ]
     codes = np.empty((len(frame), len(layout.fields)), dtype=np.int32)
     values = []
@@ -345,36 +366,40 @@ def _parse(
             wrong = (of_text < 0) & valid
             bad += [
                 (int(numbers[i]), f"{field.name} is {texts[i][:40]!r}")
-                for i in np.flatnonzero(wrong)
+                for i in np.flatnonzero(wrong)[:LINES_KEPT]
             ]
             valid &= ~wrong
         codes[:, f] = of_text
         values.append(distinct.tolist())
-    skipped.add(bad)
+    skipped.add(bad, int(is_bad.sum() + (~valid).sum()))
     return Chunk(is_click[valid].astype(np.float32), codes[valid], values)
 
 
 def _bad_lines(
     body: bytes, number: int, layout: Layout, in_part: np.ndarray
-) -> List[Tuple[int, str]]:
-    """The lines that cannot be cut into columns: their numbers and what is wrong with them."""
+) -> Tuple[np.ndarray, List[Tuple[int, str]]]:
+    """Which lines cannot be cut into columns; of the first, the number and what is wrong."""
     text = np.frombuffer(body, dtype=np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
     if not body.endswith(b"\n"):
         ends = np.append(ends, len(text))
     separators = np.flatnonzero(text == ord(layout.separator))
     columns = np.diff(np.searchsorted(separators, ends), prepend=0) + 1
-    bad = {
-        i: f"{columns[i]} columns where {layout.columns} belong"
-        for i in np.flatnonzero(columns != layout.columns).tolist()
-    }
+    not_cut = columns != layout.columns
+    not_text, marked = np.zeros_like(not_cut), np.zeros_like(not_cut)
     if not _is_text(body):
-        for i, line in enumerate(body.split(b"\n")[: len(ends)]):
-            if not _is_text(line):
-                bad.setdefault(i, "not UTF-8 text, or a NUL")
-    if body.startswith(codecs.BOM_UTF8):  # which pandas would drop
-        bad.setdefault(0, "a byte order mark")
-    return [(number + i, why) for i, why in bad.items() if in_part[i]]
+        not_text[:] = [not _is_text(line) for line in body.split(b"\n")[: len(ends)]]
+    if codecs.BOM_UTF8 in body:  # pandas would drop that of the first line it gets
+        marked[:] = [x.startswith(codecs.BOM_UTF8) for x in body.split(b"\n")[: len(ends)]]
+    is_bad = (not_cut | not_text | marked) & in_part
+    found = []
+    for i in np.flatnonzero(is_bad)[:LINES_KEPT].tolist():
+        if not_cut[i]:
+            reason = f"{columns[i]} columns where {layout.columns} belong"
+        else:
+            reason = "not UTF-8 text, or a NUL" if not_text[i] else "a byte order mark"
+        found.append((number + i, reason))
+    return is_bad, found
 
 
 def _is_text(line: bytes) -> bool:

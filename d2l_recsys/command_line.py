@@ -19,11 +19,13 @@ __all__ = [
     "Clicks",
     "Cutoffs",
     "DataDir",
+    "DeviceKind",
     "MinThreshold",
     "NumDevices",
     "NumEpochs",
     "Out",
     "Quiet",
+    "Resume",
     "Seed",
     "ShownProtocol",
     "Strict",
@@ -39,6 +41,12 @@ __all__ = [
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 NumEpochs = Annotated[int, typer.Option(help="Passes over the training set.")]
 NumDevices = Annotated[int, typer.Option(help="Devices to spread each batch over.")]
+DeviceKind = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="cpu|gpu", help="Where to compute. Default: on GPUs, if there are any, else CPUs."
+    ),
+]
 ShownProtocol = Annotated[
     str,
     typer.Option(
@@ -53,6 +61,10 @@ DataDir = Annotated[
 Out = Annotated[
     Optional[pathlib.Path],
     typer.Option(help="Folder for the results. Default: results/NAME/seed-S."),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on from the checkpoint in the folder for the results."),
 ]
 Cutoffs = Annotated[
     List[int],
@@ -81,7 +93,7 @@ MinThreshold = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="No result lines, no progress.")]
 
 # What an installation without an extra lacks.
-EXTRA_MODULES = ("matplotlib", "mxnet")
+EXTRA_MODULES = ("matplotlib",)
 # The base class of typer's complaints about the words of a command; its own home has moved.
 UsageError = typer.BadParameter.__mro__[1]
 
@@ -119,7 +131,9 @@ def command(main: Callable) -> Callable:
             name = f"{error.filename}: " if error.filename else ""
             _complain(f"{name}{error.strerror or error}")
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stopped:
+            if str(stopped):
+                _say(stopped)
             raise typer.Exit(130) from None
 
     return guarded
@@ -137,6 +151,10 @@ def start(
     except UsageError as error:
         _complain(error.format_message())
         status = 2
+    except RecsysError as error:
+        # Before a section's main is called its module is imported, and MXNet with it.
+        _complain(error)
+        status = error.exit_code
     except ModuleNotFoundError as error:
         if error.name not in EXTRA_MODULES:
             raise
@@ -146,6 +164,10 @@ def start(
 
 
 def _complain(message: object) -> None:
-    text = " ".join(str(message).split())
+    _say(f"error: {message}")
+
+
+def _say(message: object) -> None:
     script = os.path.basename(sys.argv[0])
-    print(f"{'d2l-recsys' if script == '__main__.py' else script}: error: {text}", file=sys.stderr)
+    name = "d2l-recsys" if script == "__main__.py" else script
+    print(f"{name}: {' '.join(str(message).split())}", file=sys.stderr)

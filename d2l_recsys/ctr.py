@@ -1,7 +1,9 @@
 """``CTRDataset``: a file of clicks as one array of feature ids (section 15.8)."""
 
+import gzip
 import os
 import pathlib
+import zlib
 from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
 import numpy as np
@@ -25,9 +27,11 @@ from d2l_recsys.vocabulary import FeatureMap
 
 __all__ = ["CTRDataset"]
 
-# A file of this many bytes is encoded on disk; of a .gz file, which is smaller, a sixth of them.
+# A file of this many bytes is encoded on disk; of a .gz file, which is smaller, a sixth of them, or
+# fewer where so many are packed in it.
 LARGE = 2**26
 GZIP_RATIO = 6
+PIECE_BYTES = 2**20
 
 
 class CTRDataset:
@@ -147,5 +151,23 @@ def _is_large(data_path: ClickFile) -> bool:
     if hasattr(data_path, "read"):
         return False
     path = pathlib.Path(data_path)
-    factor = GZIP_RATIO if path.suffix == ".gz" else 1
-    return path.is_file() and path.stat().st_size * factor >= LARGE
+    if not path.is_file():
+        return False
+    packed = path.suffix == ".gz"
+    return path.stat().st_size * (GZIP_RATIO if packed else 1) >= LARGE or (
+        packed and _unpacks_to(path, LARGE)
+    )
+
+
+def _unpacks_to(path: pathlib.Path, num_bytes: int) -> bool:
+    """Whether a .gz file holds so many bytes or more; what is damaged is told when it is read."""
+    try:
+        with gzip.open(path) as file:
+            while num_bytes > 0:
+                read = len(file.read(min(num_bytes, PIECE_BYTES)))
+                if not read:
+                    return False
+                num_bytes -= read
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True

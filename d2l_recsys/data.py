@@ -281,10 +281,16 @@ def _first_bad_line(path: pathlib.Path, body: bytes, first_line: int) -> DataErr
                 f"({', '.join(COLUMNS)}, separated by tabs)"
             )
         for name, field in zip(COLUMNS, fields):
-            if not re.fullmatch(rb"-?\d{1,18}", field):
+            if not re.fullmatch(rb"-?0*[0-9]{1,19}", field) or _too_large(field):
                 shown = field[:40].decode("latin-1")
                 return DataError(f"{path}, line {number}: {name} is {shown!r}, not a whole number")
     return DataError(f"{path} is not lines of four whole numbers separated by tabs")
+
+
+def _too_large(field: bytes) -> bool:
+    """Whether a whole number of 19 digits or fewer, zeros aside, does not fit into int64."""
+    digits = int(field.lstrip(b"-0") or 0)
+    return digits > 2**63 - (not field.startswith(b"-"))
 
 
 def _check_ratings(data: pd.DataFrame, path: pathlib.Path, first_line: int) -> None:
@@ -326,6 +332,9 @@ def read_items_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
         movies = []
         for number, row in _rows(path, "|", 5 + len(GENRES), "latin-1"):
             title, year = _title_and_year(row[1])
+            wrong = next((flag for flag in row[5:] if flag not in ("0", "1")), None)
+            if wrong is not None:
+                raise DataError(f"{path}, line {number}: a genre is {wrong[:40]!r}, not 0 or 1")
             genres = [genre for genre, flag in zip(GENRES, row[5:]) if flag == "1"]
             movies.append((_integer(path, number, "item id", row[0]), title, year, genres))
     else:
@@ -374,6 +383,8 @@ def _rows(
             )
         if not (header and number == 1):
             yield number, fields
+    if header and number == 1:
+        raise DataError(f"{path} has no line but its header; replace it")
 
 
 def _integer(path: pathlib.Path, number: int, name: str, field: str) -> int:
@@ -384,8 +395,9 @@ def _integer(path: pathlib.Path, number: int, name: str, field: str) -> int:
 
 def _title_and_year(text: str) -> Tuple[str, Optional[int]]:
     """``Toy Story (1995)`` as title and year; a trailing ``(V)`` marks a video and is dropped."""
-    match = re.fullmatch(r"\s*(.*?)\s*\((\d{4})\)\s*(?:\(V\))?\s*", text)
-    return (match[1], int(match[2])) if match else (text.strip(), None)
+    # Blanks are stripped apart: to match them in front of others takes the cube of their number.
+    match = re.fullmatch(r"(.*)\((\d{4})\)\s*(?:\(V\))?", text.strip())
+    return (match[1].strip(), int(match[2])) if match else (text.strip(), None)
 
 
 # Splitting and loading
@@ -442,20 +454,35 @@ def load_data_ml100k(
     matrix of shape (num_items, num_users) with 0 for unobserved, for implicit feedback a dict from
     user to the list of that user's items in the order of ``data``.
 
-    Raises DataError for ids outside 1 ... num_users or 1 ... num_items.
+    Raises DataError for ids outside 1 ... num_users or 1 ... num_items, and for a matrix that does
+    not fit into memory.
     """
-    implicit = as_choice(Feedback, "feedback", feedback) is Feedback.implicit
-    users, items = _indices(data, num_users, num_items)
-    scores = data["rating"].to_numpy(np.float32)
-    if implicit:
+    users, items, scores = _columns(data, num_users, num_items, feedback)
+    if as_choice(Feedback, "feedback", feedback) is Feedback.implicit:
         order = np.argsort(users, kind="stable")
         present, starts = np.unique(users[order], return_index=True)
         lists = dict(zip(present.tolist(), np.split(items[order], starts[1:])))
         inter = {user: lists[user].tolist() for user in pd.unique(users).tolist()}
-        return users, items, np.ones_like(scores), inter
-    inter = np.zeros((num_items, num_users), dtype=np.float32)
+        return users, items, scores, inter
+    try:
+        inter = np.zeros((num_items, num_users), dtype=np.float32)
+    except MemoryError as error:
+        raise DataError(
+            f"the matrix of {num_items} items and {num_users} users does not fit into memory; "
+            "leave some of them out"
+        ) from error
     inter[items, users] = scores
     return users, items, scores, inter
+
+
+def _columns(
+    data: pd.DataFrame, num_users: int, num_items: int, feedback: str
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What ``load_data_ml100k`` returns of each rating."""
+    implicit = as_choice(Feedback, "feedback", feedback) is Feedback.implicit
+    users, items = _indices(data, num_users, num_items)
+    scores = data["rating"].to_numpy(np.float32)
+    return users, items, np.ones_like(scores) if implicit else scores
 
 
 def _indices(data: pd.DataFrame, num_users: int, num_items: int) -> Tuple[np.ndarray, np.ndarray]:
@@ -487,7 +514,7 @@ def split_and_load_ml100k(
     as_choice(Feedback, "feedback", feedback)
     data, num_users, num_items = read_data_ml100k(data_dir)
     parts = split_data_ml100k(data, num_users, num_items, split_mode, test_ratio, split_rng)
-    train, test = (load_data_ml100k(part, num_users, num_items, feedback)[:3] for part in parts)
+    train, test = (_columns(part, num_users, num_items, feedback) for part in parts)
     return (
         num_users,
         num_items,

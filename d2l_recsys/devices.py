@@ -1,30 +1,105 @@
 """Devices, and batches spread over them."""
 
-from typing import Iterable, Iterator, List, Sequence, Tuple
+import enum
+import functools
+import os
+import sys
+from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy
 
+from d2l_recsys import cuda
 from d2l_recsys.backend import mx, np
-from d2l_recsys.errors import SettingError
+from d2l_recsys.errors import DeviceError, SettingError
+from d2l_recsys.settings import as_choice
 
-__all__ = ["batches_on", "pick_devices", "share_bounds", "try_all_gpus"]
+__all__ = ["Device", "batches_on", "pick_devices", "share_bounds", "try_all_gpus"]
+
+
+class Device(str, enum.Enum):
+    """Where to compute."""
+
+    cpu = "cpu"
+    gpu = "gpu"
 
 
 def try_all_gpus() -> List[mx.Context]:
-    """All GPUs, or ``[cpu(0)]`` where there is none (d2l 1.0.3 returns an empty list there)."""
-    return [mx.gpu(i) for i in range(mx.context.num_gpus())] or [mx.cpu()]
+    """All GPUs, or ``[cpu(0)]`` where there is none (d2l 1.0.3 returns an empty list there).
 
-
-def pick_devices(num_devices: int) -> List[mx.Context]:
-    """The first ``num_devices`` GPUs; without any GPU, as many CPU contexts.
-
-    Raises SettingError where there are GPUs, but fewer than that.
+    GPUs that MXNet cannot run on are left out; a line on standard error says why.
     """
-    num_gpus = mx.context.num_gpus()
-    if num_gpus and num_devices > num_gpus:
-        raise SettingError(f"--num-devices is {num_devices}; this machine has {num_gpus} GPUs")
-    context = mx.gpu if num_gpus else mx.cpu
-    return [context(i) for i in range(num_devices)]
+    gpus, trouble = _find_gpus()
+    _note(trouble, bool(gpus))
+    return gpus or [mx.cpu()]
+
+
+def pick_devices(num_devices: int, device: Optional[str] = None) -> List[mx.Context]:
+    """``num_devices`` contexts of the kind ``device``, "cpu" or "gpu".
+
+    By default GPUs, or CPUs where there is no GPU; GPUs that MXNet cannot run on do not count, and
+    a line on standard error says why. Raises SettingError where there are fewer GPUs than that,
+    and DeviceError where GPUs are asked for and there is none.
+    """
+    kind = None if device is None else as_choice(Device, "device", device)
+    gpus, trouble = ([], "") if kind is Device.cpu else _find_gpus()
+    if kind is Device.gpu and not gpus:
+        why = f"{trouble}; use --device cpu" if trouble else _absence()
+        raise DeviceError(f"--device is gpu, but {why}")
+    if gpus and num_devices > len(gpus):
+        raise SettingError(
+            f"--num-devices is {num_devices}; this machine has {len(gpus)} GPUs"
+            + f" that can be used: {trouble}" * bool(trouble)
+        )
+    _note(trouble, bool(gpus))
+    return gpus[:num_devices] or [mx.cpu(i) for i in range(num_devices)]
+
+
+def _find_gpus() -> Tuple[List[mx.Context], str]:
+    """The GPUs that MXNet can run on; and why not on others, if there are others."""
+    if not _built_for_cuda():
+        return [], ""
+    try:
+        cuda_version, capabilities = cuda.read_driver()
+        if capabilities and cuda_version < (11, 0):
+            return [], (
+                "the NVIDIA driver is too old, for CUDA {}.{}: MXNet needs one for 11.0 or later"
+            ).format(*cuda_version)
+        capabilities = capabilities[: mx.context.num_gpus()]
+    except DeviceError as error:
+        return [], str(error)
+    except mx.MXNetError as error:
+        return [], f"CUDA fails: {str(error).splitlines()[-1].rpartition(' : ')[2]}"
+    without_code = ", ".join(
+        "GPU {} (compute capability {}.{})".format(i, *capability)
+        for i, capability in enumerate(capabilities)
+        if not cuda.has_code(capability)
+    )
+    return [mx.gpu(i) for i, c in enumerate(capabilities) if cuda.has_code(c)], (
+        without_code and f"MXNet has no code for {without_code}, only for {cuda.CODE_IN_WORDS}"
+    )
+
+
+def _built_for_cuda() -> bool:
+    return mx.runtime.Features().is_enabled("CUDA")
+
+
+def _absence() -> str:
+    """Why there is no GPU at all, and what to do."""
+    if not _built_for_cuda():
+        return (
+            "the CPU build of MXNet is installed; use --device cpu, or install the CUDA build in "
+            "its place: pip uninstall -y mxnet; pip install -e '.[cu112]'"
+        )
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hidden = "" if visible is None else f" (CUDA_VISIBLE_DEVICES is {visible!r})"
+    return f"the NVIDIA driver shows no GPU{hidden}; see what nvidia-smi says, or use --device cpu"
+
+
+@functools.lru_cache(maxsize=None)
+def _note(trouble: str, other_gpus: bool) -> None:
+    """Say once what keeps MXNet from a GPU that nobody asked for."""
+    if trouble:
+        print(f"{trouble}; using {'the others' if other_gpus else 'the CPU'}", file=sys.stderr)
 
 
 def share_bounds(start: int, stop: int, num_devices: int) -> List[Tuple[int, int]]:

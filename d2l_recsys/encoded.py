@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 import shutil
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 
@@ -20,6 +20,8 @@ __all__ = ["Encoding", "encode_in_memory", "encode_on_disk"]
 VERSION = 1
 FEATURES, LABELS, RECORD = "features.int32", "labels.float32", "encoding.json"
 VALUES, COUNTS = "values.txt", "counts.sqlite"  # while they are made
+# Rows that are checked at a time.
+ROWS_PER_PIECE = 2**14
 
 
 class Encoding(NamedTuple):
@@ -221,10 +223,20 @@ def _read(
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         rows, num_clicks = record["rows"], record["num_clicks"]
-        if feat_mapper is None:
-            feat_mapper = {int(field): ids for field, ids in record["feat_mapper"].items()}
-            defaults = {int(field): i for field, i in record["defaults"].items()}
         count, lines = record["skipped"]
+        if not all(type(n) is int and n >= 0 for n in (rows, num_clicks, count)):
+            raise ValueError("a count is none")
+        if not all(type(number) is int and isinstance(reason, str) for number, reason in lines):
+            raise ValueError("the rows left out are not told by line and reason")
+        if feat_mapper is None:
+            feat_mapper, defaults = (
+                {field: record[name][str(field)] for field in range(1, num_fields + 1)}
+                for name in ("feat_mapper", "defaults")
+            )
+            for ids in feat_mapper.values():
+                # Of 0.0 and False, which equal 0, neither is an id.
+                if not {*map(type, ids.values())} <= {int} or [*ids.values()] != [*range(len(ids))]:
+                    raise ValueError("the ids of a field are not 0, 1, and so on")
         if not all(defaults[f] == len(feat_mapper[f]) for f in range(1, num_fields + 1)):
             raise ValueError("the defaults are not those of the mapper")
         arrays = []
@@ -234,9 +246,38 @@ def _read(
             shape = rows, columns
             empty = np.empty(shape, dtype)
             arrays.append(np.memmap(folder / name, dtype, "r", shape=shape) if rows else empty)
-    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        _check_arrays(folder, num_clicks, field_dims(feat_mapper))
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(
             f"{folder} is not a whole encoding ({error}); delete it to have it made again"
         ) from error
     skipped.restore(count, lines)
     return Encoding(*arrays, num_clicks, feat_mapper, defaults)
+
+
+def _check_arrays(folder: pathlib.Path, num_clicks: int, dims: np.ndarray) -> None:
+    """Raise ValueError where a feature is none of its field's or the clicks are not as many.
+
+    A machine that stops leaves files of the right size with zeros in them, which no one would
+    notice in training.
+    """
+    lowest = offsets(dims)
+    for features in _pieces(folder / FEATURES, "<i4", len(dims)):
+        if (features < lowest).any() or (features >= lowest + dims).any():
+            raise ValueError(f"{FEATURES} has what is not a feature")
+    clicks = 0
+    for labels in _pieces(folder / LABELS, "<f4", 1):
+        if not ((labels == 0) | (labels == 1)).all():
+            raise ValueError(f"{LABELS} has what is not 0 or 1")
+        clicks += int(np.count_nonzero(labels))
+    if clicks != num_clicks:
+        raise ValueError(f"{LABELS} has not {num_clicks} clicks")
+
+
+def _pieces(path: pathlib.Path, dtype: str, columns: int) -> Iterator[np.ndarray]:
+    """The rows of an array on disk, some at a time, so that they need not fit into memory."""
+    with path.open("rb") as file:
+        piece = np.fromfile(file, dtype, ROWS_PER_PIECE * columns)
+        while len(piece):
+            yield piece.reshape(-1, columns)
+            piece = np.fromfile(file, dtype, ROWS_PER_PIECE * columns)

@@ -1,7 +1,11 @@
 """The errors a user can mend. Each message is one line that says what is wrong and what to do."""
 
 __all__ = [
+    "BackendError",
     "DataError",
+    "DeviceError",
+    "DivergedError",
+    "NoBackendError",
     "NoSourceError",
     "OutputError",
     "RecsysError",
@@ -33,6 +37,22 @@ class SettingError(RecsysError, ValueError):
 
 class OutputError(RecsysError, OSError):
     """A result that cannot be written where it should go."""
+
+
+class DivergedError(RecsysError, ArithmeticError):
+    """Training whose loss or weights are no longer finite."""
+
+
+class BackendError(RecsysError, ImportError):
+    """MXNet, installed in such a way that it cannot be loaded."""
+
+
+class NoBackendError(BackendError, ModuleNotFoundError):
+    """MXNet, not installed at all."""
+
+
+class DeviceError(RecsysError):
+    """A GPU that was asked for and is not there, or that MXNet cannot run on."""
 
 
 class WorkerError(RecsysError):

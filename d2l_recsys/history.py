@@ -4,12 +4,19 @@ import math
 import os
 from typing import Dict, List, NamedTuple, Tuple, Union
 
+import numpy as np
 import pandas as pd
 
 from d2l_recsys.metrics import Scores
 from d2l_recsys.settings import Protocol
 
 __all__ = ["CTR_CURVE", "RANKING_CURVE", "RATING_CURVE", "Curve", "History"]
+
+
+# The columns that no row lacks.
+EVERY_ROW = frozenset(
+    ("epoch", "examples", "seconds_train", "seconds_evaluate", "curve_train_loss")
+)
 
 
 class Curve(NamedTuple):
@@ -75,7 +82,16 @@ class History:
         here as well.
         """
         history = cls()
-        for row in pd.read_csv(path, float_precision="round_trip").to_dict("records"):
+        frame = pd.read_csv(path, float_precision="round_trip", low_memory=False)
+        for name in sorted(EVERY_ROW):
+            if name not in frame or frame[name].isna().any():
+                raise ValueError(f"it has no column {name}, or gaps there")
+        for name, kind in frame.dtypes.items():
+            if kind not in (np.int64, np.float64):
+                raise ValueError(f"the column {name[:40]!r} has values that are not numbers")
+        if frame["epoch"].tolist() != list(range(1, len(frame) + 1)):
+            raise ValueError("its epochs are not 1, 2, and so on")
+        for row in frame.to_dict("records"):
             history.rows.append({name: value for name, value in row.items() if pd.notna(value)})
         return history
 

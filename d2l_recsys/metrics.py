@@ -1,6 +1,6 @@
 """Metrics as numpy functions of labels and predictions; no MXNet."""
 
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -81,6 +81,22 @@ class TrainLoss:
         self._sum_of_means += total / sum(value.size for value in values)
         self._sum_of_sums += self._sum_of_means
         self._sum_over_examples += total
+
+    @property
+    def state(self) -> List[float]:
+        """All that the batches so far amount to; assigned, those that follow are added to it."""
+        return [
+            self.batches,
+            self.examples,
+            self._sum_of_means,
+            self._sum_of_sums,
+            self._sum_over_examples,
+        ]
+
+    @state.setter
+    def state(self, state: Sequence[float]) -> None:
+        self.batches, self.examples, *sums = state
+        self._sum_of_means, self._sum_of_sums, self._sum_over_examples = sums
 
     @property
     def printed(self) -> float:
@@ -222,6 +238,18 @@ class TrainClicks:
             )
             self._sums += [part.sum(dtype=np.float64) for part in parts]
         self.examples += examples
+
+    @property
+    def state(self) -> List[float]:
+        """As in ``TrainLoss``."""
+        return [self.examples, *self._sums.tolist()]
+
+    @state.setter
+    def state(self, state: Sequence[float]) -> None:
+        self.examples, *sums = state
+        if len(sums) != len(self._sums):
+            raise ValueError(f"{len(sums)} sums where {len(self._sums)} belong")
+        self._sums = np.array(sums)
 
     @property
     def scores(self) -> Scores:

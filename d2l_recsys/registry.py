@@ -8,6 +8,7 @@ that has its own numbers is a line in ``VARIANTS``.
 import difflib
 import enum
 import importlib
+from types import ModuleType
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
 from d2l_recsys.errors import SettingError
@@ -39,13 +40,15 @@ class Kind(enum.Enum):
 class Section(NamedTuple):
     """A section of the chapter: the module's name, its number in the book, what it does.
 
-    ``figure`` is the file that its run leaves, beside ``result.json``.
+    ``class_name`` is its model's, where it has one; ``figure`` is the file that its run leaves,
+    beside ``result.json``.
     """
 
     name: str
     number: str
     title: str
     kind: Kind
+    class_name: str = ""
     figure: str = "curve.png"
 
     @property
@@ -60,7 +63,14 @@ class Section(NamedTuple):
 
     def main(self) -> Callable[..., Dict[str, Any]]:
         """The section's ``main``; a section that trains imports MXNet for it."""
-        return importlib.import_module(f"{CHAPTERS}.{self.name}").main
+        return self._module().main
+
+    def model(self) -> Callable[..., Any]:
+        """The class of the section's model."""
+        return getattr(self._module(), self.class_name)
+
+    def _module(self) -> ModuleType:
+        return importlib.import_module(f"{CHAPTERS}.{self.name}")
 
 
 class Variant(NamedTuple):
@@ -79,13 +89,19 @@ def _by_name(items: Sequence[Any]) -> Dict[str, Any]:
 SECTIONS: Dict[str, Section] = _by_name(
     [
         Section("movielens", "15.2", "The MovieLens data set", Kind.data, figure="histogram.png"),
-        Section("mf", "15.3", "Matrix factorization", Kind.ratings),
-        Section("autorec", "15.4", "AutoRec: rating prediction with autoencoders", Kind.ratings),
-        Section("neumf", "15.6", "NeuMF: neural collaborative filtering", Kind.ranking),
-        Section("caser", "15.7", "Caser: sequence-aware recommendation", Kind.ranking),
+        Section("mf", "15.3", "Matrix factorization", Kind.ratings, "MF"),
+        Section(
+            "autorec",
+            "15.4",
+            "AutoRec: rating prediction with autoencoders",
+            Kind.ratings,
+            "AutoRec",
+        ),
+        Section("neumf", "15.6", "NeuMF: neural collaborative filtering", Kind.ranking, "NeuMF"),
+        Section("caser", "15.7", "Caser: sequence-aware recommendation", Kind.ranking, "Caser"),
         Section("ctr", "15.8", "Click data", Kind.data, figure="fields.png"),
-        Section("fm", "15.9", "Factorization machines", Kind.clicks),
-        Section("deepfm", "15.10", "DeepFM", Kind.clicks),
+        Section("fm", "15.9", "Factorization machines", Kind.clicks, "FM"),
+        Section("deepfm", "15.10", "DeepFM", Kind.clicks, "DeepFM"),
     ]
 )
 

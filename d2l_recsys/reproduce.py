@@ -13,6 +13,7 @@ import pathlib
 import shutil
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from d2l_recsys.checkpoint import CHECKPOINT
 from d2l_recsys.errors import DataError, OutputError
 from d2l_recsys.history import History
 from d2l_recsys.registry import CHAPTERS, SECTIONS, VARIANTS, Variant
@@ -35,6 +36,9 @@ __all__ = [
 STAMP = "run.json"
 HISTORY = "history.csv"
 STAMPED = {"variant", "seed", "num_devices", "options", "data", "code", "environment", "jobs"}
+# What the report takes from the dataset and, of a run, from its seconds.
+DATASET = {"name", "source", "sha256", "substitute"}
+PHASES = {"load", "train", "evaluate", "total"}
 # A stamp that differs in these is still that of the same run.
 WITHOUT_EFFECT = ("jobs",)
 
@@ -177,6 +181,8 @@ def do(job: Job) -> None:
         quiet=True,
         **stamp["options"],
     )
+    # What is finished is not gone on with, and seeds add up to much on disk.
+    (folder / CHECKPOINT).unlink()
     write_files(folder, {STAMP: as_json(stamp)})
 
 
@@ -215,8 +221,11 @@ def gather(
 def read_described(folder: pathlib.Path, name: str) -> DescribedData:
     """What the section ``name`` on data left in ``folder``; DataError where that is not whole."""
     path = folder / name / SECTIONS[name].figure
+    result = read_result(path.parent)
+    if not set(result["dataset"]) >= DATASET:
+        raise DataError(f"{path.parent} tells too little; run 'd2l-recsys run {name}' again")
     try:
-        return DescribedData(read_result(path.parent), path.read_bytes())
+        return DescribedData(result, path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; run 'd2l-recsys run {name}' again") from error
 
@@ -227,15 +236,32 @@ def read_run(folder: pathlib.Path) -> FinishedRun:
     try:
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
         history = History.from_csv(folder / HISTORY)
-    except (OSError, ValueError) as error:
-        raise DataError(f"the run in {folder} is not whole ({error}); run it again") from error
-    if not isinstance(stamp, dict) or not set(stamp) >= STAMPED:
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"the run in {folder} is not whole ({reason}); run it again") from error
+    if not isinstance(stamp, dict) or not set(stamp) >= STAMPED or type(stamp["seed"]) is not int:
         raise DataError(f"{folder / STAMP} is not a run's; run it again")
     if (folder.parent.name, folder.name) != (stamp["variant"], f"seed-{stamp['seed']}"):
         raise DataError(f"{folder} has another run's {STAMP}; delete the folder")
+    if not _is_of_run(result):
+        raise DataError(f"the result.json in {folder} is not a run's; run it again")
     if len(history) != result["settings"].get("num_epochs"):
         raise DataError(f"{folder / HISTORY} lacks epochs; run it again")
     return FinishedRun(stamp, result, history)
+
+
+def _is_of_run(result: Dict[str, Any]) -> bool:
+    """Whether a result has what the report takes from that of a run."""
+    made_with = result.get("environment")
+    return (
+        result.get("protocol") in ("printed", "defined")
+        and set(result["dataset"]) >= DATASET
+        and set(result.get("seconds", ())) >= PHASES
+        and isinstance(made_with, dict)
+        and set(made_with) >= set(environment())
+        and isinstance(made_with["devices"], list)
+        and all(isinstance(device, str) for device in made_with["devices"])
+    )
 
 
 def runs_folder(results: pathlib.Path, num_devices: int) -> pathlib.Path:

@@ -1,6 +1,8 @@
 """The result of a run and its files: rendered in memory, then written, none of them by halves."""
 
+import contextlib
 import decimal
+import errno
 import importlib.metadata
 import json
 import math
@@ -8,7 +10,7 @@ import os
 import pathlib
 import platform
 import tempfile
-from typing import Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 from d2l_recsys.errors import DataError, OutputError
 from d2l_recsys.metrics import Scores
@@ -35,6 +37,7 @@ RESULT_KEYS = {
 }
 # What is said of a result whose dataset is a substitute.
 SUBSTITUTE = "data: {name}, not the chapter's: its numbers do not compare"
+PARTIAL = ".partial"
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -128,6 +131,9 @@ def prepare_folder(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=str(folder)):
             pass
+        # What a process that was killed while it wrote has left.
+        for leftover in folder.glob(f".*{PARTIAL}"):
+            leftover.unlink()
     except OSError as error:
         raise _cannot_write(folder, error) from error
     return folder
@@ -141,9 +147,14 @@ def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
     written: Dict[str, str] = {}
     try:
         for name, content in files.items():
-            with tempfile.NamedTemporaryFile(dir=str(folder), delete=False) as temporary:
+            with tempfile.NamedTemporaryFile(
+                dir=str(folder), prefix=f".{name}.", suffix=PARTIAL, delete=False
+            ) as temporary:
                 written[name] = temporary.name
                 temporary.write(content)
+                # Renamed before it is on disk, a file can be empty after a loss of power.
+                temporary.flush()
+                os.fsync(temporary.fileno())
             os.chmod(temporary.name, 0o644)
         for name in written:
             if (folder / name).is_dir():
@@ -155,28 +166,70 @@ def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
         raise _cannot_write(folder, error) from error
     finally:
         for leftover in written.values():
-            os.unlink(leftover)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(leftover)
 
 
 def _cannot_write(folder: pathlib.Path, error: OSError) -> OutputError:
+    room = "make room there or " * (error.errno == errno.ENOSPC)
     return OutputError(
-        f"cannot write to {folder}: {error.strerror or error}; "
+        f"cannot write to {folder}: {error.strerror or error}; {room}"
         "choose another folder with --out or --results"
     )
 
 
 def read_result(folder: PathLike) -> Dict[str, object]:
-    """The result in ``folder``. Raises DataError where there is none or it is not one."""
+    """The result in ``folder``. Raises DataError where there is none or it is not one.
+
+    What a report calculates with are numbers then, or None where the result has null.
+    """
     path = pathlib.Path(folder) / "result.json"
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run the chapter that leaves it there") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}); run its chapter again") from error
     if not isinstance(result, dict):
         raise DataError(f"{path} is not a result; run its chapter again")
     for key, kind in RESULT_KEYS.items():
         if not isinstance(result.get(key), kind):
             raise DataError(f"{path} is not a result: it lacks {key}; run its chapter again")
+    wrong = _wrong_in(result)
+    if wrong is not None:
+        raise DataError(f"{path} is not a result: {wrong} cannot be; run its chapter again")
     return result
+
+
+def _wrong_in(result: Mapping[str, Any]) -> Optional[str]:
+    """The first part of a result that its reader could not work with, None where all is well."""
+    rates = {"examples_per_second": result.get("examples_per_second")}
+    for key in ("printed", "defined", "reported", "seconds", "rates"):
+        numbers = rates if key == "rates" else result.get(key, {})
+        may_lack = key in ("printed", "defined", "rates")
+        if not isinstance(numbers, dict) or not all(
+            _is_number(value) or (may_lack and value is None) for value in numbers.values()
+        ):
+            return "the numbers in " + ("examples_per_second" if key == "rates" else key)
+    chapter, seed, dataset = result["chapter"], result.get("seed"), result["dataset"]
+    if result["reported"]:
+        chapters = json.loads(_reported())
+        if set(result["reported"]) != set(chapters.get(chapter, ())):
+            return "the names in reported"
+    if not (seed is None or type(seed) is int):
+        return "the seed"
+    if not all(isinstance(dataset.get(key, ""), str) for key in ("name", "source", "sha256")):
+        return "the dataset"
+    if not isinstance(dataset.get("substitute", False), bool):
+        return "the dataset"
+    for value in result["settings"].values():
+        parts = value if isinstance(value, list) else [value]
+        if any(isinstance(part, (dict, list)) for part in parts):
+            return "the settings"
+    return None
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return type(value) is int and abs(value) < 2**63

@@ -75,6 +75,11 @@ class PairwiseLoader(BatchLoader):
         super().__init__(*arrays, **options)
         self.sampler = sampler
 
+    @property
+    def generators(self) -> List[np.random.Generator]:
+        """What order and negatives are drawn with."""
+        return [self.rng, self.sampler.rng]
+
     def blocks(
         self, batches: int = BATCHES_PER_BLOCK
     ) -> Iterator[Tuple[List[np.ndarray], List[Tuple[int, int]]]]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Streams", "seed_streams"]
+__all__ = ["Streams", "epoch_seed", "seed_streams"]
 
 
 class Streams(NamedTuple):
@@ -19,3 +19,8 @@ def seed_streams(seed: int) -> Streams:
     """The streams of ``seed``, a non-negative integer: children of one ``SeedSequence``."""
     children = np.random.SeedSequence(seed).spawn(len(Streams._fields))
     return Streams(*map(np.random.default_rng, children))
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """What MXNet's own generator, whose state cannot be read, is seeded with for ``epoch``."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)

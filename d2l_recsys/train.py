@@ -1,22 +1,25 @@
 """The chapter's training loops."""
 
+import contextlib
 import functools
 import math
 import time
 from collections import deque
-from typing import Callable, Iterable, List, Mapping, Optional, Sequence, Union
+from typing import Callable, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 import numpy
 
 from d2l_recsys.backend import autograd, gluon, mx, nn, np, npx
 from d2l_recsys.batches import BatchLoader
 from d2l_recsys.devices import batches_on, try_all_gpus
-from d2l_recsys.errors import SettingError
+from d2l_recsys.errors import DataError, DivergedError, SettingError
 from d2l_recsys.evaluation import evaluate_clicks, evaluate_rating, score_held_out
 from d2l_recsys.history import CTR_CURVE, RANKING_CURVE, RATING_CURVE, Curve, History
+from d2l_recsys.interrupts import noting_interrupts
 from d2l_recsys.metrics import Scores, TrainClicks, TrainLoss
 from d2l_recsys.progress import EpochDisplay
 from d2l_recsys.ranking import HeldOut
+from d2l_recsys.saver import Saver, parameters_of
 from d2l_recsys.settings import Protocol, as_choice, check_settings
 
 __all__ = ["train_ctr", "train_ranking", "train_recsys_rating", "try_all_gpus"]
@@ -24,6 +27,8 @@ __all__ = ["train_ctr", "train_ranking", "train_recsys_rating", "try_all_gpus"]
 # Losses are read back this many batches late: MXNet then computes while Python prepares the next
 # batches, and what is under way stays bounded.
 BATCHES_UNDER_WAY = 16
+
+Measured = Union[TrainLoss, TrainClicks]
 
 
 def train_recsys_rating(
@@ -38,6 +43,7 @@ def train_recsys_rating(
     protocol: str = "printed",
     quiet: bool = False,
     inter_mat: object = None,
+    saver: Optional[Saver] = None,
 ) -> History:
     """Train a rating model (MF, AutoRec) and evaluate it after each epoch; the chapter's loop.
 
@@ -55,12 +61,15 @@ def train_recsys_rating(
     protocol : whose numbers the printed lines and the live display show
     quiet : no display and no lines
     inter_mat : what AutoRec's evaluator needs to see beside the test set
+    saver : saves the run after each epoch and takes it up where it was left; Ctrl-C then ends the
+        batch, saves, and raises Stopped
 
     Returns the History. Prints the chapter's two result lines; examples/sec are training samples
     over the wall time of training, without evaluation.
 
     Raises SettingError where ``num_epochs`` is not 1 or more, or where the training data does not
-    fill one batch in an epoch.
+    fill one batch in an epoch; DivergedError where a loss or a weight is not finite; and what the
+    methods of ``saver`` raise.
     """
     evaluator = evaluator or evaluate_rating
     devices = list(devices or try_all_gpus())
@@ -73,15 +82,13 @@ def train_recsys_rating(
         return Scores(printed={"test_rmse": float(scores)}, defined={})
 
     return _train(
-        _compose(_rating_loss, net, loss),
-        train_iter,
-        trainer,
+        _Steps(_compose(_rating_loss, net, loss), net, train_iter, trainer, devices),
         num_epochs,
-        devices,
         evaluate,
         RATING_CURVE,
         protocol,
         quiet,
+        saver,
     )
 
 
@@ -102,6 +109,7 @@ def train_ranking(
     protocol: str = "printed",
     quiet: bool = False,
     cutoffs: Sequence[int] = (),
+    saver: Optional[Saver] = None,
 ) -> History:
     """Train a ranking model (NeuMF, Caser) on pairs of items and evaluate it; the chapter's loop.
 
@@ -122,13 +130,15 @@ def train_ranking(
     eval_step : evaluate after every so many epochs
     protocol, quiet : as in ``train_recsys_rating``
     cutoffs : of the default evaluator's defined metrics
+    saver : as in ``train_recsys_rating``
 
     Returns the History. Prints the chapter's two result lines, with the numbers of the last
     evaluation; examples/sec are training samples over the wall time of training.
 
     Raises SettingError where ``num_epochs`` or ``eval_step`` is not 1 or more or nothing would be
     evaluated, and where the training data does not fill one batch in an epoch; what
-    ``score_ranking`` raises, before the first epoch where it can be told by then.
+    ``score_ranking`` raises, before the first epoch where it can be told by then; and DivergedError
+    as ``train_recsys_rating`` does.
     """
     check_settings(num_epochs=num_epochs, eval_step=eval_step)
     if eval_step > num_epochs:
@@ -153,16 +163,14 @@ def train_ranking(
         return Scores(printed={"test_hit_rate": hit_rate, "test_auc": auc}, defined={})
 
     return _train(
-        _compose(_ranking_loss, net, loss),
-        train_iter,
-        trainer,
+        _Steps(_compose(_ranking_loss, net, loss), net, train_iter, trainer, devices),
         num_epochs,
-        devices,
         evaluate,
         RANKING_CURVE,
         protocol,
         quiet,
-        eval_step,
+        saver,
+        eval_step=eval_step,
     )
 
 
@@ -176,6 +184,7 @@ def train_ctr(
     devices: Optional[Sequence[mx.Context]] = None,
     protocol: str = "printed",
     quiet: bool = False,
+    saver: Optional[Saver] = None,
 ) -> History:
     """Train a click model (FM, DeepFM) and evaluate it after each epoch.
 
@@ -197,6 +206,7 @@ def train_ctr(
     protocol : ``printed`` hands the probabilities to a loss that takes the sigmoid once more, as
         the chapter does; ``defined`` hands it the logits. It also says whose numbers are shown
     quiet : no display and no lines
+    saver : as in ``train_recsys_rating``
 
     Returns the History, with the metrics of ``TrainClicks`` and ``click_scores``. Prints the
     chapter's two result lines, and one with log loss and AUC; examples/sec are training samples
@@ -204,7 +214,8 @@ def train_ctr(
 
     Raises SettingError where ``num_epochs`` is not 1 or more, where the training data does not
     fill one batch in an epoch, for ``defined`` with a net without ``logits``, and for a
-    ``BatchLoader`` of test rows that shuffles or does not keep them all.
+    ``BatchLoader`` of test rows that shuffles or does not keep them all; and DivergedError as
+    ``train_recsys_rating`` does.
     """
     protocol = as_choice(Protocol, "protocol", protocol)
     if protocol is Protocol.defined and not hasattr(net, "logits"):
@@ -213,6 +224,10 @@ def train_ctr(
         )
     devices = list(devices or try_all_gpus())
     click_loss = _compose(functools.partial(_click_loss, protocol), net, loss)
+
+    def loss_of_share(features, labels):
+        return (*click_loss(features, labels), labels)
+
     rolled_over = None
     if isinstance(test_iter, BatchLoader):
         if test_iter.last_batch != "keep" or test_iter.shuffle:
@@ -230,16 +245,16 @@ def train_ctr(
         return evaluate_clicks(net, test_iter, devices, rows)
 
     history = _train(
-        lambda features, labels: (*click_loss(features, labels), labels),
-        train_iter,
-        trainer,
+        _Steps(loss_of_share, net, train_iter, trainer, devices),
         num_epochs,
-        devices,
         evaluate,
         CTR_CURVE,
         protocol,
         quiet,
+        saver,
         measure=TrainClicks,
+        # What it rolls over between evaluations is part of the run.
+        loaders=[] if rolled_over is None else [rolled_over],
     )
     if not quiet:
         defined = history.final.defined
@@ -252,40 +267,136 @@ def train_ctr(
     return history
 
 
+class _Steps(NamedTuple):
+    """What it takes to train on the batches of an epoch.
+
+    ``loss_of_share`` returns losses, or a tuple of losses and what else is measured of a batch.
+    """
+
+    loss_of_share: Callable
+    net: gluon.Block
+    train_iter: Iterable
+    trainer: gluon.Trainer
+    devices: List[mx.Context]
+
+    def run(
+        self, measured: Measured, done: int = 0, stop: Callable[[int], bool] = lambda number: False
+    ) -> int:
+        """Train on the batches after the first ``done``, and let ``measured`` take them in.
+
+        Stops after a batch for whose number (from 1) ``stop`` says so. Returns the last one's, when
+        MXNet has finished it. Raises _LossNotFiniteError for the first loss that is not.
+        """
+        under_way: deque = deque()
+        number = 0
+
+        def read_back() -> None:
+            batch, outputs, examples = under_way.popleft()
+            values = [_to_numpy(output) for output in outputs]
+            if not all(numpy.isfinite(_losses(value)).all() for value in values):
+                raise _LossNotFiniteError(batch)
+            measured.add(values, examples)
+
+        for number, shares in enumerate(batches_on(self.devices, self.train_iter), start=1):
+            with autograd.record():
+                outputs = [self.loss_of_share(*share) for share in shares]
+                # A device without a share still owes the trainer a gradient: zero.
+                idle = [
+                    _losses(self.loss_of_share(*(a[:1].as_in_ctx(device) for a in shares[0]))) * 0
+                    for device in self.devices[len(shares) :]
+                ]
+            if number <= done:
+                # For what dropout draws alone: MXNet's generator is then where it was.
+                if stop(number):
+                    number = done
+                    break
+                if number % BATCHES_UNDER_WAY == 0:
+                    npx.waitall()
+                continue
+            autograd.backward([_losses(output) for output in outputs] + idle)
+            examples = sum(len(share[-1]) for share in shares)
+            self.trainer.step(examples)
+            under_way.append((number, outputs, examples))
+            if len(under_way) > BATCHES_UNDER_WAY:
+                read_back()
+            if stop(number):
+                break
+        while under_way:
+            read_back()
+        npx.waitall()
+        if not measured.examples:
+            raise SettingError(
+                "the training set does not fill one batch; choose a smaller --batch-size"
+            )
+        return number
+
+    def diverged(self, where: str, saver: Optional[Saver]) -> DivergedError:
+        """The error of a loss or weights that are not finite, with the weights as they are now."""
+        kept = f"; {saver.last} is kept in {saver.path}" if saver and saver.on_disk else ""
+        return DivergedError(
+            f"{where}, at learning rate {self.trainer.learning_rate:g}: {_worst(self.net)}; begin "
+            f"anew with a smaller --lr{kept}"
+        )
+
+
 def _train(
-    loss_of_share: Callable,
-    train_iter: Iterable,
-    trainer: gluon.Trainer,
+    steps: _Steps,
     num_epochs: int,
-    devices: List[mx.Context],
     evaluate: Callable[[], Scores],
     curve: Curve,
     protocol: str,
     quiet: bool,
+    saver: Optional[Saver],
     eval_step: int = 1,
-    measure: Callable[[], Union[TrainLoss, TrainClicks]] = TrainLoss,
+    measure: Callable[[], Measured] = TrainLoss,
+    loaders: Sequence[BatchLoader] = (),
 ) -> History:
     """Train, evaluate every ``eval_step`` epochs, show ``curve`` and print the result lines.
 
-    ``measure()`` takes in what ``loss_of_share`` returns for each batch of an epoch.
+    ``measure()`` takes in the batches of an epoch. ``loaders`` are those besides ``train_iter``
+    whose batches depend on the epochs before.
     """
     protocol = as_choice(Protocol, "protocol", protocol)
     check_settings(num_epochs=num_epochs, eval_step=eval_step)
-    history = History()
-    with EpochDisplay(num_epochs, curve.legend, curve.ylim, quiet) as display:
-        for epoch in range(1, num_epochs + 1):
+    history, measured, done, seconds = History(), measure(), 0, 0.0
+    if saver:
+        start = saver.attach(steps.net, steps.trainer, [steps.train_iter, *loaders], num_epochs)
+        history.rows, done, seconds = list(start.history), start.batches, start.seconds
+        if done:
+            try:
+                measured.state = start.measured
+            except (TypeError, ValueError) as error:
+                raise DataError(
+                    f"{saver.path} has measurements of another kind; leave --resume out to begin "
+                    "anew"
+                ) from error
+    with EpochDisplay(num_epochs, curve.legend, curve.ylim, quiet) as display, (
+        noting_interrupts() if saver else contextlib.nullcontext(lambda: False)
+    ) as interrupted:
+        for epoch, values in enumerate(history.curve(protocol, curve.metrics), start=1):
+            display.add(epoch, values)
+        for epoch in range(len(history) + 1, num_epochs + 1):
             started = time.perf_counter()
-            measured = _train_epoch(loss_of_share, train_iter, trainer, devices, measure())
+            done = _train_epoch(steps, epoch, measured, done, saver, lambda _: interrupted())
             trained = time.perf_counter()
+            seconds += trained - started
+            if interrupted():
+                saver.save(history.rows, done, seconds, measured.state)
+                saver.stop()
             scores = evaluate() if epoch % eval_step == 0 else Scores({}, {})
             history.append(
                 Scores(*({**a, **b} for a, b in zip(measured.scores, scores))),
                 examples=measured.examples,
-                seconds_train=trained - started,
+                seconds_train=seconds,
                 seconds_evaluate=time.perf_counter() - trained,
                 curve_train_loss=measured.curve,
             )
             display.add(epoch, history.curve(protocol, curve.metrics)[-1])
+            if saver:
+                saver.save(history.rows)
+            if interrupted():
+                saver.stop()
+            measured, done, seconds = measure(), 0, 0.0
     if not quiet:
         final = getattr(history.final, protocol.value)
         # The loss is printed whether it is drawn or not.
@@ -293,49 +404,56 @@ def _train(
         for name, key in zip(curve.legend, curve.metrics):
             shown.setdefault(key, name)
         print(", ".join(f"{name} {final.get(key, math.nan):.3f}" for key, name in shown.items()))
-        print(f"{history.examples_per_second:.1f} examples/sec on {devices}")
+        print(f"{history.examples_per_second:.1f} examples/sec on {steps.devices}")
     return history
 
 
 def _train_epoch(
-    loss_of_share: Callable,
-    train_iter: Iterable,
-    trainer: gluon.Trainer,
-    devices: List[mx.Context],
-    measured: Union[TrainLoss, TrainClicks],
-) -> Union[TrainLoss, TrainClicks]:
-    """One pass over ``train_iter``; returns ``measured`` when MXNet has finished it.
+    steps: _Steps,
+    epoch: int,
+    measured: Measured,
+    done: int,
+    saver: Optional[Saver],
+    stop: Callable[[int], bool],
+) -> int:
+    """``steps.run`` for the batches of ``epoch``; DivergedError where they lead nowhere."""
+    if saver:
+        saver.begin_epoch(epoch)
+    try:
+        reached = steps.run(measured, done, stop)
+    except _LossNotFiniteError as found:
+        batch = found.batch
+        if saver:
+            # MXNet was ahead of the losses: go back to the weights that this one is of.
+            saver.go_back()
+            saver.begin_epoch(epoch)
+            if batch > done + 1:
+                steps.run(type(measured)(), done, lambda number: number == batch - 1)
+        where = f"the loss is not finite in epoch {epoch}, batch {batch}"
+        raise steps.diverged(where, saver) from None
+    if not all(numpy.isfinite(array).all() for array in parameters_of(steps.net).values()):
+        where = f"weights are not finite in epoch {epoch}, after batch {reached}"
+        raise steps.diverged(where, saver)
+    return reached
 
-    ``loss_of_share`` returns losses, or a tuple of losses and what else ``measured`` takes in.
-    """
-    under_way: deque = deque()
 
-    def read_back() -> None:
-        outputs, examples = under_way.popleft()
-        measured.add([_to_numpy(output) for output in outputs], examples)
+class _LossNotFiniteError(Exception):
+    """The loss of a batch of this number is infinite or no number."""
 
-    for shares in batches_on(devices, train_iter):
-        examples = sum(len(share[-1]) for share in shares)
-        with autograd.record():
-            outputs = [loss_of_share(*share) for share in shares]
-            # A device without a share still owes the trainer a gradient: zero.
-            idle = [
-                _losses(loss_of_share(*(array[:1].as_in_ctx(device) for array in shares[0]))) * 0
-                for device in devices[len(shares) :]
-            ]
-        autograd.backward([_losses(output) for output in outputs] + idle)
-        trainer.step(examples)
-        under_way.append((outputs, examples))
-        if len(under_way) > BATCHES_UNDER_WAY:
-            read_back()
-    while under_way:
-        read_back()
-    npx.waitall()
-    if not measured.examples:
-        raise SettingError(
-            "the training set does not fill one batch; choose a smaller --batch-size"
-        )
-    return measured
+    def __init__(self, batch: int) -> None:
+        super().__init__(batch)
+        self.batch = batch
+
+
+def _worst(net: gluon.Block) -> str:
+    """The first parameter that is not finite; where all are, the one with the largest weight."""
+    values = parameters_of(net)
+    for name, array in values.items():
+        if not numpy.isfinite(array).all():
+            return f"{name} is not finite"
+    largest = {name: float(numpy.abs(array).max()) for name, array in values.items()}
+    name = max(largest, key=largest.get)
+    return f"the largest weight, in {name}, is {largest[name]:.2g}"
 
 
 def _losses(output: Union[np.ndarray, Sequence[np.ndarray]]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import json
 import os
 import pathlib
 import subprocess
@@ -118,3 +119,16 @@ def peak_memory(code, *arguments):
     code += '\nprint(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])'
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def what_it_left(folder):
+    """All that a run computed: its numbers, the bits of its weights, its history without times."""
+    result = json.loads((folder / "result.json").read_text())
+    history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
+    timed = [name for name in history if name.startswith("seconds")]
+    return (
+        result["printed"],
+        result["defined"],
+        (folder / "model.safetensors").read_bytes(),
+        history.drop(columns=timed).to_csv(),
+    )

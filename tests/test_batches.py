@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2l_recsys.batches import BatchLoader
-from d2l_recsys.errors import SettingError
+from d2l_recsys.errors import DataError, SettingError
 
 gluon = pytest.importorskip("d2l_recsys.backend").gluon
 
@@ -92,3 +92,51 @@ def test_blocks_hold_the_same_batches():
 def test_bad_arguments_are_refused(arrays, options, message):
     with pytest.raises(SettingError, match=message):
         BatchLoader(*arrays, **options)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.integers(5, 50),
+    batch_size=st.integers(1, 30),
+    epochs=st.integers(0, 3),
+    last_batch=st.sampled_from(["keep", "discard", "rollover"]),
+)
+def test_from_a_state_the_same_epochs_follow(rows, batch_size, epochs, last_batch):
+    def loader(seed):
+        options = {"batch_size": batch_size, "shuffle": True, "last_batch": last_batch}
+        return BatchLoader(np.arange(rows), rng=seed, **options)
+
+    def coming(loader):
+        return [[batch.tolist() for batch in loader] for _ in range(3)]
+
+    first, second = loader(1), loader(2)
+    for _ in range(epochs):
+        list(first)
+    state = first.state
+    expected = coming(first)
+    second.state = state
+    assert coming(second) == expected
+    # What is drawn after does not change a state that was taken.
+    second.state = state
+    assert coming(second) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s._replace(generators=[]),
+        lambda s: s._replace(generators=[{}]),
+        lambda s: s._replace(generators=[{**s.generators[0], "bit_generator": "MT19937"}]),
+        lambda s: s._replace(generators=[{**s.generators[0], "state": {"state": "x", "inc": 1}}]),
+        lambda s: s._replace(rolled_over=[]),
+        lambda s: s._replace(rolled_over=[np.array(1)]),
+        lambda s: s._replace(rolled_over=[np.array([10])]),
+        lambda s: s._replace(rolled_over=[np.array([-1])]),
+        lambda s: s._replace(rolled_over=[np.arange(4)]),
+        lambda s: s._replace(rolled_over=[np.zeros(1)]),
+    ],
+)
+def test_the_state_of_another_loader_is_refused(change):
+    loader = BatchLoader(np.arange(10), batch_size=4, shuffle=True, last_batch="rollover", rng=0)
+    with pytest.raises(DataError):
+        loader.state = change(loader.state)

@@ -109,9 +109,9 @@ def test_the_ablation_and_other_lengths_run_and_quote_no_reported_number(
 
 
 def test_sequences_longer_than_any_history_still_train(ratings_dir, tmp_path):
-    """Eleven or so training items a user; with L = 40 each has one window, padded at its head."""
+    """Eleven or so training items a user; with L = 20 each has one window, padded at its head."""
     result = caser.main(
-        num_epochs=1, batch_size=8, L=40, d=1, data_dir=ratings_dir, out=tmp_path, quiet=True
+        num_epochs=1, batch_size=8, L=20, d=1, data_dir=ratings_dir, out=tmp_path, quiet=True
     )
     assert 0 < result["printed"]["test_auc"] < 1
 

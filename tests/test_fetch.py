@@ -375,6 +375,7 @@ def on_a_disk(folder, options):
 @pytest.mark.parametrize(
     ("page", "content"),
     [("large.zip", archive(LARGE)), ("dense.zip", archive(LARGE, zipfile.ZIP_DEFLATED))],
+    ids=["to download", "to unpack"],
 )
 def test_a_full_disk_is_an_error_of_the_folder_and_not_of_the_source(
     server, tmp_path, page, content

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from d2l_recsys import batches
 from d2l_recsys.batches import BatchLoader, MappedLoader
-from d2l_recsys.errors import SettingError
+from d2l_recsys.errors import DataError, SettingError
 
 
 class Quiet(list):
@@ -151,3 +151,22 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
             file.truncate(rows * 160)
         peak[rows] = peak_memory(PEAK, tmp_path / "file", rows)
     assert peak[400_000] - peak[100_000] < 8 * 1024, peak
+
+
+def test_from_a_state_the_same_epochs_follow(mapped_arrays):
+    def loader(seed):
+        options = {"batch_size": 300, "shuffle": True, "last_batch": "rollover"}
+        return MappedLoader(*mapped_arrays, rng=seed, **options)
+
+    def coming(loader):
+        return [[part.tolist() for batch in loader for part in batch] for _ in range(2)]
+
+    first, second = loader(1), loader(2)
+    list(first)
+    state = first.state
+    assert [len(part) for part in state.rolled_over] == [100, 100]
+    expected = coming(first)
+    second.state = state
+    assert coming(second) == expected
+    with pytest.raises(DataError, match="another loader"):
+        second.state = BatchLoader(np.arange(9), batch_size=3).state

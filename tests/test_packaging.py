@@ -86,7 +86,7 @@ def machine(tmp_path):
         ("echo 8.6", "cu112"),
         ("echo 7.5", "cu112"),
         ("echo 7.5; echo 8.0", "cu112"),
-        ("echo 8.9", "cpu"),
+        ("echo 8.9", "cu112"),
         ("echo 9.0", "cpu"),
         ("echo 10.0", "cpu"),
         ("echo 8.0; echo 12.0", "cpu"),

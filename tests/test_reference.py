@@ -96,7 +96,7 @@ def test_a_shift_beyond_the_spread_is_flagged_and_no_other():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_three_fresh_seeds_agree_with_the_reference(name, reference, ml100k_dir, tmp_path):
-    pytest.importorskip("mxnet")
+    pytest.importorskip("d2l_recsys.backend")
     variant, expected = VARIANTS[name], reference["variants"][name]
     options = dict(variant.options)
     if variant.section.on_clicks:

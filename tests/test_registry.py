@@ -27,7 +27,7 @@ def test_every_section_that_trains_has_a_variant_as_in_the_chapter():
 
 
 def test_a_variant_differs_from_the_chapters_settings():
-    pytest.importorskip("mxnet")
+    pytest.importorskip("d2l_recsys.backend")
     for variant in VARIANTS.values():
         arguments = inspect.signature(variant.section.main()).parameters
         for name, value in variant.options.items():

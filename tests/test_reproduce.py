@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import ROOT, made_up_ratings
 
-pytest.importorskip("mxnet")
+pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.errors import DataError, OutputError
 from d2l_recsys.registry import CHAPTERS, VARIANTS
 from d2l_recsys.reproduce import (
@@ -152,7 +152,7 @@ def test_what_a_run_had_left_before_is_gone(planned):
     (folder / "tmp-of-a-killed-run").touch()
     do(planned[0])
     assert sorted(path.name for path in folder.iterdir()) == [
-        "curve.png", "history.csv", "result.json", "run.json"
+        "curve.png", "history.csv", "model.safetensors", "result.json", "run.json"
     ]  # fmt: skip
 
 
@@ -279,5 +279,5 @@ def test_ctrl_c_says_how_to_go_on(delay, small_dir, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert errors.splitlines()[-1] == "d2l-recsys: stopped; the same command goes on from here"
     assert "Traceback" not in errors

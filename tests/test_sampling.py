@@ -96,3 +96,19 @@ def test_a_loaders_batches_end_with_negatives_drawn_anew_each_epoch():
             assert all(n not in candidates[u] for u, n in zip(batch[0], batch[2]))
         negatives.append(np.concatenate([batch[2] for batch in epoch]).tolist())
     assert negatives[0] != negatives[1] != negatives[2]
+
+
+def test_from_a_loaders_state_the_same_negatives_follow():
+    users, items = np.arange(40, dtype="int32") % 4, np.arange(40, dtype="int32") % 10
+
+    def loader(seed):
+        sampler = NegativeSampler({u: [0] for u in range(4)}, 4, 1000, seed)
+        options = {"batch_size": 16, "shuffle": True, "last_batch": "rollover", "rng": seed}
+        return PairwiseLoader(users, items, sampler=sampler, **options)
+
+    first, second = loader(1), loader(2)
+    list(first)
+    state = first.state
+    second.state = state
+    for batch, other in zip(list(first), list(second)):
+        np.testing.assert_array_equal(batch, other)

@@ -1,4 +1,4 @@
-from d2l_recsys.seeds import seed_streams
+from d2l_recsys.seeds import epoch_seed, seed_streams
 
 
 def draws(seed):
@@ -14,3 +14,9 @@ def test_drawing_from_one_stream_leaves_the_others_alone():
     streams = seed_streams(3)
     streams.split.uniform(size=1000)
     assert streams.shuffle.integers(0, 2**62) == draws(3)[1]
+
+
+def test_each_epoch_of_each_seed_has_a_seed_that_mxnet_takes():
+    seeds = {epoch_seed(seed, epoch) for seed in (0, 1, 2**31 - 1) for epoch in (1, 2, 10**6)}
+    assert len(seeds) == 9
+    assert all(0 <= seed < 2**31 for seed in seeds)

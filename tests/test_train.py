@@ -4,7 +4,7 @@ from conftest import made_up_clicks
 
 from d2l_recsys.batches import BatchLoader
 from d2l_recsys.ctr import CTRDataset
-from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.errors import DataError, DivergedError, SettingError
 from d2l_recsys.history import RANKING_CURVE, RATING_CURVE
 from d2l_recsys.sampling import NegativeSampler, PairwiseLoader
 from d2l_recsys.sequences import sequence_windows
@@ -283,6 +283,29 @@ def test_a_batch_larger_than_the_training_set_is_refused(arrays):
         train_recsys_rating(
             net, *iters, gluon.loss.L2Loss(), make_trainer(net), 1, [mx.cpu()], quiet=True
         )
+
+
+def test_the_batch_whose_loss_is_not_finite_is_named_and_the_weights_as_they_are(arrays):
+    """Losses are read many batches late; it is the first bad one that counts."""
+    net = make_net([mx.cpu()])
+    train, test = arrays
+    train[2][18 * 20 + 3] = np.inf
+    iters = (BatchLoader(*part, batch_size=20) for part in (train, test))
+    trainer, loss = make_trainer(net), gluon.loss.L2Loss()
+    message = (
+        r"the loss is not finite in epoch 1, batch 19, at learning rate 0\.02: P\.weight is not"
+    )
+    with pytest.raises(DivergedError, match=message + " finite; begin anew with a smaller --lr$"):
+        train_recsys_rating(net, *iters, loss, trainer, 1, [mx.cpu()], quiet=True)
+
+
+def test_weights_that_the_last_step_ruins_are_named(arrays):
+    net = make_net([mx.cpu()])
+    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 1e39})
+    iters = loaders(arrays, batch_size=410)
+    message = "weights are not finite in epoch 1, after batch 1, at learning rate 1e.39: P.weight"
+    with pytest.raises(DivergedError, match=message):
+        train_recsys_rating(net, *iters, gluon.loss.L2Loss(), trainer, 1, [mx.cpu()], quiet=True)
 
 
 def test_a_plain_block_trains_like_a_hybrid_one(arrays):

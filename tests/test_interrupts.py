@@ -1,0 +1,46 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from d2l_recsys.interrupts import noting_interrupts
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_first_is_noted_and_the_second_raised():
+    with noting_interrupts() as interrupted:
+        assert not interrupted()
+        interrupt()
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+
+
+def test_another_handler_stays_in_charge():
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+    try:
+        with noting_interrupts() as interrupted:
+            interrupt()
+            assert (seen, interrupted()) == ([1], False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_leave_signals_alone():
+    found = []
+
+    def work():
+        with noting_interrupts() as interrupted:
+            found.append((signal.getsignal(signal.SIGINT), interrupted()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [(signal.default_int_handler, False)]

@@ -1,0 +1,385 @@
+"""Runs that are stopped, killed or refused, and go on: each section, to the same bits."""
+
+import contextlib
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_script, what_it_left
+
+pytest.importorskip("d2l_recsys.backend")
+from d2l_recsys import train
+from d2l_recsys.archive import pack, unpack
+from d2l_recsys.checkpoint import BEFORE, CHECKPOINT, KIND, VERSION
+from d2l_recsys.errors import DataError, DivergedError, OutputError, SettingError
+from d2l_recsys.interrupts import Stopped
+from d2l_recsys.registry import SECTIONS
+from d2l_recsys.saved_models import MODEL
+
+TRAINED = [name for name, section in SECTIONS.items() if section.trains]
+# All sections in one process, each into a folder of its own, on made-up data.
+ALL_SECTIONS = """
+import pathlib, sys
+from d2l_recsys.registry import SECTIONS
+ratings, clicks, out = map(pathlib.Path, sys.argv[1:4])
+for name, section in SECTIONS.items():
+    if section.trains:
+        print(name, flush=True)
+        section.main()(
+            num_epochs=2, batch_size=16, quiet=True, resume=True, out=out / name,
+            data_dir=clicks if section.on_clicks else ratings)
+"""
+
+
+@pytest.fixture
+def run(ratings_dir, clicks_dir, tmp_path):
+    """Run a section on made-up data into ``tmp_path/NAME``; what it left."""
+
+    def run_section(section, name="out", **options):
+        data_dir = clicks_dir if SECTIONS[section].on_clicks else ratings_dir
+        common = {"num_epochs": 3, "batch_size": 16, "data_dir": data_dir, "quiet": True}
+        SECTIONS[section].main()(out=tmp_path / name, **{**common, **options})
+        return what_it_left(tmp_path / name)
+
+    return run_section
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Ctrl-C comes when it was asked for so many times; asked once a batch and twice an epoch."""
+
+    def stop(count):
+        asked = iter(range(count))
+        monkeypatch.setattr(
+            train,
+            "noting_interrupts",
+            lambda: contextlib.nullcontext(lambda: next(asked, None) is None),
+        )
+
+    return stop
+
+
+@pytest.mark.parametrize(
+    ("section", "num_devices"),
+    [*((section, 1) for section in TRAINED), ("mf", 2), ("caser", 2), ("deepfm", 2)],
+)
+def test_stopped_anywhere_a_run_goes_on_to_the_same_bits(section, num_devices, run, stop_after):
+    options = {"num_devices": num_devices, "num_epochs": 2}
+    options["batch_size"] = 3 if section == "autorec" else 16
+    whole = run(section, "whole", **options)
+    stops = []
+    # Of the sections some have seven batches an epoch, some have forty: twice in each epoch, about.
+    for count in (3, 13, 22, 30, 50, 1000):
+        stop_after(count)
+        try:
+            assert run(section, resume=True, **options) == whole
+        except Stopped as stopped:
+            stops.append(str(stopped))
+    assert {stop[-1] for stop in (s.partition(",")[0] for s in stops)} == {"1", "2"}
+    # Within an epoch, not just between two.
+    assert any("stopped after batch" in stop for stop in stops)
+    assert all("--resume goes on from there" in stop for stop in stops)
+
+
+@pytest.mark.parametrize("section", ["mf", "autorec"])
+def test_stopped_once_more_while_it_catches_up_nothing_is_lost(section, run, stop_after):
+    """After batch 4, and then at the second of the batches that are only run through again."""
+    whole = run(section, "whole", batch_size=6)
+    for count in (3, 1):
+        stop_after(count)
+        with pytest.raises(Stopped, match="stopped after batch 4 of epoch 1,"):
+            run(section, resume=True, batch_size=6)
+    stop_after(1000)
+    assert run(section, resume=True, batch_size=6) == whole
+
+
+def test_what_an_unfinished_run_had_saved_is_kept_when_another_begins(
+    run, stop_after, tmp_path, capsys
+):
+    stop_after(5)
+    with pytest.raises(Stopped):
+        run("mf", seed=8)
+    before = (tmp_path / "out" / CHECKPOINT).read_bytes()
+    stop_after(1000)
+    capsys.readouterr()
+    run("mf")
+    assert (tmp_path / "out" / BEFORE).read_bytes() == before
+    assert re.fullmatch(
+        rf".*{CHECKPOINT} is of a run that was not finished; it becomes .*{BEFORE} when this one "
+        r"is saved \(--resume would go on with it\)\n",
+        capsys.readouterr().err,
+    )
+    # A finished one is replaced, as its result is.
+    run("mf", num_epochs=1)
+    assert (tmp_path / "out" / BEFORE).read_bytes() == before
+    assert capsys.readouterr().err == ""
+
+
+def test_ctrl_c_while_the_files_are_written_says_how_to_have_them(run, tmp_path, monkeypatch):
+    from d2l_recsys import run as run_module
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "draw_curves", interrupted)
+        with pytest.raises(Stopped, match=r"stopped after epoch 3, which is saved in .*--resume"):
+            run("mf")
+    assert run("mf", resume=True) == run("mf", "whole")
+
+
+def test_times_add_up_over_processes(run, tmp_path):
+    run("mf", num_epochs=2)
+    run("mf", num_epochs=3, resume=True)
+    seconds = json.loads((tmp_path / "out" / "result.json").read_text())["seconds"]
+    assert seconds["total"] > seconds["train"] + seconds["evaluate"]
+
+
+def test_more_epochs_go_on_from_fewer_and_fewer_are_refused(run):
+    whole = run("autorec", "whole", num_epochs=4)
+    run("autorec", num_epochs=2)
+    with pytest.raises(SettingError, match=r"holds epoch 2, but --num-epochs is 1; give a larger"):
+        run("autorec", num_epochs=1, resume=True)
+    assert run("autorec", num_epochs=4, resume=True) == whole
+    assert run("autorec", num_epochs=4, resume=True) == whole
+
+
+def test_without_resume_a_run_begins_anew(run, stop_after):
+    whole = run("mf", "whole")
+    stop_after(30)
+    with pytest.raises(Stopped):
+        run("mf", seed=8)
+    stop_after(1000)
+    assert run("mf") == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "seed is 0 there and 1 here"),
+        ({"lr": 0.5}, r"lr is 0\.002 there and 0\.5 here"),
+        ({"split": "random"}, "split is seq-aware there and random here"),
+        ({"num_devices": 2}, "num_devices is 1 there and 2 here"),
+    ],
+)
+def test_the_checkpoint_of_another_run_is_refused_and_stays(run, tmp_path, change, message):
+    run("mf", num_epochs=1)
+    before = (tmp_path / "out" / CHECKPOINT).read_bytes()
+    with pytest.raises(DataError, match=message):
+        run("mf", resume=True, **change)
+    assert (tmp_path / "out" / CHECKPOINT).read_bytes() == before
+
+
+def test_other_data_another_section_and_other_threads_are_named(run, ratings_dir, monkeypatch):
+    run("mf", num_epochs=1)
+    with pytest.raises(DataError, match="section is mf there and neumf here"):
+        run("neumf", resume=True)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with pytest.raises(DataError, match=r"number of threads is \d+ there and 7 here"):
+        run("mf", resume=True)
+    monkeypatch.undo()
+    lines = (ratings_dir / "u.data").read_text().splitlines()
+    (ratings_dir / "u.data").write_text("\n".join(lines[1:] + lines[:1]))
+    with pytest.raises(DataError, match=r"SHA-256 of the data is \w+ there and \w+ here"):
+        run("mf", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays: arrays.pop("parameters/P.weight"), r"parameters .* P\.weight is in one"),
+        (lambda arrays: arrays.update({"means/x": np.zeros(1)}), "means .*: x is in one alone"),
+        (
+            lambda arrays: arrays.update({"parameters/P.weight": np.zeros((2, 2), "float32")}),
+            r"parameters .* P\.weight is float32 \(2, 2\) there, float32 \(30, 30\) here",
+        ),
+    ],
+)
+def test_arrays_of_another_net_are_refused(run, tmp_path, change, message):
+    run("mf", num_epochs=1)
+    path = tmp_path / "out" / CHECKPOINT
+    content, arrays = unpack(path, KIND, VERSION, "")
+    change(arrays)
+    path.write_bytes(pack(KIND, VERSION, content, arrays))
+    with pytest.raises(DataError, match=f"{CHECKPOINT}: its {message}.*; leave --resume out"):
+        run("mf", resume=True)
+
+
+@pytest.mark.parametrize("section", TRAINED)
+def test_a_loss_that_is_not_finite_ends_the_run_with_where_and_why(section, run, tmp_path):
+    with pytest.raises(DivergedError) as caught:
+        run(section, lr=1e25)
+    message = str(caught.value)
+    assert "the loss is not finite in epoch 1, batch 2, at learning rate 1e+25: " in message
+    # After one step of Adam the weights are as large as the rate.
+    assert "the largest weight, in " in message
+    assert message.endswith(" is 1e+25; begin anew with a smaller --lr")
+    assert not (tmp_path / "out" / CHECKPOINT).exists()
+
+
+def test_another_runs_checkpoint_is_not_said_to_be_kept(run):
+    run("mf", num_epochs=1)
+    with pytest.raises(DivergedError, match=r"begin anew with a smaller --lr$"):
+        run("mf", lr=1e25)
+
+
+def test_the_last_good_checkpoint_stays_and_names_the_epoch(run, tmp_path, monkeypatch):
+    """From epoch 2 on the steps are enormous."""
+    begin_epoch = train.Saver.begin_epoch
+
+    def begin(saver, epoch):
+        saver._trainer.set_learning_rate(0.002 if epoch < 2 else 1e18)
+        begin_epoch(saver, epoch)
+
+    monkeypatch.setattr(train.Saver, "begin_epoch", begin)
+    run("mf", "good", num_epochs=1)
+    with pytest.raises(DivergedError, match=r"in epoch 2, batch \d+, .*; epoch 1 is kept in .*"):
+        run("mf")
+    good, left = ((tmp_path / name / CHECKPOINT) for name in ("good", "out"))
+    first, last = (unpack(path, KIND, VERSION, "")[1] for path in (good, left))
+    np.testing.assert_array_equal(first["parameters/P.weight"], last["parameters/P.weight"])
+
+
+def test_a_disk_that_is_full_leaves_the_checkpoint_before(run, tmp_path):
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root can mount a small file system")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)])
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        run("mf", "disk/run", num_epochs=1)
+        before = (disk / "run" / CHECKPOINT).read_bytes()
+        free = shutil.disk_usage(disk).free
+        (disk / "filler").write_bytes(bytes(max(0, free - 8192)))
+        with pytest.raises(OutputError, match="No space left on device; make room there or"):
+            run("mf", "disk/run", resume=True)
+        assert (disk / "run" / CHECKPOINT).read_bytes() == before
+        assert sorted(path.name for path in (disk / "run").iterdir()) == [
+            CHECKPOINT, "curve.png", "history.csv", MODEL, "result.json"]  # fmt: skip
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_what_a_killed_process_was_writing_is_removed(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    for name in (CHECKPOINT, "curve.png"):
+        (tmp_path / "out" / f".{name}.abc.partial").write_bytes(b"half")
+    run("mf", num_epochs=1)
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+# Real processes
+
+
+def start_all(ratings_dir, clicks_dir, out, **environment):
+    """A process that runs, or goes on with, every section."""
+    return subprocess.Popen(
+        [sys.executable, "-c", ALL_SECTIONS, str(ratings_dir), str(clicks_dir), str(out)],
+        cwd=str(ROOT),
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def finish(process, timeout=240):
+    """What it has written on standard error; it is ended in any case."""
+    try:
+        return process.communicate(timeout=timeout)[1]
+    finally:
+        process.kill()
+
+
+def test_killed_and_resumed_processes_leave_the_bits_of_an_undisturbed_one(
+    ratings_dir, clicks_dir, tmp_path
+):
+    """With another order of hashes in each process."""
+    data = ratings_dir, clicks_dir
+    whole = start_all(*data, tmp_path / "whole", PYTHONHASHSEED="1")
+    killed_in = []
+    for hash_seed in ("2", "3"):
+        process = start_all(*data, tmp_path / "out", PYTHONHASHSEED=hash_seed)
+        sections = [process.stdout.readline() for _ in range(len(killed_in) * 2 + 2)]
+        time.sleep(random.uniform(0, 0.4))
+        process.kill()
+        killed_in.append(sections[-1].strip())
+        process.communicate()
+    finish(start_all(*data, tmp_path / "out", PYTHONHASHSEED="random"))
+    finish(whole)
+    for section in TRAINED:
+        expected = what_it_left(tmp_path / "whole" / section)
+        assert what_it_left(tmp_path / "out" / section) == expected, (section, killed_in)
+
+
+def test_ctrl_c_ends_the_batch_saves_and_says_how_to_go_on(ratings_dir, tmp_path):
+    """As a user does it; the data is read and the net compiled when the checkpoint appears."""
+    out = tmp_path / "out"
+    options = ["--num-epochs", "3000", "--batch-size", "64", "--data-dir", ratings_dir]
+    command = [sys.executable, ROOT / "chapters" / "mf.py", *options, "--out", out]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (out / CHECKPOINT).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    errors = finish(process, 30)
+    assert process.returncode == 130
+    assert errors.startswith("mf.py: stopped after ")
+    assert errors.endswith(
+        f", which is saved in {out / CHECKPOINT}; the same command with --resume goes on from "
+        "there\n"
+    )
+    assert [path.name for path in out.iterdir()] == [CHECKPOINT]
+    done = run_script("chapters/mf.py", *options[2:], "--out", out, "--resume", "--num-epochs", 1)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"mf.py: error: {out / CHECKPOINT} holds ")
+
+
+# What the slow test runs: the chapter's settings on the real data, for a few epochs.
+EPOCHS = {"mf": 5, "autorec": 6, "neumf": 5, "caser": 5, "fm": 10, "deepfm": 10}
+KILLS = 20
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("section", TRAINED)
+def test_killed_at_any_moment_a_process_goes_on_to_the_same_bits(section, ml100k_dir, tmp_path):
+    options = ["--num-epochs", EPOCHS[section], "--data-dir", ml100k_dir, "--quiet"]
+    if SECTIONS[section].on_clicks:
+        options += ["--dataset", "movielens"]
+    command = [sys.executable, ROOT / "chapters" / f"{section}.py", *options]
+
+    def start(out, *more):
+        line = list(map(str, [*command, "--out", out, *more]))
+        return subprocess.Popen(line, stderr=subprocess.DEVNULL)
+
+    started = time.monotonic()
+    finish(start(tmp_path / "whole"))
+    seconds = time.monotonic() - started
+    whole, moments = what_it_left(tmp_path / "whole"), []
+    for kill in range(KILLS):
+        out = tmp_path / f"killed-{kill}"
+        process = start(out)
+        # Before the first checkpoint a kill finds little to do: from then on, at any moment.
+        time.sleep(random.uniform(0.4, 1) * seconds)
+        process.kill()
+        process.wait()
+        reached = len(list(out.glob("*")))
+        moments.append("finished" if (out / "result.json").exists() else reached)
+        finish(start(out, "--resume"))
+        assert what_it_left(out) == whole, (section, kill, moments)
+        shutil.rmtree(str(out))
+    print(f"{section}: {KILLS} of {KILLS}; files at the kill: {moments}")
+    assert set(moments) != {"finished"}
+    assert pathlib.Path(tmp_path / "whole").is_dir()

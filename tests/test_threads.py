@@ -1,0 +1,46 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+SHOW = "print(num_threads())"
+
+
+def told(code, **environment):
+    """What a process with that environment prints, and what it says on standard error."""
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from d2l_recsys.threads import *; " + code + SHOW,
+        ],
+        cwd=str(ROOT),
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip(), done.stderr
+
+
+def test_one_thread_unless_others_are_asked_for():
+    assert told("fix_num_threads(); ") == ("1", "")
+    assert told("fix_num_threads(); ", OMP_NUM_THREADS="") == ("1", "")
+    assert told("fix_num_threads(); ", OMP_NUM_THREADS="3") == ("3", "")
+
+
+def test_where_mxnet_was_first_it_says_so():
+    code = "import sys; sys.modules['mxnet'] = None; fix_num_threads(); "
+    number, errors = told(code)
+    assert number == "not fixed"
+    assert errors.startswith("MXNet was imported before d2l_recsys could fix its number of threads")
+    assert len(errors.splitlines()) == 1
+    assert told(code, OMP_NUM_THREADS="2") == ("2", "")
+
+
+def test_the_backend_fixes_it():
+    pytest.importorskip("d2l_recsys.backend")
+    assert told("import d2l_recsys.backend; ") == ("1", "")
