@@ -240,7 +240,8 @@ def _variant(summary: Summary) -> List[str]:
     parts.append(_markdown_table(headers, rows, left=1))
     parts.append(f"![figure of {summary.name}]({FIGURES}/{summary.name}.png)")
     if summary.settings:
-        settings = ", ".join(f"{name} {value}" for name, value in summary.settings.items())
+        given = {name: value for name, value in summary.settings.items() if value != []}
+        settings = ", ".join(f"{name} {value}" for name, value in given.items())
         parts.append(f"Settings: {_escaped(settings)}.")
     return parts
 
