@@ -37,7 +37,7 @@ def run(variant, seed, dataset=ML100K, reported=None, **numbers):
         "defined": numbers,
         "reported": reported or {},
         "dataset": dataset,
-        "settings": {"lr": 0.1, "num_devices": 2},
+        "settings": {"lr": 0.1, "num_devices": 2, "cutoff": []},
         "seconds": {"load": 0.1, "train": 2.0, "evaluate": 1.0, "total": 3.1 + seed},
         "examples_per_second": 10.0,
         "environment": ENVIRONMENT,
