@@ -4,18 +4,15 @@ import importlib
 import importlib.util
 import os
 import pathlib
-import sys
 from typing import Any, List, Optional
 
 import typer
-from tqdm import tqdm
 from typer.core import TyperCommand, TyperGroup
 from typing_extensions import Annotated
 
 import d2l_recsys
 from d2l_recsys import command_line as cli
 from d2l_recsys import cuda, datasets
-from d2l_recsys.interrupts import Stopped
 from d2l_recsys.registry import SECTIONS, VARIANTS, Section, as_variants
 from d2l_recsys.settings import check_settings
 
@@ -112,26 +109,9 @@ def reproduce(
     from d2l_recsys import reproduce as steps
     from d2l_recsys.report_pages import Reproduction
 
-    folder = steps.runs_folder(results, num_devices)
-    on_terminal = sys.stderr.isatty()
     with steps.alone_in(results):
-        data = steps.describe_data(variants, data_dir, folder)
-        planned = steps.plan(variants, range(seeds), num_devices, data, data_dir, folder, jobs)
-        with tqdm(total=len(planned), unit="run", disable=quiet or not on_terminal) as bar:
-
-            def note(job: steps.Job, anew: bool) -> None:
-                bar.set_postfix_str(str(job), refresh=False)
-                bar.update()
-                if not (quiet or on_terminal):
-                    print(job if anew else f"{job}: done before", file=sys.stderr)
-
-            try:
-                steps.do_runs(planned, jobs, note)
-            except KeyboardInterrupt:
-                bar.close()
-                raise Stopped("stopped; the same command goes on from here") from None
-        runs = [steps.read_run(pathlib.Path(job.folder)) for job in planned]
-        show_report(Reproduction(data, runs), results)
+        done = steps.do_all(variants, range(seeds), num_devices, data_dir, results, jobs, quiet)
+        show_report(Reproduction(*done), results)
 
 
 def report(

@@ -3,8 +3,6 @@
 import pathlib
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from tabulate import tabulate
-
 from d2l_recsys.command_line import DataDir
 from d2l_recsys.errors import DataError
 
@@ -73,7 +71,7 @@ def survey(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Tuple[List[List
 def where(data_dir: DataDir = None) -> None:
     """Tell where each data set is, or where it would be fetched to."""
     rows, _ = survey(data_dir, may_fetch=False)
-    print(tabulate(rows, tablefmt="plain"))
+    _show(rows)
 
 
 def check(data_dir: DataDir = None) -> None:
@@ -87,9 +85,15 @@ def fetch(data_dir: DataDir = None) -> None:
 
 
 def _demand(rows: List[List[str]], faults: List[str]) -> None:
-    print(tabulate(rows, tablefmt="plain"))
+    _show(rows)
     if faults:
         raise DataError("; ".join(faults))
 
 
 COMMANDS = (where, check, fetch)
+
+
+def _show(rows: List[List[str]]) -> None:
+    from tabulate import tabulate
+
+    print(tabulate(rows, tablefmt="plain"))

@@ -11,11 +11,13 @@ import importlib.util
 import json
 import pathlib
 import shutil
+import sys
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from d2l_recsys.checkpoint import CHECKPOINT
 from d2l_recsys.errors import DataError, OutputError
 from d2l_recsys.history import History
+from d2l_recsys.interrupts import Stopped
 from d2l_recsys.registry import CHAPTERS, SECTIONS, VARIANTS, Variant
 from d2l_recsys.results import as_json, environment, prepare_folder, read_result, write_files
 from d2l_recsys.workers import work_off
@@ -26,6 +28,7 @@ __all__ = [
     "Job",
     "alone_in",
     "describe_data",
+    "do_all",
     "do_runs",
     "gather",
     "plan",
@@ -128,6 +131,41 @@ def plan(
             of_run = folder / variant.name / f"seed-{seed}"
             planned.append(Job(str(of_run), data_dir and str(data_dir), stamp))
     return planned
+
+
+def do_all(
+    variants: Sequence[Variant],
+    seeds: Sequence[int],
+    num_devices: int,
+    data_dir: Optional[pathlib.Path],
+    results: pathlib.Path,
+    jobs: int,
+    quiet: bool = False,
+) -> Tuple[Dict[str, DescribedData], List[FinishedRun]]:
+    """Run ``variants`` with each of ``seeds``, but for what is done, and show progress.
+
+    Returns what the data is and all the runs. Raises Stopped on Ctrl-C, and what its parts raise.
+    """
+    from tqdm import tqdm
+
+    folder = runs_folder(results, num_devices)
+    data = describe_data(variants, data_dir, folder)
+    planned = plan(variants, seeds, num_devices, data, data_dir, folder, jobs)
+    on_terminal = sys.stderr.isatty()
+    with tqdm(total=len(planned), unit="run", disable=quiet or not on_terminal) as bar:
+
+        def note(job: Job, anew: bool) -> None:
+            bar.set_postfix_str(str(job), refresh=False)
+            bar.update()
+            if not (quiet or on_terminal):
+                print(job if anew else f"{job}: done before", file=sys.stderr)
+
+        try:
+            do_runs(planned, jobs, note)
+        except KeyboardInterrupt:
+            bar.close()
+            raise Stopped("stopped; the same command goes on from here") from None
+    return data, [read_run(pathlib.Path(job.folder)) for job in planned]
 
 
 def do_runs(planned: Sequence[Job], jobs: int, note: Callable[[Job, bool], None]) -> None:

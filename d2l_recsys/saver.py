@@ -23,9 +23,17 @@ from d2l_recsys.interrupts import Stopped
 from d2l_recsys.results import write_files
 from d2l_recsys.seeds import epoch_seed
 
-__all__ = ["Saver", "adam_state", "check_alike", "parameters_of", "set_parameters"]
+__all__ = [
+    "Saver",
+    "adam_state",
+    "check_alike",
+    "parameters_of",
+    "set_adam_state",
+    "set_parameters",
+]
 
 Arrays = Dict[str, numpy.ndarray]
+Updates = Dict[str, int]
 
 
 class Saver:
@@ -166,7 +174,13 @@ class Saver:
             )
         try:
             set_parameters(self._net, self.last.parameters)
-            _set_adam_state(self._net, self._trainer, self.last)
+            set_adam_state(
+                self._net,
+                self._trainer,
+                self.last.means,
+                self.last.variances,
+                self.last.updates,
+            )
             for loader, state in zip(self._loaders, self.last.loaders):
                 loader.state = state
         except DataError as error:
@@ -228,7 +242,7 @@ def _indices(net: gluon.Block, trainer: gluon.Trainer) -> Dict[str, int]:
     }
 
 
-def adam_state(net: gluon.Block, trainer: gluon.Trainer) -> Tuple[Arrays, Arrays, Dict[str, int]]:
+def adam_state(net: gluon.Block, trainer: gluon.Trainer) -> Tuple[Arrays, Arrays, Updates]:
     """Adam's moments and counts of updates, by parameter; the same on every device."""
     states = _updaters(trainer)[0].states
     moments: Tuple[Arrays, Arrays] = {}, {}
@@ -242,26 +256,32 @@ def adam_state(net: gluon.Block, trainer: gluon.Trainer) -> Tuple[Arrays, Arrays
     return (*moments, updates)
 
 
-def _set_adam_state(net: gluon.Block, trainer: gluon.Trainer, saved: Checkpoint) -> None:
+def set_adam_state(
+    net: gluon.Block, trainer: gluon.Trainer, means: Arrays, variances: Arrays, updates: Updates
+) -> None:
+    """Give the optimizer what ``adam_state`` returned.
+
+    Raises DataError where it is that of another net.
+    """
     indices = _indices(net, trainer)
-    if saved.updates:
+    if updates:
         parameters = net._collect_params_with_prefix()
         updated = {name: parameters[name] for name in indices}
-        check_alike(updated, saved.means, "means")
-        check_alike(updated, saved.variances, "variances")
-        if set(saved.updates) != set(updated):
+        check_alike(updated, means, "means")
+        check_alike(updated, variances, "variances")
+        if set(updates) != set(updated):
             raise DataError("its counts of updates are those of another net")
     for updater in _updaters(trainer):
         updater.states = {
             indices[name]: tuple(
                 np.array(moment[name], dtype=moment[name].dtype).as_nd_ndarray()
-                for moment in (saved.means, saved.variances)
+                for moment in (means, variances)
             )
-            for name in saved.updates
+            for name in updates
         }
         # The updater brings them to the device of their parameter when it needs them.
         updater.states_synced = dict.fromkeys(updater.states, False)
     optimizer = trainer.optimizer
-    counts = {indices[name]: count for name, count in saved.updates.items()}
+    counts = {indices[name]: count for name, count in updates.items()}
     optimizer._all_index_update_counts = {ctx.device_id: dict(counts) for ctx in trainer._contexts}
     optimizer.num_update = max(counts.values(), default=optimizer.begin_num_update)

@@ -1,7 +1,6 @@
 """The chapter's training loops."""
 
 import contextlib
-import functools
 import math
 import time
 from collections import deque
@@ -9,7 +8,7 @@ from typing import Callable, Iterable, List, Mapping, NamedTuple, Optional, Sequ
 
 import numpy
 
-from d2l_recsys.backend import autograd, gluon, mx, nn, np, npx
+from d2l_recsys.backend import autograd, gluon, mx, np, npx
 from d2l_recsys.batches import BatchLoader
 from d2l_recsys.devices import batches_on, try_all_gpus
 from d2l_recsys.errors import DataError, DivergedError, SettingError
@@ -17,6 +16,7 @@ from d2l_recsys.evaluation import evaluate_clicks, evaluate_rating, score_held_o
 from d2l_recsys.history import CTR_CURVE, RANKING_CURVE, RATING_CURVE, Curve, History
 from d2l_recsys.interrupts import noting_interrupts
 from d2l_recsys.metrics import Scores, TrainClicks, TrainLoss
+from d2l_recsys.objectives import click_loss, ranking_loss, rating_loss
 from d2l_recsys.progress import EpochDisplay
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.saver import Saver, parameters_of
@@ -82,7 +82,7 @@ def train_recsys_rating(
         return Scores(printed={"test_rmse": float(scores)}, defined={})
 
     return _train(
-        _Steps(_compose(_rating_loss, net, loss), net, train_iter, trainer, devices),
+        _Steps(rating_loss(net, loss), net, train_iter, trainer, devices),
         num_epochs,
         evaluate,
         RATING_CURVE,
@@ -163,7 +163,7 @@ def train_ranking(
         return Scores(printed={"test_hit_rate": hit_rate, "test_auc": auc}, defined={})
 
     return _train(
-        _Steps(_compose(_ranking_loss, net, loss), net, train_iter, trainer, devices),
+        _Steps(ranking_loss(net, loss), net, train_iter, trainer, devices),
         num_epochs,
         evaluate,
         RANKING_CURVE,
@@ -223,10 +223,10 @@ def train_ctr(
             "--protocol is defined, but the net has no logits(F, features) to train on"
         )
     devices = list(devices or try_all_gpus())
-    click_loss = _compose(functools.partial(_click_loss, protocol), net, loss)
+    loss_of_clicks = click_loss(net, loss, protocol)
 
     def loss_of_share(features, labels):
-        return (*click_loss(features, labels), labels)
+        return (*loss_of_clicks(features, labels), labels)
 
     rolled_over = None
     if isinstance(test_iter, BatchLoader):
@@ -464,54 +464,3 @@ def _to_numpy(output: Union[np.ndarray, Sequence[np.ndarray]]):
     if isinstance(output, tuple):
         return tuple(array.asnumpy() for array in output)
     return output.asnumpy()
-
-
-def _rating_loss(F, net: Callable, loss: Callable, *share):
-    """The loss of a share (inputs..., labels), or of one array that is both."""
-    return loss(net(*(share[:-1] or share)), share[-1])
-
-
-def _ranking_loss(F, net: Callable, loss: Callable, *share):
-    """The loss of a share (inputs..., items, negative items)."""
-    *inputs, items, negatives = share
-    return loss(net(*inputs, items), net(*inputs, negatives))
-
-
-def _click_loss(protocol: Protocol, F, net: Callable, loss: Callable, features, labels):
-    """The loss of a share, the probabilities, and the logits where the net tells them."""
-    if not hasattr(net, "logits"):
-        scores = net(features)
-        return loss(scores, labels), scores
-    logits = net.logits(F, features)
-    scores = F.npx.sigmoid(logits)
-    predicted = scores if protocol is Protocol.printed else logits
-    return loss(predicted, labels), scores, logits
-
-
-class _LossOfNet(nn.HybridBlock):
-    """Net and loss as one graph: each call into MXNet costs more than its work on a small batch.
-
-    Of the two scores of a pair, MXNet then also computes only once what they have in common.
-    """
-
-    def __init__(
-        self, loss_of_share: Callable, net: gluon.HybridBlock, loss: gluon.loss.Loss
-    ) -> None:
-        super().__init__()
-        self.loss_of_share, self.net, self.loss = loss_of_share, net, loss
-
-    def hybrid_forward(self, F, *share):
-        return self.loss_of_share(F, self.net, self.loss, *share)
-
-
-def _compose(loss_of_share: Callable, net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
-    """The function from a share's arrays to its losses."""
-    for block in (net, loss):
-        # A forward of its own may call what takes no symbols, as the losses of d2l do.
-        if getattr(type(block), "forward", None) is not gluon.HybridBlock.forward:
-            return functools.partial(loss_of_share, mx.nd, net, loss)
-    graph = _LossOfNet(loss_of_share, net, loss)
-    graph.hybridize(static_alloc=True, static_shape=True)
-    # By itself the loss stays as it was: hybridized, it would take no margin.
-    loss.hybridize(active=False)
-    return graph

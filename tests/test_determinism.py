@@ -119,6 +119,7 @@ def bits(data, out, num_devices, num_epochs, batch_size, **environment):
     return {section: what_it_left(out / section) for section in TRAINED}
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bits_whatever_their_hashes(ratings_dir, clicks_dir, tmp_path):
     """On two devices; those on one are compared where they are killed and go on."""
     first, second = (

@@ -302,6 +302,7 @@ def finish(process, timeout=240):
         process.kill()
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_processes_leave_the_bits_of_an_undisturbed_one(
     ratings_dir, clicks_dir, tmp_path
 ):
