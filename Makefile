@@ -2,13 +2,15 @@
 # make test       the test suite; make test-slow adds what takes an hour
 # make lint       ruff: style and format
 # make reference  twenty seeds of everything into docs/reference (up to an hour)
+# make baseline   what ports are held against, anew (an hour or more)
+# make ports      the PyTorch and JAX ports, checked against it in .venv-ports (about half an hour)
 # make bench      the chapter's own code against this project's (about half an hour)
-# make clean      remove .venv, results and caches; fetched data stays
+# make clean      remove .venv, .venv-ports, results and caches; fetched data stays
 #
 # PYTHON=... chooses the interpreter (3.8-3.11, which MXNet 1.9.1 needs).
 
 .DEFAULT_GOAL := reproduce
-.PHONY: reproduce reference test test-slow lint bench clean
+.PHONY: reproduce reference baseline ports test test-slow lint bench clean
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -28,6 +30,25 @@ reference: $(READY)
 	@cp -r results/reference/figures results/reference/report.md docs/reference
 	@cp results/reference/numbers.json docs/reference/reference.json
 
+baseline: $(READY)
+	@$(COMMAND) baseline make
+
+# Not with .venv: torch and JAX need a current numpy, MXNet an old one.
+PORTS := .venv-ports
+SEEDS := 10
+
+ports: $(PORTS)/ready
+	@for port in pytorch jax; do \
+	    echo "ports.$$port"; $(PORTS)/bin/d2l-recsys baseline check ports.$$port --seeds $(SEEDS) || exit; \
+	done
+
+$(PORTS)/ready: setup.py ports/requirements.txt
+	@echo "making $(PORTS) with PyTorch and JAX; this takes a few minutes"
+	@rm -rf $(PORTS) && $(or $(PYTHON),python3) -m venv $(PORTS)
+	@$(PORTS)/bin/python -m pip install -qq --disable-pip-version-check --upgrade pip
+	@$(PORTS)/bin/python -m pip install -qq --disable-pip-version-check -r ports/requirements.txt -e .
+	@touch $@
+
 test: $(READY)
 	$(RUN) -m pytest -n 2
 
@@ -42,7 +63,7 @@ bench: $(READY)
 	$(RUN) -m benchmarks.against_d2l
 
 clean:
-	rm -rf $(VENV) results build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PORTS) results build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PYTHON= asks for another interpreter than the one .venv was made with: make it anew.

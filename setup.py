@@ -22,7 +22,10 @@ setup(
     python_requires=">=3.8",
     packages=[*find_packages(include=["d2l_recsys", "d2l_recsys.*"]), "d2l_recsys.chapters"],
     package_dir={"d2l_recsys.chapters": "chapters"},
-    package_data={"d2l_recsys": ["py.typed", "report.css", "reported.json"]},
+    package_data={
+        "d2l_recsys": ["py.typed", "report.css", "reported.json"],
+        "d2l_recsys.baseline": ["files/*", "files/*/*"],
+    },
     entry_points={"console_scripts": ["d2l-recsys = d2l_recsys.__main__:main"]},
     install_requires=[
         "filelock",

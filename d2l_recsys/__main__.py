@@ -13,6 +13,7 @@ from typing_extensions import Annotated
 import d2l_recsys
 from d2l_recsys import command_line as cli
 from d2l_recsys import cuda, datasets
+from d2l_recsys.baseline import commands as kit
 from d2l_recsys.registry import SECTIONS, VARIANTS, Section, as_variants
 from d2l_recsys.settings import check_settings
 
@@ -179,6 +180,12 @@ def make_app() -> typer.Typer:
     for function in datasets.COMMANDS:
         data.command()(cli.command(function))
     app.add_typer(data, name="data")
+    baseline = cli.make_app()
+    about = "Hold a port of the chapter to another framework against this one."
+    baseline.callback(invoke_without_command=True, help=about)(cli.demand_command)
+    for function in kit.COMMANDS:
+        baseline.command()(cli.command(function))
+    app.add_typer(baseline, name="baseline")
     return app
 
 

@@ -34,9 +34,10 @@ def test_the_version_is_told():
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ([], ["run", "reproduce", "report", "data"]),
+        ([], ["run", "reproduce", "report", "data", "baseline"]),
         (["run"], list(SECTIONS)),
         (["data"], ["where", "check", "fetch"]),
+        (["baseline"], ["check", "questions", "causes", "make"]),
     ],
 )
 def test_help_names_every_command_without_loading_mxnet(arguments, named):

@@ -1,0 +1,264 @@
+"""Climb the ladder: ask a port every question, rung by rung, until it is first wrong."""
+
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from d2l_recsys.baseline.answers import Answers, NoAnswer, PortFailed
+from d2l_recsys.baseline.chapter_data import chapter_questions
+from d2l_recsys.baseline.compare import compare, digest
+from d2l_recsys.baseline.convergence import THRESHOLD, Test, law_tests, number_tests
+from d2l_recsys.baseline.files import Baseline
+from d2l_recsys.baseline.mistakes import Mistake, diagnose, usual_causes
+from d2l_recsys.baseline.port import Arrays
+from d2l_recsys.baseline.questions import RUNGS, Question, tracks
+
+__all__ = ["Cell", "Finding", "Row", "Status", "check"]
+
+CONVERGENCE = len(RUNGS) - 1
+# Other arrays of an answer that are named beside the worst.
+TOLD = 4
+
+
+class Status:
+    """What a rung can be. ``open``: below it is one that is not right."""
+
+    right, wrong, no_answer, open, left_out = "right", "wrong", "no answer", "open", "left out"
+
+
+class Finding(NamedTuple):
+    """One answer to one question: how far off it is, in tolerances, and in words.
+
+    ``ratio`` above 1 is wrong. ``causes`` are mistakes that give just this answer; where none does,
+    ``usual`` has those that show first at this rung.
+    """
+
+    question: str
+    ratio: float
+    words: str
+    causes: Tuple[Mistake, ...] = ()
+    usual: Tuple[Mistake, ...] = ()
+
+
+class Cell(NamedTuple):
+    """A rung of a row: its status, and its findings, the worst first."""
+
+    status: str
+    findings: Tuple[Finding, ...] = ()
+
+
+class Row(NamedTuple):
+    """A model under a protocol, and how it fared on each rung."""
+
+    model: str
+    protocol: str
+    cells: Tuple[Cell, ...]
+
+    @property
+    def first_wrong(self) -> Optional[int]:
+        """The number of the first rung that is not right; None where all that was asked is."""
+        for rung, cell in enumerate(self.cells):
+            if cell.status in (Status.wrong, Status.no_answer):
+                return rung
+        return None
+
+
+def check(
+    baseline: Baseline,
+    answers: Answers,
+    models: Sequence[str],
+    protocols: Sequence[str],
+    rungs: Sequence[int],
+    inputs: Mapping[str, Arrays],
+    seeds: Sequence[int],
+    note: Callable[[str], None] = lambda line: None,
+) -> List[Row]:
+    """Ask the questions of ``rungs`` about ``models``; a row for each model and protocol.
+
+    ``inputs`` are those of ``chapter_data.read_inputs`` for what rungs 0 and 6 ask about the
+    chapter's data; where they are empty, these questions are left out. Each training is repeated
+    with each of ``seeds``. ``note`` is told what is being done.
+
+    Raises DataError for a baseline, or an answer's file, that cannot be read.
+    """
+    climb = _Climb(baseline, answers, inputs, seeds, note)
+    return [
+        Row(model, protocol, climb.cells(model, protocol, rungs))
+        for model in models
+        for protocol in protocols
+    ]
+
+
+class _Climb:
+    """What is asked once and counts for several rows is kept."""
+
+    def __init__(
+        self,
+        baseline: Baseline,
+        answers: Answers,
+        inputs: Mapping[str, Arrays],
+        seeds: Sequence[int],
+        note: Callable[[str], None],
+    ) -> None:
+        self.baseline, self.answers, self.inputs = baseline, answers, inputs
+        self.seeds, self.note = seeds, note
+        self._cells: Dict[str, Cell] = {}
+        self._numbers: Dict[str, Any] = {}
+
+    def cells(self, model: str, protocol: str, rungs: Sequence[int]) -> Tuple[Cell, ...]:
+        """The cells of a row; above one that is not right nothing is asked."""
+        cells: List[Cell] = []
+        for rung in range(len(RUNGS)):
+            if rung not in rungs:
+                cells.append(Cell(Status.left_out))
+            elif any(cell.status not in (Status.right, Status.left_out) for cell in cells):
+                cells.append(Cell(Status.open))
+            else:
+                cells.append(self._cell(model, protocol, rung))
+        return tuple(cells)
+
+    def _cell(self, model: str, protocol: str, rung: int) -> Cell:
+        asked = [
+            self._once(entry["name"], lambda entry=entry: self._asked(entry, protocol))
+            for entry in self.baseline.entries
+            if entry["model"] == model and entry["rung"] == rung and protocol in entry["protocols"]
+        ]
+        if model in self.inputs:
+            if rung == 0:
+                (question,) = chapter_questions({model: self.inputs[model]})
+                question = question._replace(protocols=(protocol,))
+                asked.append(self._once(question.name, lambda: self._on_chapter_data(question)))
+            elif rung == CONVERGENCE and all(cell.status == Status.right for cell in asked):
+                asked.append(self._converged(model, protocol))
+        return _together(asked)
+
+    def _once(self, name: str, find: Callable[[], Cell]) -> Cell:
+        if name not in self._cells:
+            self.note(name)
+            self._cells[name] = find()
+        return self._cells[name]
+
+    def _asked(self, entry: Mapping[str, Any], protocol: str) -> Cell:
+        """The cell of one question of the baseline's files.
+
+        What both protocols share is asked of the port under the one that comes first.
+        """
+        question = self.baseline.question(entry)._replace(protocols=(protocol,))
+        answer, failed = self._answer(question)
+        if failed:
+            return failed
+        if question.rung == CONVERGENCE:
+            return _tested(question.name, law_tests(question, answer), ())
+        tolerance = entry["tolerance"]
+        found = compare(question.rung, self.baseline.expected(entry), answer, question.given)
+        worst = max(found, key=lambda difference: difference.distance)
+        ratio = _ratio(worst.distance, tolerance)
+        if ratio <= 1:
+            return Cell(Status.right, (Finding(question.name, ratio, worst.words),))
+        wrong = [difference for difference in found if not difference.distance <= tolerance]
+        words = worst.words
+        if len(wrong) > 1:
+            others = [difference.array for difference in wrong if difference is not worst]
+            more = ["..."] if others[TOLD:] else []
+            words += f"; wrong as well: {', '.join([*others[:TOLD], *more])}"
+        if np.isinf(worst.distance):
+            # Missing or of another shape: nothing that a mistake in computing explains.
+            return Cell(Status.wrong, (Finding(question.name, ratio, words),))
+        if question.rung:
+            words += f" (off by {worst.distance:.2g}, {tolerance:.2g} is allowed)"
+        causes = tuple(diagnose(question, answer, tolerance))
+        return Cell(
+            Status.wrong,
+            (Finding(question.name, ratio, words, causes, () if causes else _usual(question)),),
+        )
+
+    def _answer(self, question: Question) -> Tuple[Arrays, Optional[Cell]]:
+        try:
+            return self.answers.answer(question), None
+        except NoAnswer as error:
+            found = Finding(question.name, np.inf, str(error))
+            return {}, Cell(Status.no_answer, (found,))
+        except PortFailed as error:
+            found = Finding(question.name, np.inf, f"it raises {error}")
+            return {}, Cell(Status.wrong, (found,))
+
+    def _on_chapter_data(self, question: Question) -> Cell:
+        """Rung 0 on MovieLens-100K, of which the baseline has checksums."""
+        answer, failed = self._answer(question)
+        if failed:
+            return failed
+        kept = self.baseline.index["chapter_data"]["answers"][question.model]
+        for name, expected in kept.items():
+            words = _digest_differs(name, expected, answer)
+            if words:
+                found = Finding(question.name, np.inf, words, usual=_usual(question))
+                return Cell(Status.wrong, (found,))
+        return Cell(Status.right, (Finding(question.name, 0.0, "all checksums agree"),))
+
+    def _converged(self, model: str, protocol: str) -> Cell:
+        """The final numbers of one protocol."""
+        (track,) = (name for name, of_track in tracks(model) if protocol in of_track)
+        reference = self.baseline.index["convergence"][track]
+        if track not in self._numbers:
+            given, settings = self.inputs[model], reference["settings"]
+            try:
+                self._numbers[track] = self.answers.numbers(
+                    track, model, protocol, given, settings, self.seeds, self.note
+                )
+            except (NoAnswer, PortFailed) as error:
+                self._numbers[track] = error
+        numbers = self._numbers[track]
+        if isinstance(numbers, NoAnswer):
+            return Cell(Status.no_answer, (Finding(f"{track}/6-numbers", np.inf, str(numbers)),))
+        if isinstance(numbers, PortFailed):
+            found = Finding(f"{track}/6-numbers", np.inf, f"it raises {numbers}")
+            return Cell(Status.wrong, (found,))
+        usual = tuple(usual_causes(CONVERGENCE, model, protocol))
+        tests = number_tests(reference[protocol], numbers.get(protocol, {}), len(self.seeds))
+        return _tested(f"{track}/6-numbers", tests, usual)
+
+
+def _usual(question: Question) -> Tuple[Mistake, ...]:
+    return tuple(usual_causes(question.rung, question.model, question.protocols[0]))
+
+
+def _tested(name: str, tests: Sequence[Test], usual: Tuple[Mistake, ...]) -> Cell:
+    """The cell of tests: the least chance of all, over the threshold, is its worst ratio."""
+    findings = []
+    for test in sorted(tests, key=lambda test: test.p):
+        ratio = _ratio(THRESHOLD, test.p)
+        words = f"{test.words} (chance {test.p:.2g})"
+        findings.append(Finding(name, ratio, words, usual=() if ratio <= 1 else usual))
+    wrong = not findings[0].ratio <= 1
+    return Cell(Status.wrong if wrong else Status.right, tuple(findings))
+
+
+def _ratio(distance: float, allowed: float) -> float:
+    return distance / allowed if allowed else (np.inf if distance else 0.0)
+
+
+def _digest_differs(name: str, expected: Mapping[str, Any], answer: Arrays) -> str:
+    if name not in answer:
+        return f"{name} is missing"
+    found = digest(name, answer[name])
+    if found["shape"] != expected["shape"]:
+        return f"{name} has the shape {tuple(found['shape'])}, not {tuple(expected['shape'])}"
+    if found["sha256"] != expected["sha256"]:
+        return (
+            f"{name} is not what its checksum says: it begins {found['sample'][:2]}, expected "
+            f"{expected['sample'][:2]}"
+        )
+    return ""
+
+
+def _together(asked: Sequence[Cell]) -> Cell:
+    """One cell of those of several questions: what is wrong comes before what has no answer."""
+    findings = sorted(
+        (finding for cell in asked for finding in cell.findings), key=lambda found: -found.ratio
+    )
+    statuses = {cell.status for cell in asked}
+    for status in (Status.wrong, Status.no_answer):
+        if status in statuses:
+            kept = [finding for cell in asked if cell.status == status for finding in cell.findings]
+            return Cell(status, tuple(sorted(kept, key=lambda found: -found.ratio)))
+    return Cell(Status.right, tuple(findings))

@@ -1,0 +1,272 @@
+"""Rung 2: what the nets compute."""
+
+from typing import Callable, Mapping, Tuple
+
+import numpy as np
+
+from d2l_recsys.baseline.mistakes.making import CLICKS, DEFINED, PRINTED, Mistakes, Outputs
+from d2l_recsys.baseline.oracle import Port
+from d2l_recsys.baseline.oracle.models import MODELS as NETS
+from d2l_recsys.baseline.oracle.models import dense, embedding, sigmoid
+from d2l_recsys.baseline.port import Arrays
+
+__all__ = ["MADE"]
+
+MADE = Mistakes()
+
+# Rung 2
+
+
+def _with(
+    port: Port, batch: Arrays, change: Mapping[str, Tuple[Callable, Callable]], net: str = ""
+) -> Outputs:
+    """The net with some parameters changed on the way in, and their gradients on the way back."""
+    p = {**port.p, **{name: there(port.p[name]) for name, (there, _) in change.items()}}
+    outputs, pull = NETS[net or port.model](p, batch, port.drop)
+
+    def pull_back(d: np.ndarray) -> Arrays:
+        gradients = pull(d)
+        return {**gradients, **{name: back(gradients[name]) for name, (_, back) in change.items()}}
+
+    return outputs, pull_back
+
+
+ZERO = (np.zeros_like, np.zeros_like)
+
+
+def _columns(order: np.ndarray) -> Tuple[Callable, Callable]:
+    """Weights whose inputs come in another order."""
+    inverse = np.argsort(order)
+    return lambda weights: weights[:, order], lambda gradient: gradient[:, inverse]
+
+
+def _halves_swapped(weights: np.ndarray) -> np.ndarray:
+    return np.roll(weights, weights.shape[1] // 2, axis=1)
+
+
+def _added(one: Outputs, factor: float, other: Outputs) -> Outputs:
+    """The first outputs and ``factor`` times the second ones; what these lack has no gradient."""
+    (outputs, pull), (more, pull_more) = one, other
+
+    def pull_both(d: np.ndarray) -> Arrays:
+        gradients = pull(d)
+        for name, gradient in pull_more(d * factor).items():
+            gradients[name] = gradients[name] + gradient
+        return gradients
+
+    return outputs + factor * more, pull_both
+
+
+@MADE.add(2, ("mf", "neumf"), method="net")
+def user_and_item_swapped(port: Port, batch: Arrays) -> Outputs:
+    """The first table is looked up by user, the second by item; here it is the other way round."""
+    users = batch["item_id"] % port.settings["num_users"]
+    items = batch["user_id"] % port.settings["num_items"]
+    return Port.net(port, {**batch, "user_id": users, "item_id": items})
+
+
+@MADE.add(2, ("mf", "caser"), method="net")
+def no_item_bias(port: Port, batch: Arrays) -> Outputs:
+    """A score has a bias of its item; here it is left out."""
+    name = "item_bias.weight" if port.model == "mf" else "b.weight"
+    return _with(port, batch, {name: ZERO})
+
+
+@MADE.add(2, ("mf",), method="net")
+def no_user_bias(port: Port, batch: Arrays) -> Outputs:
+    """A rating has a bias of its user; here it is left out."""
+    return _with(port, batch, {"user_bias.weight": ZERO})
+
+
+def _autorec(port: Port, batch: Arrays, h: Callable, slope: Callable) -> Outputs:
+    hidden, pull_encoder = dense(port.p, "encoder", batch["ratings"])
+    kept = port.drop(hidden)
+    completed, pull_decoder = dense(port.p, "decoder", h(hidden) * kept)
+
+    def pull(d: np.ndarray) -> Arrays:
+        d_h, of_decoder = pull_decoder(d)
+        return {**of_decoder, **pull_encoder(d_h * kept * slope(hidden))[1]}
+
+    return completed, pull
+
+
+@MADE.add(2, ("autorec",), method="net")
+def linear_hidden_layer(port: Port, batch: Arrays) -> Outputs:
+    """The hidden layer ends in a sigmoid, here in nothing."""
+    return _autorec(port, batch, lambda x: x, np.ones_like)
+
+
+@MADE.add(2, ("autorec",), method="net")
+def relu_hidden_layer(port: Port, batch: Arrays) -> Outputs:
+    """The hidden layer ends in a sigmoid, here in relu."""
+    return _autorec(port, batch, lambda x: np.maximum(x, 0), lambda x: (x > 0) * 1.0)
+
+
+@MADE.add(2, ("autorec",), method="net")
+def sigmoid_of_the_completed_rows(port: Port, batch: Arrays) -> Outputs:
+    """The decoder ends in nothing, since a rating is no probability; here in a sigmoid."""
+    completed, pull = Port.net(port, batch)
+    h = sigmoid(completed)
+    return h, lambda d: pull(d * h * (1 - h))
+
+
+@MADE.add(2, ("neumf",), method="net")
+def no_relu_after_the_last_layer(port: Port, batch: Arrays) -> Outputs:
+    """Every layer of the MLP ends in relu; here the last one does not."""
+    last = len(port.settings["nums_hiddens"]) - 1
+    # Far above 0 relu does nothing, and the sum of the units is too high by as much.
+    bias = port.p[f"mlp.{last}.bias"]
+    outputs, pull = _with(port, batch, {f"mlp.{last}.bias": (lambda b: b + 100, lambda g: g)})
+    return outputs - 100 * len(bias), pull
+
+
+@MADE.add(2, ("neumf",), method="net")
+def item_before_user(port: Port, batch: Arrays) -> Outputs:
+    """The MLP reads [user; item], here [item; user]."""
+    return _with(port, batch, {"mlp.0.weight": (_halves_swapped, _halves_swapped)})
+
+
+@MADE.add(2, ("neumf",), method="net")
+def one_pair_of_tables(port: Port, batch: Arrays) -> Outputs:
+    """The MLP has tables of its own, U and V; here it reads P and Q."""
+    p = {**port.p, "U.weight": port.p["P.weight"], "V.weight": port.p["Q.weight"]}
+    outputs, pull = NETS["neumf"](p, batch, port.drop)
+
+    def pull_both(d: np.ndarray) -> Arrays:
+        g = pull(d)
+        for name, other in (("P.weight", "U.weight"), ("Q.weight", "V.weight")):
+            g[name], g[other] = g[name] + g[other], np.zeros_like(g[other])
+        return g
+
+    return outputs, pull_both
+
+
+@MADE.add(2, ("caser",), method="net")
+def vertical_features_by_position(port: Port, batch: Arrays) -> Outputs:
+    """The vertical features are laid out filter by filter; here factor by factor."""
+    k, num_filters = port.settings["num_factors"], port.settings["d_prime"]
+    order = np.arange(port.p["fc.weight"].shape[1])
+    order[: k * num_filters] = order[: k * num_filters].reshape(k, num_filters).T.ravel()
+    return _with(port, batch, {"fc.weight": _columns(order)})
+
+
+@MADE.add(2, ("caser",), method="net")
+def horizontal_features_first(port: Port, batch: Arrays) -> Outputs:
+    """The vertical features stand before the horizontal ones, here behind them."""
+    num_horizontal = port.settings["d"] * port.settings["L"]
+    order = np.roll(np.arange(port.p["fc.weight"].shape[1]), -num_horizontal)
+    return _with(port, batch, {"fc.weight": _columns(order)})
+
+
+@MADE.add(2, ("caser",), method="net")
+def mean_over_time(port: Port, batch: Arrays) -> Outputs:
+    """Of what a horizontal filter sees the largest stays; here it is averaged, after relu."""
+    fc, L = port.p["fc.weight"], port.settings["L"]
+    d, start = port.settings["d"], port.settings["d_prime"] * port.settings["num_factors"]
+    p, columns, shares = dict(port.p), [np.arange(start)], [np.ones(start)]
+    # A filter of the height L for each place of each filter sees all at once, so that the layer
+    # behind can take the mean.
+    for i in range(L):
+        F, places = port.p[f"conv_h.{i}.weight"], L - i
+        filters = np.zeros((places, d, 1, L, F.shape[-1]))
+        for t in range(places):
+            filters[t, :, :, t : t + i + 1] = F
+        p[f"conv_h.{i}.weight"] = filters.reshape(-1, *filters.shape[2:])
+        p[f"conv_h.{i}.bias"] = np.tile(port.p[f"conv_h.{i}.bias"], places)
+        columns.append(np.tile(start + i * d + np.arange(d), places))
+        shares.append(np.full(places * d, 1 / places))
+    column, share = np.concatenate(columns), np.concatenate(shares)
+    p["fc.weight"] = fc[:, column] * share
+    outputs, pull = NETS["caser"](p, batch, port.drop)
+
+    def pull_back(d_outputs: np.ndarray) -> Arrays:
+        gradients = pull(d_outputs)
+        for i in range(L):
+            weight, bias = f"conv_h.{i}.weight", f"conv_h.{i}.bias"
+            of_places = gradients[weight].reshape(L - i, d, *gradients[weight].shape[1:])
+            gradients[weight] = sum(g[:, :, t : t + i + 1] for t, g in enumerate(of_places))
+            gradients[bias] = gradients[bias].reshape(L - i, d).sum(axis=0)
+        of_fc = np.zeros_like(fc)
+        np.add.at(of_fc.T, column, (gradients["fc.weight"] * share).T)
+        return {**gradients, "fc.weight": of_fc}
+
+    return outputs, pull_back
+
+
+@MADE.add(2, ("caser",), method="net")
+def filters_flipped(port: Port, batch: Arrays) -> Outputs:
+    """A convolution in a net slides its filters as they are; here they are turned round."""
+
+    def turned(filters: np.ndarray) -> np.ndarray:
+        return filters[:, :, ::-1, ::-1]
+
+    names = [name for name in port.p if name.startswith("conv") and name.endswith("weight")]
+    return _with(port, batch, dict.fromkeys(names, (turned, turned)))
+
+
+@MADE.add(2, ("caser",), method="net")
+def user_before_sequence(port: Port, batch: Arrays) -> Outputs:
+    """An item is compared with [sequence; user], here with [user; sequence]."""
+    return _with(port, batch, {"Q_prime.weight": (_halves_swapped, _halves_swapped)})
+
+
+def _pairs(port: Port, batch: Arrays) -> Outputs:
+    """The pair term of FM alone."""
+    linear = ("fc.weight", "linear_layer.weight", "linear_layer.bias")
+    return _with(port, batch, dict.fromkeys(linear, ZERO), net="fm")
+
+
+def _squares(port: Port, batch: Arrays) -> Outputs:
+    """The squares that the pair term of FM does not have."""
+    v, pull = embedding(port.p, "embedding", batch["features"])
+    return (v**2).sum(axis=(1, 2)), lambda d: pull(2 * d[:, None, None] * v)
+
+
+@MADE.add(2, CLICKS, method="net")
+def pairs_counted_twice(port: Port, batch: Arrays) -> Outputs:
+    """Each pair of fields counts once, which is what 1/2 is for; here it counts twice."""
+    return _added(Port.net(port, batch), 1, _pairs(port, batch))
+
+
+@MADE.add(2, CLICKS, method="net")
+def squares_among_the_pairs(port: Port, batch: Arrays) -> Outputs:
+    """Pairs are of two different fields; here a field is paired with itself as well."""
+    return _added(Port.net(port, batch), 1, _squares(port, batch))
+
+
+@MADE.add(2, CLICKS, method="net")
+def squares_not_subtracted(port: Port, batch: Arrays) -> Outputs:
+    """From the squared sum of the factors their squares are taken off; here they are left in."""
+    return _added(Port.net(port, batch), 0.5, _squares(port, batch))
+
+
+@MADE.add(2, CLICKS, method="net")
+def no_overall_bias(port: Port, batch: Arrays) -> Outputs:
+    """The linear part has a bias, w_0; here it is left out."""
+    return _with(port, batch, {"linear_layer.bias": ZERO})
+
+
+@MADE.add(2, CLICKS, method="net")
+def linear_part_not_scaled(port: Port, batch: Arrays) -> Outputs:
+    """The sum of the w_i is multiplied with a weight that is learned; here it is left as it is."""
+    return _with(port, batch, {"linear_layer.weight": (np.ones_like, np.zeros_like)})
+
+
+@MADE.add(2, ("deepfm",), method="net")
+def relu_after_the_last_layer(port: Port, batch: Arrays) -> Outputs:
+    """The last layer of the MLP ends in nothing, here in relu."""
+    shallow = _with(port, batch, {}, net="fm")
+    deep, pull = _added(Port.net(port, batch), -1, shallow)
+    return _added((np.maximum(deep, 0), lambda d: pull(d * (deep > 0))), 1, shallow)
+
+
+@MADE.add(2, CLICKS, PRINTED, method="forward")
+def no_sigmoid_as_printed(port: Port, batch: Arrays) -> np.ndarray:
+    """As printed the net ends in a sigmoid; here it gives log odds, as defined."""
+    return port.net(batch)[0]
+
+
+@MADE.add(2, CLICKS, DEFINED, method="forward")
+def sigmoid_as_defined(port: Port, batch: Arrays) -> np.ndarray:
+    """As defined the net gives log odds; here it ends in a sigmoid, as printed."""
+    return sigmoid(port.net(batch)[0])

@@ -1,0 +1,249 @@
+"""Rungs 4 and 5: what a step does, and what many do."""
+
+from typing import Any, Callable, Mapping, Optional
+
+import numpy as np
+
+from d2l_recsys.baseline.mistakes.making import (
+    TABLES,
+    WITH_DECAY,
+    WITH_TABLES,
+    Mistaken,
+    Mistakes,
+    Outputs,
+)
+from d2l_recsys.baseline.oracle import Port
+from d2l_recsys.baseline.port import Arrays
+from d2l_recsys.baseline.questions import MODELS
+
+__all__ = ["MADE"]
+
+MADE = Mistakes()
+
+# Rung 4
+
+
+def _update(port: Port, gradients: Arrays, num_examples: float, **settings: float) -> None:
+    """The oracle's step with other ``settings``."""
+    own, port.settings = port.settings, {**port.settings, **settings}
+    try:
+        Port.update(port, gradients, num_examples)
+    finally:
+        port.settings = own
+
+
+@MADE.add(4, WITH_DECAY, method="update")
+def decoupled_weight_decay(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """Weight decay is added to the gradient; here it is taken off the weights (AdamW)."""
+    before = port.p
+    port.p = dict(before)
+    _update(port, gradients, num_examples, wd=0)
+    for name, w in before.items():
+        port.p[name] = port.p[name] - port.settings["lr"] * port.settings["wd"] * w
+
+
+@MADE.add(4, WITH_DECAY, method="update")
+def no_weight_decay(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """Weight decay wd is added to the gradient; here there is none."""
+    _update(port, gradients, num_examples, wd=0)
+
+
+@MADE.add(4, WITH_DECAY, method="update")
+def weight_decay_twice_as_strong(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """What is added to the gradient is wd w; here it is 2 wd w, the gradient of wd |w|^2."""
+    _update(port, gradients, num_examples, wd=2 * port.settings["wd"])
+
+
+@MADE.add(4, WITH_DECAY, method="update")
+def weight_decay_divided_by_n(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """The gradient is divided by the batch size before wd w is added, here afterwards."""
+    _update(port, gradients, num_examples, wd=port.settings["wd"] / num_examples)
+
+
+@MADE.add(4, WITH_DECAY, method="update")
+def biases_not_decayed(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """All parameters are decayed, biases too; here the biases are not."""
+    wd = port.settings["wd"]
+    without = {
+        name: g - num_examples * wd * port.p[name] if "bias" in name else g
+        for name, g in gradients.items()
+    }
+    Port.update(port, without, num_examples)
+
+
+@MADE.add(4, MODELS)
+class EpsilonTooLarge(Mistaken):
+    """Adam's epsilon is 1e-8, here 1e-7."""
+
+    epsilon = 1e-7
+
+
+@MADE.add(4, MODELS, method="update")
+def epsilon_after_bias_correction(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """Epsilon is added to the square root before its bias is corrected, here after (PyTorch)."""
+    port.epsilon = Port.epsilon * np.sqrt(1 - port.beta2 ** (port.steps + 1))
+    Port.update(port, gradients, num_examples)
+
+
+@MADE.add(4, MODELS, method="update")
+def epsilon_inside_the_root(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """Epsilon is added to the square root of the variance, here to the variance."""
+    _adam(port, gradients, num_examples, lambda m, v: m / np.sqrt(v + port.epsilon))
+
+
+def _adam(port: Port, gradients: Arrays, num_examples: int, way: Callable) -> None:
+    """The oracle's step, but another ``way`` to go from means and variances."""
+    before, lr = port.p, port.settings["lr"]
+    port.p = dict(before)
+    Port.update(port, gradients, num_examples)
+    correction = np.sqrt(1 - port.beta2**port.steps) / (1 - port.beta1**port.steps)
+    for name, w in before.items():
+        port.p[name] = w - lr * correction * way(port.means[name], port.variances[name])
+
+
+@MADE.add(4, MODELS, method="update")
+def gradients_not_divided(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """A step divides the gradients by the batch size; here it does not."""
+    Port.update(port, gradients, 1)
+
+
+@MADE.add(4, MODELS, method="update")
+def gradients_divided_twice(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """A step divides the gradients by the batch size once, here twice."""
+    Port.update(port, gradients, num_examples**2)
+
+
+@MADE.add(4, MODELS, method="update")
+def no_bias_correction(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """Adam corrects the bias of its means and variances; here it does not."""
+    steps = port.steps + 1
+    correction = np.sqrt(1 - port.beta2**steps) / (1 - port.beta1**steps)
+    _update(port, gradients, num_examples, lr=port.settings["lr"] / correction)
+
+
+@MADE.add(4, MODELS, method="update")
+def learning_rate_a_tenth_off(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """The learning rate is the one given; here it is a tenth higher."""
+    _update(port, gradients, num_examples, lr=1.1 * port.settings["lr"])
+
+
+@MADE.add(4, MODELS)
+class SecondBetaTooSmall(Mistaken):
+    """Adam's betas are 0.9 and 0.999, here 0.9 and 0.99."""
+
+    beta2 = 0.99
+
+
+@MADE.add(4, WITH_TABLES)
+class OtherRowsLeftAlone(Mistaken):
+    """Each step moves all rows of a table; here those alone that are in the batch (lazy Adam)."""
+
+    def losses(self, batch: Arrays) -> Outputs:
+        self.batch = batch
+        return super().losses(batch)
+
+    def update(self, gradients: Arrays, num_examples: int) -> None:
+        before = [dict(arrays) for arrays in (self.p, self.means, self.variances)]
+        super().update(gradients, num_examples)
+        for table, ids in TABLES[self.model].items():
+            name, others = f"{table}.weight", np.ones(len(self.p[f"{table}.weight"]), dtype=bool)
+            others[self.batch[ids].ravel()] = False
+            if ids == "item_id" and "negative_id" in self.batch:
+                others[self.batch["negative_id"]] = False
+            for arrays, old in zip((self.p, self.means, self.variances), before):
+                arrays[name] = np.where(others[:, None], old[name], arrays[name])
+
+
+@MADE.add(4, MODELS, method="update")
+def plain_gradient_descent(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """A step is one of Adam, here one of gradient descent."""
+    wd = port.settings.get("wd", 0)
+    for name, w in port.p.items():
+        port.p[name] = w - port.settings["lr"] * (gradients[name] / num_examples + wd * w)
+
+
+@MADE.add(4, MODELS)
+class StepCounterOneAhead(Mistaken):
+    """The first step corrects the bias of one step, here of two."""
+
+    def set_state(
+        self,
+        settings: Mapping[str, Any],
+        parameters: Arrays,
+        means: Optional[Arrays] = None,
+        variances: Optional[Arrays] = None,
+        steps: int = 0,
+    ) -> None:
+        super().set_state(settings, parameters, means, variances, steps + 1)
+
+
+@MADE.add(4, MODELS)
+class MomentsNotRestored(Mistaken):
+    """Training goes on from the means and variances that are given; here they begin at 0."""
+
+    def set_state(
+        self,
+        settings: Mapping[str, Any],
+        parameters: Arrays,
+        means: Optional[Arrays] = None,
+        variances: Optional[Arrays] = None,
+        steps: int = 0,
+    ) -> None:
+        super().set_state(settings, parameters, steps=steps)
+
+
+# Rung 5
+
+
+@MADE.add(5, MODELS, method="update")
+def step_counter_stuck(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """Each step counts in the bias correction; here the counter stays where it was."""
+    Port.update(port, gradients, num_examples)
+    port.steps -= 1
+
+
+@MADE.add(5, MODELS, method="update")
+def moments_reset_at_each_step(port: Port, gradients: Arrays, num_examples: int) -> None:
+    """Means and variances are kept from step to step; here they are 0 again after each."""
+    Port.update(port, gradients, num_examples)
+    for arrays in (port.means, port.variances):
+        arrays.update({name: np.zeros_like(array) for name, array in arrays.items()})
+
+
+@MADE.add(5, MODELS)
+class FirstBatchAgainAndAgain(Mistaken):
+    """Each step is on the next batch; here it is on the first one every time."""
+
+    def set_state(self, *state: Any, **more: Any) -> None:
+        self.first: Optional[Arrays] = None
+        super().set_state(*state, **more)
+
+    def losses(self, batch: Arrays) -> Outputs:
+        self.first = self.first or batch
+        return super().losses(self.first)
+
+
+@MADE.add(5, MODELS)
+class GradientsAddUp(Mistaken):
+    """A step takes the gradients of its own batch; here those of all before are still in them."""
+
+    def set_state(self, *state: Any, **more: Any) -> None:
+        self.sums: Arrays = {}
+        super().set_state(*state, **more)
+
+    def update(self, gradients: Arrays, num_examples: int) -> None:
+        self.sums = {name: g + self.sums.get(name, 0) for name, g in gradients.items()}
+        super().update(self.sums, num_examples)
+
+
+@MADE.add(5, MODELS)
+class LearningRateFalls(Mistaken):
+    """The learning rate stays as it is; here it falls by a hundredth after each step."""
+
+    def set_state(self, *state: Any, **more: Any) -> None:
+        self.factor = 1.0
+        super().set_state(*state, **more)
+
+    def update(self, gradients: Arrays, num_examples: int) -> None:
+        _update(self, gradients, num_examples, lr=self.factor * self.settings["lr"])
+        self.factor *= 0.99

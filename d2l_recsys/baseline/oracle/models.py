@@ -1,0 +1,224 @@
+"""The six models in numpy, forward and backward: no framework, no speed, nothing hidden.
+
+A model is a function of the parameters ``p`` by name, the arrays of a batch by name, and ``drop``,
+which is what happens to hidden units in training. It returns the net's outputs (n,), and a function
+``pull`` from the derivatives of a loss by these outputs to its gradients by name.
+"""
+
+from typing import Callable, Dict, Mapping, Tuple
+
+import numpy as np
+
+__all__ = ["MODELS", "keep"]
+
+Arrays = Dict[str, np.ndarray]
+Drop = Callable[[np.ndarray], np.ndarray]
+Net = Callable[[Arrays, Mapping[str, np.ndarray], Drop], Tuple[np.ndarray, Callable]]
+
+
+def keep(units: np.ndarray) -> np.ndarray:
+    """Dropout that is off: what each of ``units`` is multiplied with."""
+    return np.ones_like(units)
+
+
+def embedding(p: Arrays, name: str, ids: np.ndarray) -> Tuple[np.ndarray, Callable]:
+    """Rows of a table; an id that comes twice gets both gradients."""
+    table = p[f"{name}.weight"]
+
+    def pull(d: np.ndarray) -> Arrays:
+        gradient = np.zeros_like(table)
+        np.add.at(gradient, ids, d)
+        return {f"{name}.weight": gradient}
+
+    return table[ids], pull
+
+
+def dense(p: Arrays, name: str, x: np.ndarray) -> Tuple[np.ndarray, Callable]:
+    """W x + b, where W has a row for each unit."""
+    W, b = p[f"{name}.weight"], p[f"{name}.bias"]
+
+    def pull(d: np.ndarray) -> Tuple[np.ndarray, Arrays]:
+        return d @ W, {f"{name}.weight": d.T @ x, f"{name}.bias": d.sum(axis=0)}
+
+    return x @ W.T + b, pull
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), without overflow."""
+    return np.where(x >= 0, 1.0, np.exp(-np.abs(x))) / (1 + np.exp(-np.abs(x)))
+
+
+def relu_layers(
+    p: Arrays, names: Tuple[str, ...], x: np.ndarray, drop: Drop
+) -> Tuple[np.ndarray, Callable]:
+    """Dense layers, each followed by relu and dropout."""
+    pulls = []
+    for name in names:
+        y, pull_dense = dense(p, name, x)
+        factor = (y > 0) * drop(y)
+        x = y * factor
+        pulls.append((pull_dense, factor))
+
+    def pull(d: np.ndarray) -> Tuple[np.ndarray, Arrays]:
+        gradients: Arrays = {}
+        for pull_dense, factor in reversed(pulls):
+            d, of_layer = pull_dense(d * factor)
+            gradients.update(of_layer)
+        return d, gradients
+
+    return x, pull
+
+
+def mf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+    """r_hat = p_u . q_i + b_u + b_i (eq. 15.3.2)."""
+    P_u, pull_P = embedding(p, "P", batch["user_id"])
+    Q_i, pull_Q = embedding(p, "Q", batch["item_id"])
+    b_u, pull_bu = embedding(p, "user_bias", batch["user_id"])
+    b_i, pull_bi = embedding(p, "item_bias", batch["item_id"])
+
+    def pull(d: np.ndarray) -> Arrays:
+        d = d[:, None]
+        return {**pull_P(d * Q_i), **pull_Q(d * P_u), **pull_bu(d), **pull_bi(d)}
+
+    return (P_u * Q_i).sum(axis=1) + b_u[:, 0] + b_i[:, 0], pull
+
+
+def autorec(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+    """h(R_i) = W sigmoid(V R_i + mu) + b (eq. 15.4.1), all rows completed: (n, row_length)."""
+    hidden, pull_encoder = dense(p, "encoder", batch["ratings"])
+    h = sigmoid(hidden)
+    kept = drop(h)
+    completed, pull_decoder = dense(p, "decoder", h * kept)
+
+    def pull(d: np.ndarray) -> Arrays:
+        d_h, of_decoder = pull_decoder(d)
+        return {**of_decoder, **pull_encoder(d_h * kept * h * (1 - h))[1]}
+
+    return completed, pull
+
+
+def neumf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+    """Sum of p_u * q_i and of the MLP's last layer on [u_u; v_i] (eq. 15.6.1-3 without h)."""
+    P_u, pull_P = embedding(p, "P", batch["user_id"])
+    Q_i, pull_Q = embedding(p, "Q", batch["item_id"])
+    U_u, pull_U = embedding(p, "U", batch["user_id"])
+    V_i, pull_V = embedding(p, "V", batch["item_id"])
+    layers = tuple(f"mlp.{i}" for i in range(sum(name.startswith("mlp") for name in p) // 2))
+    z, pull_mlp = relu_layers(p, layers, np.concatenate([U_u, V_i], axis=1), keep)
+
+    def pull(d: np.ndarray) -> Arrays:
+        d = d[:, None]
+        d_in, of_mlp = pull_mlp(np.broadcast_to(d, z.shape))
+        k = U_u.shape[1]
+        return {
+            **pull_P(d * Q_i),
+            **pull_Q(d * P_u),
+            **pull_U(d_in[:, :k]),
+            **pull_V(d_in[:, k:]),
+            **of_mlp,
+        }
+
+    return (P_u * Q_i).sum(axis=1) + z.sum(axis=1), pull
+
+
+def caser(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+    """v_i . [z; p_u] + b_i, where z reads the last L items by convolutions (eq. 15.7.1-4)."""
+    E, pull_E = embedding(p, "Q", batch["seq"])
+    n, L, k = E.shape
+    G = p["conv_v.weight"][:, 0, :, 0]
+    # Vertical: each filter weighs the L rows; filter by filter, k numbers each.
+    vertical = np.einsum("nlk,fl->nfk", E, G) + p["conv_v.bias"][:, None]
+    # Horizontal: each filter slides down, and the largest of what it sees stays.
+    horizontal, best = [], []
+    for i in range(L):
+        F, b = p[f"conv_h.{i}.weight"][:, 0], p[f"conv_h.{i}.bias"]
+        height = F.shape[1]
+        seen = np.stack(
+            [np.einsum("nlk,flk->nf", E[:, t : t + height], F) + b for t in range(L - height + 1)]
+        )
+        best.append(seen.argmax(axis=0))
+        horizontal.append(seen.max(axis=0))
+    o = [np.maximum(part, 0) for part in horizontal]
+    features = np.concatenate([vertical.reshape(n, -1), *o], axis=1)
+    kept = drop(features)
+    z, pull_fc = relu_layers(p, ("fc",), features * kept, keep)
+    P_u, pull_P = embedding(p, "P", batch["user_id"])
+    v_i, pull_v = embedding(p, "Q_prime", batch["item_id"])
+    b_i, pull_b = embedding(p, "b", batch["item_id"])
+    both = np.concatenate([z, P_u], axis=1)
+
+    def pull(d: np.ndarray) -> Arrays:
+        d = d[:, None]
+        d_both = d * v_i
+        d_features, gradients = pull_fc(d_both[:, :k])
+        d_features = d_features * kept
+        d_vertical = d_features[:, : vertical[0].size].reshape(vertical.shape)
+        gradients["conv_v.weight"] = np.einsum("nfk,nlk->fl", d_vertical, E)[:, None, :, None]
+        gradients["conv_v.bias"] = d_vertical.sum(axis=(0, 2))
+        d_E = np.einsum("nfk,fl->nlk", d_vertical, G)
+        start = vertical[0].size
+        for i, (response, t_best) in enumerate(zip(horizontal, best)):
+            F = p[f"conv_h.{i}.weight"][:, 0]
+            num_filters, height, _ = F.shape
+            d_o = d_features[:, start : start + num_filters] * (response > 0)
+            start += num_filters
+            d_F = np.zeros_like(F)
+            for t in range(L - height + 1):
+                d_t = d_o * (t_best == t)
+                d_F += np.einsum("nf,nlk->flk", d_t, E[:, t : t + height])
+                d_E[:, t : t + height] += np.einsum("nf,flk->nlk", d_t, F)
+            gradients[f"conv_h.{i}.weight"] = d_F[:, None]
+            gradients[f"conv_h.{i}.bias"] = d_o.sum(axis=0)
+        return {
+            **gradients,
+            **pull_E(d_E),
+            **pull_P(d_both[:, k:]),
+            **pull_v(d * both),
+            **pull_b(d),
+        }
+
+    return (both * v_i).sum(axis=1) + b_i[:, 0], pull
+
+
+def fm(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+    """Log odds w_0 + w sum_i w_i + sum over pairs i < j of <v_i, v_j> (eq. 15.9.1)."""
+    v, pull_v = embedding(p, "embedding", batch["features"])
+    w_i, pull_w = embedding(p, "fc", batch["features"])
+    linear, pull_linear = dense(p, "linear_layer", w_i.sum(axis=1))
+    fields = v.shape[1]
+    pairs = sum(
+        (v[:, i] * v[:, j]).sum(axis=1) for i in range(fields) for j in range(i + 1, fields)
+    )
+
+    def pull(d: np.ndarray) -> Arrays:
+        d = d[:, None]
+        d_sum, of_linear = pull_linear(d)
+        d_w = np.repeat(d_sum[:, None], fields, axis=1)
+        d_v = d[:, None] * (v.sum(axis=1, keepdims=True) - v)
+        return {**of_linear, **pull_w(d_w), **pull_v(d_v)}
+
+    return linear[:, 0] + pairs, pull
+
+
+def deepfm(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+    """Log odds of ``fm`` and of an MLP on the same factors together (eq. 15.10.1-3)."""
+    log_odds, pull_fm = fm(p, batch, drop)
+    v, pull_v = embedding(p, "embedding", batch["features"])
+    last = sum(name.startswith("mlp") for name in p) // 2 - 1
+    hidden = tuple(f"mlp.{i}" for i in range(last))
+    z, pull_hidden = relu_layers(p, hidden, v.reshape(len(v), -1), drop)
+    deep, pull_last = dense(p, f"mlp.{last}", z)
+
+    def pull(d: np.ndarray) -> Arrays:
+        d_z, of_last = pull_last(d[:, None])
+        d_v, of_hidden = pull_hidden(d_z)
+        gradients = {**pull_fm(d), **of_hidden, **of_last}
+        gradients["embedding.weight"] += pull_v(d_v.reshape(v.shape))["embedding.weight"]
+        return gradients
+
+    return log_odds + deep[:, 0], pull
+
+
+MODELS: Dict[str, Net] = {
+    "mf": mf, "autorec": autorec, "neumf": neumf, "caser": caser, "fm": fm, "deepfm": deepfm,
+}  # fmt: skip

@@ -1,0 +1,162 @@
+"""From given data to final numbers: the chapter's epochs, for whatever computes a step."""
+
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Protocol
+
+import numpy as np
+
+from d2l_recsys.baseline.oracle.data import DATA, roll_over, sizes
+from d2l_recsys.baseline.oracle.metrics import METRICS
+
+__all__ = ["Learner", "draw_negatives", "train"]
+
+Arrays = Dict[str, np.ndarray]
+
+
+class Learner(Protocol):
+    """What of a port takes part in training."""
+
+    def start(self, settings: Mapping[str, Any], seed: int) -> None:
+        """First weights, and dropout, from a seed; ``settings`` have the sizes of all tables."""
+
+    def train_step(self, batch: Arrays) -> Arrays:
+        """One step, with dropout: the ``losses`` before it, (n,), or their sum, (1,).
+
+        Of clicks the ``log_odds`` as well.
+        """
+
+    def forward(self, batch: Arrays) -> np.ndarray:
+        """As in ``Port``, but of clicks the log odds under either protocol."""
+
+    def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray]) -> np.ndarray:
+        """Scores of all items for each of ``users``, (len(users), num_items).
+
+        ``sequences`` has a row for each user there is, for Caser; for others it is None.
+        """
+
+
+def train(
+    model: str, learner: Learner, given: Mapping[str, np.ndarray], settings: Mapping[str, Any],
+    seed: int,
+) -> Dict[str, Dict[str, float]]:  # fmt: skip
+    """Train ``learner`` with the ``settings`` of the chapter; its numbers by protocol."""
+    rng = np.random.default_rng(seed)
+    given = {**given, "L": settings.get("L", 0), "min_threshold": settings.get("min_threshold", 0)}
+    if model == "autorec":
+        given["uniform"] = rng.uniform(size=len(given["ratings"]))
+    found = DATA[model](given)
+    rows = training_rows(model, found)
+    if "ratings" in given:
+        num_users, num_items = sizes(given["ratings"])
+        settings = {**settings, "num_users": num_users, "num_items": num_items}
+    else:
+        settings = {**settings, "field_dims": found["field_dims"]}
+    learner.start(settings, int(rng.integers(2**31)))
+
+    seen = np.zeros((0, 0), dtype=bool)
+    if model in ("neumf", "caser"):
+        seen = seen_items(found["train"], settings["num_users"], settings["num_items"])
+    last_epoch: List[Arrays] = []
+    for epoch_batches in epochs(len(next(iter(rows.values()))), settings, rng):
+        last_epoch = []
+        for numbers in epoch_batches:
+            batch = {name: array[numbers] for name, array in rows.items()}
+            if model in ("neumf", "caser"):
+                batch["negative_id"] = draw_negatives(rng, batch["user_id"], seen)
+            measured = learner.train_step(batch)
+            measured["labels"] = batch.get("label", numbers)
+            last_epoch.append(measured)
+    return evaluate(model, learner, found, settings, last_epoch)
+
+
+def training_rows(model: str, found: Arrays) -> Arrays:
+    """The arrays that batches are cut from, by their names in a batch."""
+    if model == "mf":
+        user, item, rating = found["train"].T
+        return {"user_id": user, "item_id": item, "rating": rating.astype(np.float32)}
+    if model == "autorec":
+        return {"ratings": found["train_matrix"]}
+    if model == "neumf":
+        user, item = found["train"].T
+        return {"user_id": user, "item_id": item}
+    if model == "caser":
+        windows = found["windows"]
+        return {"user_id": windows[:, 0], "seq": windows[:, 1:-1], "item_id": windows[:, -1]}
+    return {"features": found["train_features"], "label": found["train_labels"]}
+
+
+def epochs(
+    num_rows: int, settings: Mapping[str, Any], rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """The batches of each epoch as row numbers; what fills none goes on into the next epoch."""
+    num_epochs, n = settings["num_epochs"], settings["batch_size"]
+    batches = roll_over(np.stack([rng.permutation(num_rows) for _ in range(num_epochs)]), n)
+    for epoch in range(num_epochs):
+        yield batches[epoch * num_rows // n : (epoch + 1) * num_rows // n]
+
+
+def seen_items(train: np.ndarray, num_users: int, num_items: int) -> np.ndarray:
+    """Which items each user has in the training set."""
+    seen = np.zeros((num_users, num_items), dtype=bool)
+    seen[train[:, 0], train[:, 1]] = True
+    return seen
+
+
+def draw_negatives(rng: np.random.Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """For each of ``users`` an item drawn from all, and again while it is one the user has seen."""
+    items = rng.integers(seen.shape[1], size=len(users))
+    while (again := seen[users, items]).any():
+        items[again] = rng.integers(seen.shape[1], size=again.sum())
+    return items
+
+
+def evaluate(
+    model: str, learner: Learner, found: Arrays, settings: Mapping[str, Any], epoch: List[Arrays]
+) -> Dict[str, Dict[str, float]]:
+    """The numbers of rung 1 for the trained net; ``epoch`` holds what its last batches measured."""
+    given: Dict[str, Any] = {"losses": np.stack([of_batch["losses"] for of_batch in epoch])}
+    if model == "mf":
+        user, item, rating = found["test"].T
+        given["labels"] = rating
+        given["predictions"] = learner.forward({"user_id": user, "item_id": item})
+        given["test_batch_size"] = settings["batch_size"]
+    elif model == "autorec":
+        given["test_matrix"] = found["test_matrix"]
+        given["completed"] = learner.forward({"ratings": found["train_matrix"]})
+    elif model in ("neumf", "caser"):
+        users = np.arange(settings["num_users"])
+        given["scores"] = learner.score_all(users, found.get("test_sequences"))
+        given["losses"] = given["losses"][:, 0]
+        given.update({name: found[name] for name in ("train", "test_items")})
+        given["batch_size"] = settings["batch_size"]
+    else:
+        given = click_outputs(learner, found, settings, epoch)
+    given = as_type(np.float64, given)
+    return {protocol: METRICS[model](protocol, given) for protocol in ("printed", "defined")}
+
+
+def as_type(dtype: type, arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """A copy of ``arrays`` with their floating point numbers as ``dtype``."""
+    return {
+        name: np.array(array, dtype if np.asarray(array).dtype.kind == "f" else None)
+        for name, array in arrays.items()
+    }
+
+
+def click_outputs(
+    learner: Learner, found: Arrays, settings: Mapping[str, Any], epoch: List[Arrays]
+) -> Dict[str, Any]:
+    """What rung 1 is given, of a net that was trained on clicks."""
+    given = {
+        "test_labels": found["test_labels"],
+        "test_log_odds": learner.forward({"features": found["test_features"]}),
+        "batch_size": settings["batch_size"],
+        "epoch": settings["num_epochs"],
+    }
+    for name in ("labels", "log_odds", "losses"):
+        given[f"train_{name}"] = np.concatenate([of_batch[name] for of_batch in epoch])
+    for part in ("train", "test"):
+        # As printed, accuracy hangs on what float32 rounds to 1.
+        z = given[f"{part}_log_odds"].astype(np.float32)
+        with np.errstate(over="ignore"):
+            given[f"{part}_scores"] = 1 / (1 + np.exp(-z))
+    return given

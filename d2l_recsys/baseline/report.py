@@ -1,0 +1,199 @@
+"""What is said of a check: a table, JSON, and JUnit XML for a port's own test reports."""
+
+import json
+import math
+import xml.etree.ElementTree as ET
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
+
+from d2l_recsys.baseline.check import Cell, Finding, Row, Status
+from d2l_recsys.baseline.mistakes import MISTAKES, Mistake
+from d2l_recsys.baseline.questions import MODELS, PROTOCOLS, RUNGS
+
+__all__ = ["as_json", "as_junit", "first_wrong", "semantics_map", "table", "verdict"]
+
+SHOWN = {Status.no_answer: "no answer", Status.open: "-", Status.left_out: ""}
+# Findings of one rung that are told in full.
+TOLD = 3
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A line for each model and protocol, a column for each rung that was asked."""
+    rungs = [
+        rung
+        for rung in range(len(RUNGS))
+        if any(row.cells[rung].status != Status.left_out for row in rows)
+    ]
+    lines = [["model", "protocol", *(f"{rung} {RUNGS[rung]}" for rung in rungs)]]
+    lines += [
+        [row.model, row.protocol, *(_shown(row.cells[rung]) for rung in rungs)] for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)) for line in lines]
+    texts.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(text.rstrip() for text in texts)
+
+
+def _shown(cell: Cell) -> str:
+    if cell.status in SHOWN:
+        return SHOWN[cell.status]
+    ratio = max((finding.ratio for finding in cell.findings), default=0.0)
+    text = "exact" if ratio == 0 else _ratio(ratio)
+    return f"WRONG {text}" if cell.status == Status.wrong else text
+
+
+def _ratio(ratio: float) -> str:
+    if math.isinf(ratio):
+        return ""
+    if 0.01 <= ratio < 1000:
+        return f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}"
+    return f"{ratio:.0e}"
+
+
+def first_wrong(rows: Sequence[Row]) -> str:
+    """For each first rung that is not right: where, by how much, and what it may come from."""
+    told: Dict[Tuple[int, str, Tuple[Finding, ...]], List[Row]] = {}
+    for row in rows:
+        rung = row.first_wrong
+        if rung is not None:
+            cell = row.cells[rung]
+            told.setdefault((rung, cell.status, cell.findings), []).append(row)
+    return "\n\n".join(
+        "\n".join(_told(rung, status, findings, of_rung))
+        for (rung, status, findings), of_rung in told.items()
+    )
+
+
+def _told(
+    rung: int, status: str, findings: Tuple[Finding, ...], rows: Sequence[Row]
+) -> Iterator[str]:
+    protocols = " and ".join(row.protocol for row in rows)
+    where = f"{rows[0].model} ({protocols}), rung {rung}, {RUNGS[rung]}"
+    if status == Status.no_answer:
+        yield f"{where}: no answer"
+    else:
+        yield f"{where}: first wrong here"
+    for finding in [found for found in findings if found.ratio > 1][:TOLD]:
+        yield f"  {finding.question}: {finding.words}"
+    causes, certain = _causes(findings)
+    if status == Status.wrong and causes:
+        alone = (
+            "  just this comes of:" if len(causes) == 1 else "  just this comes of one of these:"
+        )
+        yield alone if certain else "  what is often the cause:"
+        for cause in causes:
+            yield f"    {cause.name}: {cause.says}"
+
+
+def _causes(findings: Sequence[Finding]) -> Tuple[List[Mistake], bool]:
+    """What the findings have in common, and whether it gives just these answers."""
+    wrong = [finding for finding in findings if finding.ratio > 1]
+    named = [cause for finding in wrong for cause in finding.causes]
+    # Some mistakes are alike in one question and not in another.
+    in_all = [c for c in named if all(c in found.causes for found in wrong if found.causes)]
+    if named:
+        return _distinct(in_all or named), True
+    return _distinct([cause for finding in wrong for cause in finding.usual]), False
+
+
+def _distinct(causes: Sequence[Mistake]) -> List[Mistake]:
+    return list({cause.name: cause for cause in causes}.values())
+
+
+def semantics_map() -> str:
+    """All mistakes as Markdown, rung by rung."""
+    lines = [
+        "# The semantics map",
+        "",
+        "What ports of the chapter get wrong: what is right, what is done instead, and at which",
+        "rung of the baseline it first shows. Each entry is a wrong port that the tests hold",
+        "against the baseline's questions; where a port's answers are just those of an entry, the",
+        "check names it. This page is what `d2l-recsys baseline causes` prints.",
+    ]
+    for rung, name in enumerate(RUNGS):
+        lines += ["", f"## {rung} {name}", "", "| mistake | models | |", "|---|---|---|"]
+        for mistake in MISTAKES:
+            if mistake.rung == rung:
+                models = "all" if mistake.models == MODELS else " ".join(mistake.models)
+                if mistake.protocols != PROTOCOLS:
+                    models += f" ({mistake.protocols[0]})"
+                says = mistake.says.replace("|", "\\|")
+                lines.append(f"| {mistake.name} | {models} | {says} |")
+    return "\n".join(lines)
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """One line: right, or how many rows are not."""
+    wrong = [row for row in rows if row.first_wrong is not None]
+    if not wrong:
+        return "right: every rung that was asked"
+    return f"not right: {len(wrong)} of {len(rows)} rows are first wrong as told above"
+
+
+def as_json(rows: Sequence[Row], about: Dict[str, Any]) -> str:
+    """All findings; ``about`` says what was checked, with what. Infinity is null."""
+    report = {
+        **about,
+        "right": all(row.first_wrong is None for row in rows),
+        "rows": [
+            {
+                "model": row.model,
+                "protocol": row.protocol,
+                "first_wrong": row.first_wrong,
+                "rungs": [
+                    {
+                        "rung": rung,
+                        "name": RUNGS[rung],
+                        "status": cell.status,
+                        "findings": [_as_dict(finding) for finding in cell.findings],
+                    }
+                    for rung, cell in enumerate(row.cells)
+                    if cell.status != Status.left_out
+                ],
+            }
+            for row in rows
+        ],
+    }
+    return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+
+
+def _as_dict(finding: Finding) -> Dict[str, Any]:
+    return {
+        "question": finding.question,
+        "tolerances": None if math.isinf(finding.ratio) else finding.ratio,
+        "words": finding.words,
+        "causes": [cause.name for cause in finding.causes],
+        "usual_causes": [cause.name for cause in finding.usual],
+    }
+
+
+def as_junit(rows: Sequence[Row], name: str) -> str:
+    """A test suite for each row, a test case for each rung that was asked."""
+    root = ET.Element("testsuites", name=f"baseline: {name}")
+    for row in rows:
+        asked = [
+            (rung, cell) for rung, cell in enumerate(row.cells) if cell.status != Status.left_out
+        ]
+        wrong = [cell for _, cell in asked if cell.status in (Status.wrong, Status.no_answer)]
+        skipped = [cell for _, cell in asked if cell.status == Status.open]
+        suite = ET.SubElement(
+            root,
+            "testsuite",
+            name=f"{row.model} {row.protocol}",
+            tests=str(len(asked)),
+            failures=str(len(wrong)),
+            errors="0",
+            skipped=str(len(skipped)),
+        )
+        for rung, cell in asked:
+            case = ET.SubElement(
+                suite,
+                "testcase",
+                classname=f"baseline.{row.model}.{row.protocol}",
+                name=f"{rung} {RUNGS[rung]}",
+            )
+            if cell in wrong:
+                lines = list(_told(rung, cell.status, cell.findings, [row]))
+                ET.SubElement(case, "failure", message=lines[0]).text = "\n".join(lines[1:])
+            elif cell.status == Status.open:
+                ET.SubElement(case, "skipped", message="a rung below is not right")
+    return ET.tostring(root, encoding="utf-8", xml_declaration=True).decode() + "\n"

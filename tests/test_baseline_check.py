@@ -1,0 +1,217 @@
+"""The climb: what is asked, where it stops, and what is said of it."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from d2l_recsys.baseline import oracle
+from d2l_recsys.baseline.answers import NoAnswer, PortFailed
+from d2l_recsys.baseline.check import Status, check
+from d2l_recsys.baseline.files import Baseline
+from d2l_recsys.baseline.questions import RUNGS, ask
+from d2l_recsys.baseline.report import as_json, as_junit, first_wrong, table, verdict
+
+ALL = range(len(RUNGS))
+
+
+@pytest.fixture(scope="module")
+def baseline():
+    return Baseline()
+
+
+class Asked:
+    """The oracle's answers, changed by ``change``; it keeps the names of what it was asked."""
+
+    name = "a port"
+
+    def __init__(self, change=lambda question, answer: answer, numbers=None):
+        self.change, self.final, self.names = change, numbers, []
+
+    def answer(self, question):
+        self.names.append(question.name)
+        return self.change(question, ask(oracle.Port, question))
+
+    def numbers(self, track, model, protocol, given, settings, seeds, note):
+        self.names.append(f"{track}/6-numbers")
+        if isinstance(self.final, Exception):
+            raise self.final
+        return self.final[track]
+
+
+def climb(baseline, answers, protocols=("printed", "defined"), rungs=ALL, inputs=()):
+    return check(baseline, answers, ["mf"], protocols, rungs, dict(inputs), range(10))
+
+
+def statuses(row):
+    return [cell.status for cell in row.cells]
+
+
+def test_a_right_port_is_right_and_asked_once(baseline):
+    answers = Asked()
+    rows = climb(baseline, answers)
+    assert [(row.model, row.protocol) for row in rows] == [("mf", "printed"), ("mf", "defined")]
+    assert all(set(statuses(row)) == {Status.right} for row in rows)
+    assert all(row.first_wrong is None for row in rows)
+    # What both protocols share is not asked twice.
+    assert len(answers.names) == len(set(answers.names))
+    expected = {entry["name"] for entry in baseline.entries if entry["model"] == "mf"}
+    assert set(answers.names) == expected
+    ratios = [f.ratio for row in rows for cell in row.cells for f in cell.findings]
+    assert all(0 <= ratio <= 0.2 for ratio in ratios)
+    assert verdict(rows) == "right: every rung that was asked"
+    assert first_wrong(rows) == ""
+
+
+@pytest.mark.parametrize("rung", range(6))
+def test_the_first_wrong_rung_is_named_and_what_is_above_is_not_asked(baseline, rung):
+    def change(question, answer):
+        if question.rung != rung:
+            return answer
+        name = next(name for name, array in answer.items() if array.size)
+        wrong = np.array(answer[name], dtype=float)
+        wrong.flat[0] += 1
+        return {**answer, name: wrong}
+
+    answers = Asked(change)
+    (row,) = climb(baseline, answers, protocols=("defined",))
+    assert row.first_wrong == rung
+    expected = [Status.right] * rung + [Status.wrong] + [Status.open] * (len(RUNGS) - rung - 1)
+    assert statuses(row) == expected
+    assert max(int(name.split("/")[1][0]) for name in answers.names) == rung
+    told = first_wrong([row])
+    assert told.startswith(f"mf (defined), rung {rung}, {RUNGS[rung]}: first wrong here")
+    assert "what is often the cause:" in told
+    assert "WRONG" in table([row])
+
+
+def test_only_what_is_chosen_is_asked(baseline):
+    answers = Asked()
+    (row,) = climb(baseline, answers, protocols=("printed",), rungs=[2, 4])
+    kinds = {name.split("/")[1].split("-")[1] for name in answers.names}
+    assert kinds == {"forward", "step"}
+    assert statuses(row).count(Status.left_out) == 5
+    assert table([row]).split()[:6] == ["model", "protocol", "2", "forward", "4", "step"]
+
+
+def test_a_mistake_that_gives_just_these_answers_is_named(baseline):
+    class Forgetful(oracle.Port):
+        def l2_loss(self, outputs, ratings):
+            losses, pull = super().l2_loss(outputs, ratings)
+            return 2 * losses, lambda: {name: 2 * g for name, g in pull().items()}
+
+    answers = Asked(lambda question, answer: ask(Forgetful, question))
+    rows = climb(baseline, answers, rungs=range(6))
+    assert [row.first_wrong for row in rows] == [3, 3]
+    told = first_wrong(rows)
+    # One paragraph for both protocols, which share the training.
+    assert told.count("first wrong here") == 1
+    assert told.startswith("mf (printed and defined), rung 3")
+    assert "all of it is 2 times what is expected" in told
+    assert "just this comes of:" in told
+    assert "squared-error-not-halved: " in told
+
+
+def test_a_port_that_raises_is_wrong_and_one_without_an_answer_is_not_right(baseline):
+    def raising(question, answer):
+        if question.rung == 2:
+            raise PortFailed("ValueError: shapes (3,) and (4,) (mf.py, line 7)")
+        return answer
+
+    (row,) = climb(baseline, Asked(raising), protocols=("printed",))
+    assert statuses(row)[2:4] == [Status.wrong, Status.open]
+    assert "it raises ValueError: shapes (3,) and (4,) (mf.py, line 7)" in first_wrong([row])
+
+    def silent(question, answer):
+        if question.rung == 5:
+            raise NoAnswer("there is no trajectory")
+        return answer
+
+    (row,) = climb(baseline, Asked(silent), protocols=("printed",))
+    assert row.first_wrong == 5
+    assert statuses(row)[5:] == [Status.no_answer, Status.open]
+    assert "no answer" in table([row])
+    assert "mf (printed), rung 5, trajectory: no answer" in first_wrong([row])
+    assert verdict([row]).startswith("not right: 1 of 1")
+
+
+@pytest.fixture
+def ratings(baseline):
+    """Stand-ins for the chapter's ratings: checksums are not checked here."""
+    (entry,) = [entry for entry in baseline.entries if entry["name"] == "mf/0-data"]
+    return {"mf": {"ratings": baseline.question(entry).given["ratings"]}}
+
+
+def final_numbers(baseline, shift=0.0):
+    """Numbers of ten trainings drawn from the reference's own."""
+    rng = np.random.default_rng(4)
+    reference = baseline.index["convergence"]["mf"]
+    return {
+        "mf": {
+            protocol: {
+                name: [value + shift for value in rng.choice(values, 10, replace=False)]
+                for name, values in reference[protocol].items()
+            }
+            for protocol in ("printed", "defined")
+        }
+    }
+
+
+def test_the_chapters_data_is_held_against_its_checksums(baseline, ratings):
+    answers = Asked(numbers=final_numbers(baseline))
+    (row,) = climb(baseline, answers, protocols=("printed",), inputs=ratings)
+    # These are not the chapter's ratings, so they have not its checksums.
+    assert row.first_wrong == 0
+    assert "mf/0-data-ml100k: train has the shape (4123, 3), not (99057, 3)" in first_wrong([row])
+
+
+@pytest.mark.parametrize(("shift", "is_right"), [(0.0, True), (0.05, False), (-0.05, False)])
+def test_final_numbers_are_held_against_the_references(baseline, ratings, shift, is_right):
+    answers = Asked(numbers=final_numbers(baseline, shift))
+    rows = climb(baseline, answers, rungs=[6], inputs=ratings)
+    assert [row.first_wrong is None for row in rows] == [is_right] * 2
+    assert answers.names.count("mf/6-numbers") == 1
+    if not is_right:
+        assert "test_rmse" in first_wrong(rows)
+        assert "a shift of" in first_wrong(rows)
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"), [(NoAnswer("no train"), "no answer"), (PortFailed("OSError"), "wrong")]
+)
+def test_a_training_that_fails_is_told(baseline, ratings, raised, status):
+    (row,) = climb(
+        baseline, Asked(numbers=raised), protocols=("defined",), rungs=[6], inputs=ratings
+    )
+    assert row.cells[6].status == status
+
+
+def test_the_json_has_all_findings_and_the_junit_all_rungs(baseline):
+    def change(question, answer):
+        if question.rung == 4:
+            return {**answer, "parameters/P.weight": np.full((113, 30), np.nan)}
+        return answer
+
+    rows = climb(baseline, Asked(change), protocols=("printed",), rungs=range(2, 6))
+    report = json.loads(as_json(rows, {"port": "a port"}))
+    assert (report["port"], report["right"]) == ("a port", False)
+    (row,) = report["rows"]
+    assert row["first_wrong"] == 4
+    assert [rung["status"] for rung in row["rungs"]] == ["right", "right", "wrong", "open"]
+    worst = row["rungs"][2]["findings"][0]
+    assert worst["tolerances"] is None
+    assert worst["words"].startswith("parameters/P.weight is not finite at [0, 0]")
+    assert "NaN" not in as_json(rows, {})
+
+    (suite,) = ET.fromstring(as_junit(rows, "a <port>"))
+    assert suite.attrib["name"] == "mf printed"
+    counts = [suite.attrib[name] for name in ("tests", "failures", "skipped")]
+    assert counts == ["4", "1", "1"]
+    found = {case.attrib["name"]: [child.tag for child in case] for case in suite}
+    assert found == {
+        "2 forward": [],
+        "3 gradients": [],
+        "4 step": ["failure"],
+        "5 trajectory": ["skipped"],
+    }

@@ -1,0 +1,121 @@
+"""The baseline's files are what the project computes, and what the oracle says as well."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from d2l_recsys.baseline.compare import compare
+from d2l_recsys.baseline.files import Baseline
+from d2l_recsys.baseline.questions import MODELS, ask
+from d2l_recsys.errors import DataError
+
+generate = pytest.importorskip("d2l_recsys.baseline.generate")
+
+
+@pytest.fixture(scope="module")
+def baseline():
+    return Baseline()
+
+
+# One model of each kind here; the slow test below makes all anew.
+@pytest.mark.parametrize("model", ["mf", "fm"])
+def test_the_projects_own_code_is_right(baseline, model):
+    """The reference, asked today, gives what is in the files."""
+    for entry in baseline.entries:
+        if entry["model"] != model or entry["rung"] > 4:
+            continue
+        question = baseline.question(entry)
+        answer = ask(generate.reference.Port, question)
+        found = compare(question.rung, baseline.expected(entry), answer, question.given)
+        assert max(difference.distance for difference in found) <= entry["tolerance"], entry["name"]
+
+
+def test_no_file_is_made_where_the_oracle_disagrees(baseline):
+    (entry,) = [e for e in baseline.entries if e["name"] == "mf/3-gradients-first"]
+    question, expected = baseline.question(entry), baseline.expected(entry)
+    assert generate.tolerances(question, expected)["tolerance"] == entry["tolerance"]
+    wrong = {name: 1.001 * array for name, array in expected.items()}
+    with pytest.raises(DataError, match=r"the project and the oracle disagree by 0\.001"):
+        generate.tolerances(question, wrong)
+
+
+def numbers(seeds):
+    spread = {"values": [0.5] * seeds}
+    return {
+        name: {
+            "seeds": list(range(seeds)),
+            "settings": {"num_epochs": 3, "lr": 0.1, "num_devices": 1, "split": "random"},
+            "dataset": {"substitute": True},
+            "printed": {"test_rmse": spread, "score_user20_item30": spread},
+            "defined": {"test_rmse": spread},
+        }
+        for name in (*MODELS, "fm-defined", "deepfm-defined")
+    }
+
+
+def test_final_numbers_are_kept_by_training():
+    found = generate.convergence(numbers(20))
+    assert list(found) == [
+        *MODELS[:4], "fm-printed", "fm-defined", "deepfm-printed", "deepfm-defined",
+    ]  # fmt: skip
+    assert found["mf"] == {
+        "settings": {"num_epochs": 3, "lr": 0.1},
+        "printed": {"test_rmse": [0.5] * 20},
+        "defined": {"test_rmse": [0.5] * 20},
+    }
+
+
+def test_too_few_seeds_and_other_clicks_are_refused():
+    with pytest.raises(DataError, match="mf has fewer than 20 seeds; use --seeds"):
+        generate.convergence(numbers(19))
+    of_book = numbers(20)
+    of_book["fm"]["dataset"]["substitute"] = False
+    with pytest.raises(DataError, match="fm-printed was trained on the book's clicks"):
+        generate.convergence(of_book)
+
+
+MAKE = """
+import json, pathlib, sys
+from d2l_recsys.baseline import generate
+from d2l_recsys.baseline.files import SUMS
+numbers = json.loads(pathlib.Path(sys.argv[1]).read_text())
+print(generate.make_baseline(numbers)[SUMS].decode(), end="")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_second_generation_has_the_same_checksums(tmp_path):
+    """In processes of their own, with hashes of strings of their own; files as committed."""
+    (tmp_path / "numbers.json").write_text(json.dumps(numbers(20)))
+    sums = []
+    for seed in ("0", "12345"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", MAKE, str(tmp_path / "numbers.json")]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        sums.append(dict(reversed(line.split("  ")) for line in done.stdout.splitlines()))
+    assert sums[0] == sums[1]
+    # The committed ones come from a machine that may round otherwise: given data is the same.
+    committed = (Baseline().folder / "SHA256SUMS").read_text().splitlines()
+    committed = dict(reversed(line.split("  ")) for line in committed)
+    assert committed.keys() == sums[0].keys()
+    for name in committed:
+        if "0-" in name or "1-metrics" in name:
+            assert committed[name] == sums[0][name], name
+
+
+def test_the_chapters_data_still_has_the_checksums(baseline):
+    """Inputs that are not the chapter's are told from it."""
+    from d2l_recsys.baseline.chapter_data import check_inputs, input_sums
+
+    inputs = {"mf": {"ratings": np.arange(8).reshape(2, 4)}}
+    check_inputs(inputs, input_sums(inputs))
+    with pytest.raises(DataError, match="the ratings are not those of MovieLens-100K"):
+        check_inputs(inputs, baseline.index["chapter_data"]["inputs"])

@@ -1,0 +1,294 @@
+import types
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from d2l_recsys.baseline import mistakes, oracle, world
+from d2l_recsys.baseline.answers import ModuleAnswers
+from d2l_recsys.baseline.chapter_data import read_inputs
+from d2l_recsys.baseline.check import check
+from d2l_recsys.baseline.compare import compare
+from d2l_recsys.baseline.convergence import THRESHOLD, law_tests
+from d2l_recsys.baseline.files import Baseline
+from d2l_recsys.baseline.mistakes import MISTAKES, diagnose, usual_causes
+from d2l_recsys.baseline.questions import MODELS, PROTOCOLS, RUNGS, TRAINED_APART, Question, ask
+from d2l_recsys.baseline.report import semantics_map
+
+# How many times the tolerance a mistake has to be off, so that it is sure to be seen.
+CLEARLY = 3
+# What a port does to answer a question of a rung; above, all of it takes part.
+ANSWERED_BY = {0: ("data", "batches"), 1: ("metrics",)}
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def ask_once():
+    """``ask``, which remembers."""
+    answers = {}
+
+    def remembered(make, question):
+        key = make, question.name
+        if key not in answers:
+            answers[key] = ask(make, question)
+        return answers[key]
+
+    return remembered
+
+
+@pytest.fixture(scope="module")
+def asked(ask_once):
+    """Of each question of rungs 0 to 5: the question, the oracle's answer, and the tolerance."""
+    baseline = Baseline()
+    found = []
+    for entry in baseline.entries:
+        if entry["rung"] < 6:
+            question = baseline.question(entry)
+            if entry["rung"] == 5 and entry["tolerance"] < 1e-3:
+                # Where rounding does not grow, a mistake is far off long before the end.
+                question = cut_short(question, 15)
+            found.append((question, ask_once(oracle.Port, question), entry["tolerance"]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def ratings():
+    return world.ratings(np.random.default_rng(SEED))
+
+
+def cut_short(question, steps):
+    given = {
+        name: array[:steps] if name.startswith("batches/") else array
+        for name, array in question.given.items()
+    }
+    return question._replace(given=given)
+
+
+def cases(rungs):
+    """Each mistake with each training; both protocols of one that they share are asked as one."""
+    found = []
+    for mistake in MISTAKES:
+        for model in mistake.models if mistake.rung in rungs else ():
+            apart = mistake.rung == 1 or model in TRAINED_APART
+            for protocol in mistake.protocols[: None if apart else 1]:
+                name = f"{mistake.rung}-{mistake.name}-{model}-{protocol}"
+                found.append(pytest.param(mistake, model, protocol, id=name))
+    return found
+
+
+def settings_of(model):
+    sizes = {"num_users": world.NUM_USERS, "num_items": world.NUM_ITEMS}
+    return {**world.SETTINGS[model], **sizes, "field_dims": [300, 400, 500]}
+
+
+def first_weights(mistake, model):
+    return mistake.port(model, "printed").first_parameters(settings_of(model), SEED)
+
+
+def named(name):
+    (mistake,) = (mistake for mistake in MISTAKES if mistake.name == name)
+    return mistake
+
+
+def distance(question, expected, answer):
+    differences = compare(question.rung, expected, answer, question.given)
+    return max(difference.distance for difference in differences)
+
+
+@pytest.mark.parametrize(("mistake", "model", "protocol"), cases(range(6)))
+def test_a_mistake_shows_at_its_rung_and_not_below_and_is_named(
+    mistake, model, protocol, asked, ask_once, monkeypatch
+):
+    monkeypatch.setattr(mistakes, "ask", ask_once)
+    for question, expected, tolerance in asked:
+        if question.model != model or protocol not in question.protocols:
+            continue
+        answered_by = ANSWERED_BY.get(question.rung, ())
+        if question.rung > mistake.rung or (
+            answered_by
+            and all(getattr(mistake.port, m) is getattr(oracle.Port, m) for m in answered_by)
+        ):
+            continue
+        answer = ask_once(mistake.port, question)
+        off = distance(question, expected, answer)
+        if question.rung < mistake.rung:
+            assert off <= tolerance, question.name
+        elif off > CLEARLY * tolerance:
+            assert mistake in diagnose(question, answer, tolerance)
+            return
+    pytest.fail("it shows in no question of its rung")
+
+
+def test_what_is_right_is_none_of_the_mistakes(asked, ask_once, monkeypatch):
+    monkeypatch.setattr(mistakes, "ask", ask_once)
+    for question, expected, tolerance in asked:
+        assert diagnose(question, expected, tolerance) == [], question.name
+
+
+def test_what_no_mistake_explains_has_no_diagnosis(asked, ask_once, monkeypatch):
+    monkeypatch.setattr(mistakes, "ask", ask_once)
+    for question, expected, tolerance in asked:
+        answer = {name: 3 * array + 1 for name, array in expected.items()}
+        assert diagnose(question, answer, tolerance) == [], question.name
+
+
+def test_an_answer_without_its_arrays_has_no_diagnosis(asked):
+    question, _, tolerance = asked[0]
+    assert diagnose(question, {}, tolerance) == []
+
+
+def test_the_nearest_cause_comes_first(asked, ask_once, monkeypatch):
+    monkeypatch.setattr(mistakes, "ask", ask_once)
+    # By the tolerance these two, of a weight decay of 1e-5, are one.
+    for name in ("no-weight-decay", "decoupled-weight-decay"):
+        question, _, tolerance = next(of for of in asked if of[0].name == "mf/4-step-first")
+        causes = diagnose(question, ask_once(named(name).port, question), tolerance)
+        assert len(causes) > 1
+        assert causes[0].name == name
+
+
+def test_a_mistake_that_raises_is_no_cause(asked, monkeypatch):
+    question, expected, tolerance = asked[0]
+
+    def raises(model, protocol):
+        raise ZeroDivisionError
+
+    broken = mistakes.Mistake("broken", 0, MODELS, PROTOCOLS, "It breaks.", raises)
+    monkeypatch.setattr(mistakes, "MISTAKES", (broken,))
+    assert usual_causes(0, question.model, "printed") == [broken]
+    assert diagnose(question, expected, tolerance) == []
+
+
+def test_every_rung_of_every_training_has_usual_causes():
+    for rung in range(len(RUNGS)):
+        for model in MODELS:
+            for protocol in PROTOCOLS:
+                assert usual_causes(rung, model, protocol), (rung, model, protocol)
+
+
+def test_names_are_unique_and_kebab_case_and_say_something():
+    names = [mistake.name for mistake in MISTAKES]
+    assert len(set(names)) == len(names)
+    for mistake in MISTAKES:
+        assert mistake.name == mistake.name.lower().replace("_", "-")
+        assert mistake.says.endswith(".")
+        assert "here" in mistake.says
+
+
+# Those of rung 6 that are seen in what is drawn; the others in final numbers alone.
+DRAWN = [
+    mistake
+    for mistake in MISTAKES
+    if mistake.rung == 6
+    and (
+        mistake.name.startswith(("first", "uniform", "normal", "xavier", "standard"))
+        or "negatives" in mistake.name
+    )
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_mistake_in_what_is_drawn_is_flagged(model):
+    baseline = Baseline()
+    questions = [
+        baseline.question(entry)
+        for entry in baseline.entries
+        if entry["rung"] == 6 and entry["model"] == model
+    ]
+
+    def flagged(make):
+        tests = [test for q in questions for test in law_tests(q, ask(make, q))]
+        return min(test.p for test in tests) <= THRESHOLD
+
+    assert not flagged(oracle.Port)
+    found = [mistake for mistake in DRAWN if model in mistake.models]
+    assert len(found) >= 3
+    for mistake in found:
+        assert flagged(mistake.port), mistake.name
+
+
+def test_answers_of_rung_6_are_not_diagnosed():
+    question = Question("mf/6-first", 6, "first", "mf", PROTOCOLS, {}, {})
+    assert diagnose(question, {}, 1.0) == []
+
+
+@pytest.fixture(scope="module")
+def negatives(ratings):
+    found = oracle.Port("neumf", "printed").data({"ratings": ratings})
+    given = {
+        "users": np.arange(world.NUM_USERS), "train": found["train"],
+        "num_users": np.array(world.NUM_USERS), "num_items": np.array(world.NUM_ITEMS),
+    }  # fmt: skip
+    return lambda make, seed: make("neumf", "printed").negatives(given, seed)
+
+
+def test_negatives_of_all_seeds_are_the_same(negatives):
+    for make, same in ((oracle.Port, False), (named("seed-without-effect").port, True)):
+        assert np.array_equal(negatives(make, 1), negatives(make, 2)) == same
+
+
+def few_epochs(model):
+    return {**world.SETTINGS[model], "num_epochs": 2}
+
+
+def numbers(make, model, ratings, seed=SEED, **settings):
+    port = make(model, "printed")
+    return port.train({"ratings": ratings}, {**few_epochs(model), **settings}, seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("half-the-epochs", "mf"),
+        ("trained-on-the-test-set", "mf"),
+        ("trained-on-the-test-set", "neumf"),
+        ("no-dropout", "autorec"),
+        ("dropout-left-on", "autorec"),
+        ("no-user-bias", "mf"),
+        ("first-weights-ten-times-as-large", "autorec"),
+    ],
+)
+def test_training_is_with_the_mistake(name, model, ratings):
+    more = {"dropout": 0.1} if model == "autorec" else {}
+    right = numbers(oracle.Port, model, ratings, **more)
+    assert numbers(named(name).port, model, ratings, **more) != right
+
+
+def test_training_without_effect_of_the_seed(ratings):
+    found = [numbers(named("seed-without-effect").port, "mf", ratings, seed) for seed in (1, 2)]
+    assert found[0] == found[1]
+
+
+# Those that show in final numbers alone: trained on the chapter's own data, with the oracle.
+FINAL = [
+    ("trained-on-the-test-set", "mf"),
+    ("trained-on-the-test-set", "neumf"),
+    ("half-the-epochs", "mf"),
+    ("half-the-epochs", "autorec"),
+    ("half-the-epochs", "neumf"),
+    ("no-dropout", "autorec"),
+    ("dropout-left-on", "autorec"),
+    ("seed-without-effect", "autorec"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("model", ["mf", "autorec", "neumf"])
+def test_a_mistake_that_shows_in_final_numbers_is_flagged(model, ml100k_dir):
+    baseline = Baseline()
+    inputs = read_inputs([model], ml100k_dir)
+
+    def first_wrong(make):
+        module = types.SimpleNamespace(Port=make)
+        answers = ModuleAnswers("a port", module)
+        (row,) = check(baseline, answers, [model], ["defined"], [6], inputs, range(10))
+        return row.first_wrong
+
+    assert first_wrong(oracle.Port) is None
+    for name in [name for name, of_model in FINAL if of_model == model]:
+        assert first_wrong(named(name).port) == 6, name
+
+
+def test_the_map_in_the_documentation_is_this_one():
+    assert (ROOT / "docs" / "semantics.md").read_text() == semantics_map() + "\n"
