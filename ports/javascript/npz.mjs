@@ -1,0 +1,147 @@
+/**
+ * Read and write .npz, the format of the baseline's questions and answers, with Node's own modules.
+ *
+ * A .npz is a zip file with a member NAME.npy for each array: a line of text that tells type and
+ * shape, then the numbers. Needs Node 20.15 or later and a little-endian machine.
+ */
+
+import fs from "node:fs";
+import path from "node:path";
+import { crc32, inflateRawSync } from "node:zlib";
+
+/**
+ * An array: its numbers in C order, and its shape, which is [] for a single number.
+ * @typedef {{data: Float32Array|Float64Array|Int32Array|BigInt64Array|Uint8Array,
+ *   shape: number[]}} Tensor
+ */
+
+/** A file that cannot be read or written; its message is one line for the user. */
+export class DataError extends Error {}
+
+const TYPES = {
+  "<f4": Float32Array, "<f8": Float64Array, "<i4": Int32Array, "<i8": BigInt64Array,
+  "|u1": Uint8Array,
+};
+const MAGIC = Buffer.from("\x93NUMPY\x01\x00", "latin1");
+// What a member of a zip file, an entry of its directory, and the end of the directory begin with.
+const [MEMBER, ENTRY, END] = [0x04034b50, 0x02014b50, 0x06054b50];
+const [MEMBER_LENGTH, ENTRY_LENGTH, END_LENGTH] = [30, 46, 22];
+const [STORED, DEFLATED] = [0, 8];
+const UTF8 = 1 << 11; // a flag: so names are written
+const NO_DATE = 0x21; // 1980-01-01, what zip can say least
+
+/**
+ * The arrays of a file by name. Whole numbers of 64 bits become a Float64Array, so that all are
+ * plain numbers.
+ *
+ * @returns {Record<string, Tensor>}
+ */
+export function readNpz(file) {
+  try {
+    const members = unzip(fs.readFileSync(file));
+    return Object.fromEntries(members.map(([name, npy]) => [name, fromNpy(name, npy)]));
+  } catch (error) {
+    throw new DataError(`${file} cannot be read: ${error.message}`);
+  }
+}
+
+/** Write arrays by name, Record<string, Tensor>; folders are made if need be. */
+export function writeNpz(file, arrays) {
+  const content = zip(Object.entries(arrays).map(([name, array]) => [name, toNpy(name, array)]));
+  try {
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(file, content);
+  } catch (error) {
+    throw new DataError(`${file} cannot be written: ${error.message}`);
+  }
+}
+
+const sizeOf = (shape) => shape.reduce((product, n) => product * n, 1);
+
+/** @returns {Tensor} */
+function fromNpy(name, npy) {
+  if (!npy.subarray(0, 8).equals(MAGIC)) throw new Error(`${name} is no .npy of version 1.0`);
+  const start = 10 + npy.readUInt16LE(8);
+  const header = npy.toString("latin1", 10, start);
+  const descr = /'descr': *'([^']*)'/.exec(header)?.[1];
+  const sides = /'fortran_order': *False.*'shape': *\(([^)]*)\)/.exec(header)?.[1];
+  const Type = TYPES[descr];
+  if (!Type) throw new Error(`${name} is of type ${descr}, not of ${Object.keys(TYPES)}`);
+  if (sides === undefined) throw new Error(`${name} has no shape, or is not in C order`);
+  const shape = (sides.match(/\d+/g) ?? []).map(Number);
+  const bytes = new Uint8Array(npy.subarray(start)); // a copy, since numbers have to be aligned
+  if (bytes.length !== sizeOf(shape) * Type.BYTES_PER_ELEMENT) {
+    throw new Error(`${name} has ${bytes.length} bytes, not what the shape (${shape}) needs`);
+  }
+  if (Type !== BigInt64Array) return { data: new Type(bytes.buffer), shape };
+  const data = Float64Array.from(new BigInt64Array(bytes.buffer), Number);
+  if (!data.every(Number.isSafeInteger)) throw new Error(`${name} has numbers beyond 2^53`);
+  return { data, shape };
+}
+
+function toNpy(name, { data, shape }) {
+  const descr = Object.keys(TYPES).find((key) => data instanceof TYPES[key]);
+  if (!descr || data.length !== sizeOf(shape)) {
+    throw new TypeError(`${name} has a type that is not known, or not the shape (${shape})`);
+  }
+  const sides = shape.map((n) => `${n},`).join(" ");
+  const header = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${sides}), }`;
+  // Padded, so that the numbers begin at a multiple of 64.
+  const length = Math.ceil((header.length + 11) / 64) * 64 - 10;
+  const text = Buffer.from(`${header.padEnd(length - 1)}\n`, "latin1");
+  const numbers = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  return Buffer.concat([MAGIC, pack("H", length), text, numbers]);
+}
+
+/** The members of a zip file: pairs of a name, without .npy, and its bytes. */
+function unzip(content) {
+  let at = content.length - END_LENGTH; // a comment may follow, so search backwards
+  while (at >= 0 && content.readUInt32LE(at) !== END) at -= 1;
+  if (at < 0) throw new Error("it is no zip file, or not all of one");
+  const members = [];
+  const count = content.readUInt16LE(at + 10);
+  at = content.readUInt32LE(at + 16);
+  for (let i = 0; i < count; i++) {
+    if (content.readUInt32LE(at) !== ENTRY) throw new Error("its directory is damaged");
+    const method = content.readUInt16LE(at + 10);
+    const [sum, stored, member] = [16, 20, 42].map((n) => content.readUInt32LE(at + n));
+    const [nameLength, extra, comment] = [28, 30, 32].map((n) => content.readUInt16LE(at + n));
+    const name = content.toString("utf8", at + ENTRY_LENGTH, at + ENTRY_LENGTH + nameLength);
+    // The extra field of the member itself may differ from that of its entry.
+    const start = member + MEMBER_LENGTH + nameLength + content.readUInt16LE(member + 28);
+    let bytes = content.subarray(start, start + stored);
+    if (method === DEFLATED) bytes = inflateRawSync(bytes);
+    else if (method !== STORED) throw new Error(`${name} is compressed by method ${method}`);
+    if (crc32(bytes) !== sum) throw new Error(`${name} is damaged`);
+    members.push([name.replace(/\.npy$/, ""), bytes]);
+    at += ENTRY_LENGTH + nameLength + extra + comment;
+  }
+  return members;
+}
+
+/** A zip file of such pairs, uncompressed. */
+function zip(members) {
+  const [parts, entries] = [[], []];
+  let offset = 0;
+  for (const [name, bytes] of members) {
+    const label = Buffer.from(`${name}.npy`);
+    const size = bytes.length;
+    const about = pack("HHHHHIIIHH", 20, UTF8, STORED, 0, NO_DATE, crc32(bytes), size, size,
+      label.length, 0);
+    parts.push(pack("I", MEMBER), about, label, bytes);
+    entries.push(pack("IH", ENTRY, 20), about, pack("HHHII", 0, 0, 0, 0, offset), label);
+    offset += MEMBER_LENGTH + label.length + size;
+  }
+  const [n, directory] = [members.length, Buffer.concat(entries)];
+  const end = pack("IHHHHIIH", END, 0, 0, n, n, directory.length, offset, 0);
+  return Buffer.concat([...parts, directory, end]);
+}
+
+/** Whole numbers in bytes, of 16 bits for each H of the format and of 32 for each I. */
+function pack(format, ...numbers) {
+  return Buffer.concat([...format].map((kind, i) => {
+    const bytes = Buffer.alloc(kind === "H" ? 2 : 4);
+    bytes.writeUIntLE(numbers[i], 0, bytes.length);
+    return bytes;
+  }));
+}

@@ -1,0 +1,34 @@
+"""Matrix factorization (section 15.3).
+
+A user u and an item i each have a vector of factors, p_u and q_i, and a bias. The rating is how
+well the two vectors agree, plus both biases (eq. 15.3.2):
+
+    r_hat[u, i] = p_u . q_i + b_u + b_i
+
+The global mean is nowhere: the biases have to find it, starting from about 0.
+"""
+
+import jax
+
+from ports.jax.layers import Arrays, Parameters, embedding
+
+__all__ = ["mf", "score_all"]
+
+
+def mf(p: Parameters, batch: Arrays) -> jax.Array:
+    """Ratings (n,) of the pairs ``user_id`` (n,) and ``item_id`` (n,).
+
+    The tables: ``P`` (num_users, k), ``Q`` (num_items, k), ``user_bias`` (num_users, 1) and
+    ``item_bias`` (num_items, 1).
+    """
+    users, items = batch["user_id"], batch["item_id"]
+    agreement = (embedding(p, "P", users) * embedding(p, "Q", items)).sum(axis=-1)
+    b_u = embedding(p, "user_bias", users)[..., 0]
+    b_i = embedding(p, "item_bias", items)[..., 0]
+    return agreement + b_u + b_i
+
+
+def score_all(p: Parameters, users: jax.Array) -> jax.Array:
+    """Ratings of all items by each of the users, (len(users), num_items): one product."""
+    P_u, b_u = embedding(p, "P", users), embedding(p, "user_bias", users)
+    return P_u @ p["Q.weight"].T + b_u + p["item_bias.weight"].T

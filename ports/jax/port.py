@@ -1,0 +1,240 @@
+"""The port that ``d2l_recsys.baseline`` checks: losses, gradients and steps of the six models.
+
+What is not JAX's business (the data, the order of the batches, the numbers at the end) is numpy's,
+as ``d2l_recsys.baseline`` offers it; the methods are explained there in ``port.py``. What is
+compiled depends on the model, the protocol and the shapes and on nothing else, so all ports of a
+process share it.
+"""
+
+from math import prod
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from d2l_recsys.baseline.oracle.groundwork import Groundwork
+from d2l_recsys.baseline.oracle.initial import laws, shapes
+from ports.jax import autorec, caser, deepfm, fm, losses, mf, neumf
+from ports.jax.adam import Rates, State, adam, fresh
+from ports.jax.layers import Arrays, Parameters
+
+__all__ = ["Learner", "Port"]
+
+NETS: Dict[str, Callable[..., jax.Array]] = {
+    "mf": mf.mf, "autorec": autorec.autorec, "neumf": neumf.neumf, "caser": caser.caser,
+    "fm": fm.fm, "deepfm": deepfm.deepfm,
+}  # fmt: skip
+SCORE_ALL: Dict[str, Callable[..., jax.Array]] = {
+    "mf": mf.score_all, "neumf": neumf.score_all, "caser": caser.score_all,
+}  # fmt: skip
+RANKING = ("neumf", "caser")
+CLICKS = ("fm", "deepfm")
+
+
+def example_losses(
+    model: str, protocol: str, p: Parameters, batch: Arrays, drop: Arrays
+) -> Tuple[jax.Array, jax.Array]:
+    """The loss of each example (n,), and the net's outputs.
+
+    ``drop`` is empty, or has dropout's ``key`` and ``share``.
+    """
+    if model in RANKING:
+        # Two calls, as in the chapter: other units are dropped in each. One call with twice the
+        # rows would not do: what the two gradients have in common cancels to the last bit only if
+        # both are summed alike, and Adam would make steps of what is left.
+        keys = jax.random.split(drop["key"]) if drop else ()
+        first, second = [{**drop, "key": key} for key in keys] or [drop, drop]
+        positive = NETS[model](p, batch, **first)
+        negative = NETS[model](p, {**batch, "item_id": batch["negative_id"]}, **second)
+        return losses.bpr(positive, negative), positive
+    outputs = NETS[model](p, batch, **drop)
+    if model == "mf":
+        return losses.l2(outputs, batch["rating"]), outputs
+    if model == "autorec":
+        return losses.masked_l2(outputs, batch["ratings"]), outputs
+    click = losses.click_of_probability if protocol == "printed" else losses.click
+    return click(outputs, batch["label"]), outputs
+
+
+def with_gradients(
+    model: str, protocol: str, p: Parameters, batch: Arrays, drop: Arrays
+) -> Tuple[Parameters, Tuple[jax.Array, jax.Array]]:
+    """Gradients of the losses' sum, and what ``example_losses`` gives."""
+
+    def summed(p: Parameters) -> Tuple[jax.Array, Tuple[jax.Array, jax.Array]]:
+        found = example_losses(model, protocol, p, batch, drop)
+        return found[0].sum(), found
+
+    return jax.grad(summed, has_aux=True)(p)
+
+
+def train_step(
+    model: str, protocol: str, state: State, batch: Arrays, rates: Rates, drop: Arrays
+) -> Tuple[State, Tuple[jax.Array, jax.Array]]:
+    """The state after one step, and the losses and outputs before it."""
+    if drop:
+        drop = {**drop, "key": jax.random.fold_in(drop["key"], state.steps)}
+    gradients, found = with_gradients(model, protocol, state.parameters, batch, drop)
+    return adam(state, gradients, len(found[0]), rates), found
+
+
+def forward(model: str, probabilities: bool, p: Parameters, batch: Arrays) -> jax.Array:
+    """The net's outputs, or their sigmoid."""
+    outputs = NETS[model](p, batch)
+    return jax.nn.sigmoid(outputs) if probabilities else outputs
+
+
+def unit_draw(law: str, total: int, key: jax.Array) -> jax.Array:
+    """So many numbers from N(0, 1), or uniformly from -1 to 1."""
+    if law == "normal":
+        return jax.random.normal(key, (total,), jnp.float32)
+    return jax.random.uniform(key, (total,), jnp.float32, -1, 1)
+
+
+# The old state is overwritten by the new one: tables are not copied.
+_train_step = jax.jit(train_step, static_argnums=(0, 1), donate_argnums=2)
+_with_gradients = jax.jit(with_gradients, static_argnums=(0, 1))
+_example_losses = jax.jit(example_losses, static_argnums=(0, 1))
+_unit_draw = jax.jit(unit_draw, static_argnums=(0, 1))
+_forward = jax.jit(forward, static_argnums=(0, 1))
+_score_all = {model: jax.jit(function) for model, function in SCORE_ALL.items()}
+
+
+def draw(model: str, settings: Mapping[str, Any], key: jax.Array) -> Dict[str, np.ndarray]:
+    """First weights by the oracle's laws."""
+    of_name = shapes(model, settings)
+    drawn, start = {}, 0
+    # One long draw, cut up: a draw for each shape would be compiled for each.
+    law = "uniform" if model in CLICKS else "normal"
+    unit = np.array(_unit_draw(law, sum(map(prod, of_name.values())), key))
+    for name, (law_of_name, scale) in laws(model, settings).items():
+        assert law_of_name in (law, "zero")
+        stop = start + prod(of_name[name])
+        drawn[name] = (np.float32(scale) * unit[start:stop]).reshape(of_name[name])
+        start = stop
+    return drawn
+
+
+def to_32(arrays: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    """Copies as int32 and float32, which is all that JAX has by default."""
+    return {
+        name: array.astype(np.int32 if array.dtype.kind in "iub" else np.float32)
+        for name, array in arrays.items()
+    }
+
+
+def to_jax(arrays: Mapping[str, np.ndarray]) -> Parameters:
+    """Copies that belong to JAX, so that a step may overwrite them."""
+    return {name: jnp.array(array, dtype=jnp.float32) for name, array in arrays.items()}
+
+
+def to_numpy(arrays: Arrays) -> Dict[str, np.ndarray]:
+    """Copies: what a view shows is overwritten by the next step."""
+    return {name: np.array(array) for name, array in arrays.items()}
+
+
+class Port(Groundwork):
+    """The chapter in JAX and float32, as ``d2l_recsys.baseline.port`` asks for it."""
+
+    # Rungs 2 and 3.
+
+    def set_state(
+        self,
+        settings: Mapping[str, Any],
+        parameters: Dict[str, np.ndarray],
+        means: Optional[Dict[str, np.ndarray]] = None,
+        variances: Optional[Dict[str, np.ndarray]] = None,
+        steps: int = 0,
+    ) -> None:
+        """As in ``baseline.port.Port``."""
+        state = fresh(to_jax(parameters))
+        state = State(
+            state.parameters,
+            to_jax(means) if means else state.means,
+            to_jax(variances) if variances else state.variances,
+            jnp.int32(steps),
+        )
+        self._start(settings, state)
+
+    def _start(self, settings: Mapping[str, Any], state: State) -> None:
+        self.settings, self.state = settings, state
+        self.rates = Rates(settings.get("lr", 0.0), settings.get("wd", 0.0))
+
+    def forward(self, batch: Dict[str, np.ndarray]) -> np.ndarray:
+        """As in ``baseline.port.Port``; of FM and DeepFM probabilities as printed."""
+        probabilities = self.protocol == "printed" and self.model in CLICKS
+        return np.array(_forward(self.model, probabilities, self.state.parameters, to_32(batch)))
+
+    def loss(self, batch: Dict[str, np.ndarray]) -> float:
+        """As in ``baseline.port.Port``; the sum alone is in double precision."""
+        found, _ = _example_losses(
+            self.model, self.protocol, self.state.parameters, to_32(batch), {}
+        )
+        return float(np.array(found).sum(dtype=np.float64))
+
+    def gradients(self, batch: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        """As in ``baseline.port.Port``."""
+        gradients, _ = _with_gradients(
+            self.model, self.protocol, self.state.parameters, to_32(batch), {}
+        )
+        return to_numpy(gradients)
+
+    # Rungs 4 and 5.
+
+    def step(self, batch: Dict[str, np.ndarray]) -> None:
+        """As in ``baseline.port.Port``: without dropout."""
+        self._step(batch, {})
+
+    def _step(
+        self, batch: Dict[str, np.ndarray], drop: Dict[str, Any]
+    ) -> Tuple[jax.Array, jax.Array]:
+        self.state, found = _train_step(
+            self.model, self.protocol, self.state, to_32(batch), self.rates, drop
+        )
+        return found
+
+    def parameters(self) -> Dict[str, np.ndarray]:
+        """As in ``baseline.port.Port``."""
+        return to_numpy(self.state.parameters)
+
+    # Rung 6.
+
+    def first_parameters(self, settings: Mapping[str, Any], seed: int) -> Dict[str, np.ndarray]:
+        """As in ``baseline.port.Port``."""
+        return draw(self.model, settings, jax.random.split(jax.random.key(seed))[0])
+
+    def learner(self) -> "Learner":
+        """As in ``Groundwork``."""
+        return Learner(self.model, self.protocol)
+
+
+class Learner(Port):
+    """The same as ``oracle.training.train`` wants it: with dropout, and what a step measured."""
+
+    def start(self, settings: Mapping[str, Any], seed: int) -> None:
+        """First weights, as ``first_parameters`` draws them, and a key for dropout."""
+        of_weights, of_dropout = jax.random.split(jax.random.key(seed))
+        self._start(settings, fresh(to_jax(draw(self.model, settings, of_weights))))
+        share = settings.get("dropout", 0.0)
+        self.drop = {"key": of_dropout, "share": share} if share else {}
+
+    def train_step(self, batch: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        """One step: the losses (n,) before it, of pairs their sum (1,), of clicks the log odds."""
+        found, outputs = map(np.array, self._step(batch, self.drop))
+        if self.model in RANKING:
+            return {"losses": found.sum(keepdims=True)}
+        if self.model in CLICKS:
+            return {"losses": found, "log_odds": outputs}
+        return {"losses": found}
+
+    def forward(self, batch: Dict[str, np.ndarray]) -> np.ndarray:
+        """The net's outputs; of clicks the log odds."""
+        return np.array(_forward(self.model, False, self.state.parameters, to_32(batch)))
+
+    def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray]) -> np.ndarray:
+        """Scores of all items for each of ``users``, whose rows of ``sequences`` Caser reads."""
+        given = {"users": users}
+        if self.model == "caser":
+            given["sequences"] = sequences[users]
+        return np.array(_score_all[self.model](self.state.parameters, **to_32(given)))

@@ -1,0 +1,70 @@
+"""MXNet's Adam, which is not that of ``torch.optim``."""
+
+from typing import Mapping
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Adam"]
+
+
+class Adam:
+    """Adam as ``gluon.Trainer`` runs it on a net whose loss is summed over a batch.
+
+    It differs from ``torch.optim.Adam`` in two things. The sum's gradient g is divided by the
+    number of examples, before weight decay is added. And epsilon is added to the square root before
+    the bias is corrected, where PyTorch corrects first:
+
+        g = gradient / n + wd w
+        m = beta1 m + (1 - beta1) g              v = beta2 v + (1 - beta2) g^2
+        w = w - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
+
+    so that in the first steps MXNet's epsilon weighs up to 1 / sqrt(1 - beta2) = 32 times as much.
+    Every weight takes part in every step: rows of a table that are not in a batch decay, and go on
+    with the momentum they have.
+
+    From now on the parameters of ``net`` are views of one flat tensor, as are their moments: a step
+    is a few operations on all weights together, however many parameters there are.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        lr: float,
+        wd: float = 0.0,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        self.lr, self.wd = lr, wd
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.parameters = dict(net.named_parameters())
+        self.weights = self._flat({name: p.detach() for name, p in self.parameters.items()})
+        self.means, self.variances = (torch.zeros_like(self.weights) for _ in range(2))
+        self.steps = 0
+        sizes = [p.numel() for p in self.parameters.values()]
+        for p, part in zip(self.parameters.values(), self.weights.split(sizes)):
+            p.data = part.view_as(p)
+
+    def _flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([tensors[name].flatten() for name in self.parameters])
+
+    def set_moments(
+        self, means: Mapping[str, Tensor], variances: Mapping[str, Tensor], steps: int
+    ) -> None:
+        """Go on after so many steps, with the moments by the parameters' names."""
+        self.means, self.variances, self.steps = self._flat(means), self._flat(variances), steps
+
+    @torch.no_grad()
+    def step(self, num_examples: int) -> None:
+        """One step along the gradients of a loss summed over so many examples; forgets them."""
+        self.steps += 1
+        correction = (1 - self.beta2**self.steps) ** 0.5 / (1 - self.beta1**self.steps)
+        g = self._flat({name: p.grad for name, p in self.parameters.items()})
+        g.div_(num_examples).add_(self.weights, alpha=self.wd)
+        self.means.lerp_(g, 1 - self.beta1)
+        self.variances.mul_(self.beta2).addcmul_(g, g, value=1 - self.beta2)
+        deviation = self.variances.sqrt().add_(self.epsilon)
+        self.weights.addcdiv_(self.means, deviation, value=-self.lr * correction)
+        for p in self.parameters.values():
+            p.grad = None

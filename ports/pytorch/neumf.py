@@ -1,0 +1,55 @@
+"""NeuMF (section 15.6).
+
+Two models of how a user and an item go together, each with embeddings of its own, add up to one
+score: the products of their factors (eq. 15.6.1), and what relu layers make of the factors side by
+side (eq. 15.6.2):
+
+    x = p_u * q_i              z = relu(W_m ... relu(W_1 [u_u; v_i] + b_1) ... + b_m)
+    y_hat[u, i] = sum of x + sum of z
+
+Equation 15.6.3 weighs the parts of x and z and takes a sigmoid; the chapter's code does neither.
+"""
+
+from typing import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["NeuMF"]
+
+# What bounds the memory of scoring all items.
+PAIRS_AT_ONCE = 2**16
+
+
+class NeuMF(nn.Module):
+    """Called with ids of users and of items, (n,); returns n scores.
+
+    ``nums_hiddens`` are the widths of the relu layers.
+    """
+
+    def __init__(
+        self, num_factors: int, num_users: int, num_items: int, nums_hiddens: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.P = nn.Embedding(num_users, num_factors)
+        self.Q = nn.Embedding(num_items, num_factors)
+        self.U = nn.Embedding(num_users, num_factors)
+        self.V = nn.Embedding(num_items, num_factors)
+        widths = [2 * num_factors, *nums_hiddens]
+        self.mlp = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
+
+    def forward(self, user_id: Tensor, item_id: Tensor) -> Tensor:
+        """Score the pairs."""
+        x = self.P(user_id) * self.Q(item_id)
+        z = torch.cat([self.U(user_id), self.V(item_id)], dim=-1)
+        for layer in self.mlp:
+            z = torch.relu(layer(z))
+        return x.sum(dim=-1) + z.sum(dim=-1)
+
+    def score_all(self, users: Tensor) -> Tensor:
+        """Scores of all items for each of ``users``, (len(users), num_items)."""
+        num_items = self.Q.num_embeddings
+        items = torch.arange(num_items)
+        blocks = users.split(max(1, PAIRS_AT_ONCE // num_items))
+        scores = [self(of.repeat_interleave(num_items), items.repeat(len(of))) for of in blocks]
+        return torch.cat(scores).view(len(users), num_items)

@@ -1,0 +1,210 @@
+"""The six models as a port: numpy in and out, PyTorch between.
+
+What no framework has a hand in, splits, batches, negatives and numbers, is numpy's, as
+``d2l_recsys.baseline`` offers it; the methods are explained there in ``port.py``.
+"""
+
+from typing import Any, Callable, Dict, Mapping, Optional
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from d2l_recsys.baseline.oracle import initial
+from d2l_recsys.baseline.oracle.groundwork import Groundwork
+
+from .adam import Adam
+from .autorec import AutoRec
+from .caser import Caser
+from .deepfm import DeepFM
+from .fm import FM
+from .losses import autorec_loss, bpr_loss, click_loss, l2_loss
+from .mf import MF
+from .neumf import NeuMF
+
+__all__ = ["Port"]
+
+Arrays = Dict[str, np.ndarray]
+Settings = Mapping[str, Any]
+
+NETS: Dict[str, Callable[[Settings], nn.Module]] = {
+    "mf": lambda s: MF(s["num_factors"], s["num_users"], s["num_items"]),
+    "autorec": lambda s: AutoRec(s["num_hidden"], s["num_users"], s.get("dropout", 0)),
+    "neumf": lambda s: NeuMF(s["num_factors"], s["num_users"], s["num_items"], s["nums_hiddens"]),
+    "caser": lambda s: Caser(
+        s["num_factors"],
+        s["num_users"],
+        s["num_items"],
+        s["L"],
+        s["d"],
+        s["d_prime"],
+        s.get("dropout", 0),
+    ),
+    "fm": lambda s: FM(s["field_dims"], s["num_factors"]),
+    "deepfm": lambda s: DeepFM(
+        s["field_dims"], s["num_factors"], s["mlp_dims"], s.get("dropout", 0)
+    ),
+}
+# The arrays of a batch that a net is called with; all ids, but for AutoRec's rows.
+INPUTS = {
+    "mf": ("user_id", "item_id"),
+    "autorec": ("ratings",),
+    "neumf": ("user_id", "item_id"),
+    "caser": ("user_id", "seq", "item_id"),
+    "fm": ("features",),
+    "deepfm": ("features",),
+}
+RANKING, CLICKS = ("neumf", "caser"), ("fm", "deepfm")
+REAL = ("rating", "ratings", "label")
+
+
+def as_tensors(batch: Mapping[str, np.ndarray]) -> Dict[str, Tensor]:
+    """A batch in PyTorch: ratings and labels in float32, ids in int64."""
+    return {
+        name: torch.tensor(array, dtype=torch.float32 if name in REAL else torch.int64)
+        for name, array in batch.items()
+    }
+
+
+def as_weights(arrays: Mapping[str, np.ndarray]) -> Dict[str, Tensor]:
+    """Weights, or their moments, in float32."""
+    return {name: torch.tensor(array, dtype=torch.float32) for name, array in arrays.items()}
+
+
+class Port(Groundwork):
+    """The chapter in PyTorch and float32, as ``d2l_recsys.baseline.port`` asks for it."""
+
+    # Rungs 2 and 3.
+
+    def set_state(
+        self,
+        settings: Settings,
+        parameters: Arrays,
+        means: Optional[Arrays] = None,
+        variances: Optional[Arrays] = None,
+        steps: int = 0,
+    ) -> None:
+        """Weights and moments, as rungs 2 to 5 begin."""
+        # Without storage, so without weights of its own, which PyTorch would draw from the
+        # generator that all share.
+        with torch.device("meta"):
+            self.net = NETS[self.model](settings)
+        self.net.load_state_dict(as_weights(parameters), assign=True)
+        self.net.eval()
+        self.adam = Adam(self.net, settings["lr"], settings.get("wd", 0.0))
+        zeros = {name: np.zeros_like(array) for name, array in parameters.items()}
+        self.adam.set_moments(as_weights(means or zeros), as_weights(variances or zeros), steps)
+
+    def outputs(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """What the net gives; of clicks the log odds."""
+        return self.net(*(batch[name] for name in INPUTS[self.model]))
+
+    @torch.no_grad()
+    def forward(self, batch: Arrays) -> np.ndarray:
+        """Of FM and DeepFM probabilities as printed, log odds as defined."""
+        outputs = self.outputs(as_tensors(batch))
+        if self.protocol == "printed" and self.model in CLICKS:
+            outputs = torch.sigmoid(outputs)
+        return outputs.numpy()
+
+    def losses(self, batch: Mapping[str, Tensor], outputs: Tensor) -> Tensor:
+        """The loss of each example, from what the net gave for them."""
+        if self.model == "mf":
+            return l2_loss(outputs, batch["rating"])
+        if self.model == "autorec":
+            return autorec_loss(outputs, batch["ratings"])
+        if self.model in RANKING:
+            return bpr_loss(outputs, self.outputs({**batch, "item_id": batch["negative_id"]}))
+        return click_loss(outputs, batch["label"], self.protocol)
+
+    @torch.no_grad()
+    def loss(self, batch: Arrays) -> float:
+        """Sum over the examples."""
+        tensors = as_tensors(batch)
+        return float(self.losses(tensors, self.outputs(tensors)).sum())
+
+    def gradients(self, batch: Arrays) -> Arrays:
+        """Gradients of that sum."""
+        tensors = as_tensors(batch)
+        names, weights = zip(*self.net.named_parameters())
+        total = self.losses(tensors, self.outputs(tensors)).sum()
+        return {name: g.numpy() for name, g in zip(names, torch.autograd.grad(total, weights))}
+
+    # Rungs 4 and 5.
+
+    def step(self, batch: Arrays) -> None:
+        """One step."""
+        self.learn(as_tensors(batch))
+
+    def learn(self, batch: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+        """One step: the outputs and the losses before it."""
+        outputs = self.outputs(batch)
+        losses = self.losses(batch, outputs)
+        losses.sum().backward()
+        self.adam.step(len(losses))
+        return {"outputs": outputs.detach(), "losses": losses.detach()}
+
+    def parameters(self) -> Arrays:
+        """The weights, copied: the net's own change with the next step."""
+        return {name: w.detach().numpy().copy() for name, w in self.net.named_parameters()}
+
+    # Rung 6.
+
+    def first_parameters(self, settings: Settings, seed: int) -> Arrays:
+        """By the chapter's laws."""
+        rng = torch.Generator().manual_seed(seed)
+        shapes = initial.shapes(self.model, settings)
+        drawn = {}
+        for name, (law, scale) in initial.laws(self.model, settings).items():
+            weights = torch.zeros(shapes[name])
+            if law == "normal":
+                weights.normal_(0, scale, generator=rng)
+            elif law == "uniform":
+                weights.uniform_(-scale, scale, generator=rng)
+            drawn[name] = weights.numpy()
+        return drawn
+
+    def learner(self) -> "Learner":
+        """A net of its own."""
+        return Learner(self.model, self.protocol)
+
+    def train(
+        self, given: Mapping[str, np.ndarray], settings: Settings, seed: int
+    ) -> Dict[str, Dict[str, float]]:
+        """Train it."""
+        # Dropout draws from the generator that all share: the caller gets it back as it was.
+        with torch.random.fork_rng(devices=[]):
+            return super().train(given, settings, seed)
+
+
+class Learner(Port):
+    """The same with dropout, as ``d2l_recsys.baseline.oracle.training.train`` needs it."""
+
+    def start(self, settings: Settings, seed: int) -> None:
+        """First weights; seeds PyTorch's shared generator for dropout."""
+        self.set_state(settings, self.first_parameters(settings, seed))
+        torch.manual_seed(seed)
+
+    def train_step(self, batch: Arrays) -> Arrays:
+        """One step with dropout, and what is measured on the way."""
+        self.net.train()
+        measured = self.learn(as_tensors(batch))
+        losses = measured["losses"].numpy()
+        if self.model in RANKING:
+            return {"losses": losses.sum(keepdims=True)}
+        if self.model in CLICKS:
+            return {"losses": losses, "log_odds": measured["outputs"].numpy()}
+        return {"losses": losses}
+
+    @torch.no_grad()
+    def forward(self, batch: Arrays) -> np.ndarray:
+        """The net's outputs without dropout; of clicks the log odds."""
+        self.net.eval()
+        return self.outputs(as_tensors(batch)).numpy()
+
+    @torch.no_grad()
+    def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray]) -> np.ndarray:
+        """Scores of all items for each of ``users``; Caser reads ``sequences``."""
+        self.net.eval()
+        read = [users] if sequences is None else [users, sequences[users]]
+        return self.net.score_all(*map(torch.from_numpy, read)).numpy()
