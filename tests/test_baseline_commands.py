@@ -118,6 +118,7 @@ def run(monkeypatch, capsys, tmp_path):
     """The command in this process, in an empty folder: exit code, output and error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", [NAME])
 
     def run(*arguments):
         with pytest.raises(SystemExit) as left:

@@ -64,6 +64,11 @@ def cut_short(question, steps):
     return question._replace(given=given)
 
 
+def quickest(mistake):
+    """The model that is asked here, by turns, so that all of them are."""
+    return mistake.models[len(mistake.name) % len(mistake.models)]
+
+
 def cases(rungs):
     """Each mistake with each training; both protocols of one that they share are asked as one."""
     found = []
@@ -72,7 +77,9 @@ def cases(rungs):
             apart = mistake.rung == 1 or model in TRAINED_APART
             for protocol in mistake.protocols[: None if apart else 1]:
                 name = f"{mistake.rung}-{mistake.name}-{model}-{protocol}"
-                found.append(pytest.param(mistake, model, protocol, id=name))
+                # Each mistake with one model here, with all of them in the slow tests.
+                marks = [] if model == quickest(mistake) else [pytest.mark.slow]
+                found.append(pytest.param(mistake, model, protocol, id=name, marks=marks))
     return found
 
 

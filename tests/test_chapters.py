@@ -348,6 +348,7 @@ def test_the_chapters_settings_reach_what_the_chapter_reports(section, ml100k_di
 
 
 @pytest.mark.network
+@pytest.mark.slow
 def test_a_model_that_learns_nothing_fails_where_others_pass(ml100k_dir, tmp_path):
     """Without a learning rate, and with the later editions' head, which freezes."""
     common = {"num_epochs": 2, "data_dir": ml100k_dir, "out": tmp_path, "quiet": True}

@@ -68,7 +68,13 @@ def agree(section, data_dir, folder, monkeypatch, epochs, **options):
     return far
 
 
-@pytest.mark.parametrize("section", TRAINED)
+@pytest.mark.parametrize(
+    "section",
+    [
+        pytest.param(s, marks=[pytest.mark.slow] if s in ("autorec", "fm", "deepfm") else [])
+        for s in TRAINED
+    ],
+)
 def test_one_two_and_three_devices_agree_after_fifty_steps(
     section, ratings_dir, clicks_dir, tmp_path, monkeypatch
 ):

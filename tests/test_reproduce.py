@@ -237,6 +237,7 @@ def without_times(report):
     return re.sub(r"(?s)(## |<h2>)Time.*", "", report)
 
 
+@pytest.mark.slow
 def test_a_killed_reproduction_goes_on_and_reports_the_same(small_dir, tmp_path):
     undisturbed = reproduce(tmp_path / "whole", small_dir)
     results = tmp_path / "killed"

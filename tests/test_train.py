@@ -409,7 +409,7 @@ class AsMXNet:
     [
         ("neumf", 1, BPRLoss),
         ("neumf", 2, HingeLossbRec),
-        ("caser", 1, HingeLossbRec),
+        pytest.param("caser", 1, HingeLossbRec, marks=pytest.mark.slow),
         ("caser", 2, BPRLoss),
     ],
 )
