@@ -249,8 +249,6 @@ def numbers(make, model, ratings, seed=SEED, **settings):
         ("half-the-epochs", "mf"),
         ("trained-on-the-test-set", "mf"),
         ("trained-on-the-test-set", "neumf"),
-        ("no-dropout", "autorec"),
-        ("dropout-left-on", "autorec"),
         ("no-user-bias", "mf"),
         ("first-weights-ten-times-as-large", "autorec"),
     ],
@@ -272,9 +270,6 @@ FINAL = [
     ("trained-on-the-test-set", "neumf"),
     ("half-the-epochs", "mf"),
     ("half-the-epochs", "autorec"),
-    ("half-the-epochs", "neumf"),
-    ("no-dropout", "autorec"),
-    ("dropout-left-on", "autorec"),
     ("seed-without-effect", "autorec"),
 ]
 

@@ -18,7 +18,6 @@ from d2l_recsys.baseline.mistakes.making import (
 from d2l_recsys.baseline.oracle import Port
 from d2l_recsys.baseline.oracle.data import DATA, split_by_time
 from d2l_recsys.baseline.oracle.initial import laws, shapes
-from d2l_recsys.baseline.oracle.models import keep
 from d2l_recsys.baseline.oracle.port import Learner
 from d2l_recsys.baseline.oracle.training import draw_negatives, seen_items
 from d2l_recsys.baseline.port import Arrays
@@ -196,28 +195,11 @@ def trained_on_the_test_set(
     return Port.train(port, {**given, "ratings": ratings}, settings, seed)
 
 
-@MADE.add(6, MODELS, method="train")
+@MADE.add(6, ("mf", "autorec"), method="train")
 def half_the_epochs(port: Port, given: Given, settings: Mapping[str, Any], seed: int) -> Trained:
     """Training goes on for num_epochs epochs, here for half as many."""
     epochs = max(settings["num_epochs"] // 2, 1)
     return Port.train(port, given, {**settings, "num_epochs": epochs}, seed)
-
-
-@MADE.add(6, ("autorec", "caser", "deepfm"), method="train")
-def no_dropout(port: Port, given: Given, settings: Mapping[str, Any], seed: int) -> Trained:
-    """Hidden units are dropped in training; here all of them are kept."""
-    return Port.train(port, given, {**settings, "dropout": 0.0}, seed)
-
-
-@MADE.add(6, ("autorec", "caser", "deepfm"))
-class DropoutLeftOn(Mistaken):
-    """Hidden units are dropped in training alone; here also where the net is measured."""
-
-    def forward(self, batch: Arrays) -> np.ndarray:
-        self.drop = getattr(self, "_drop", keep)
-        outputs = super().forward(batch)
-        self.drop = keep
-        return outputs
 
 
 @MADE.add(6, MODELS)
