@@ -1,6 +1,6 @@
 """Rungs 4 and 5: what a step does, and what many do."""
 
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -166,30 +166,19 @@ def plain_gradient_descent(port: Port, gradients: Arrays, num_examples: int) -> 
 class StepCounterOneAhead(Mistaken):
     """The first step corrects the bias of one step, here of two."""
 
-    def set_state(
-        self,
-        settings: Mapping[str, Any],
-        parameters: Arrays,
-        means: Optional[Arrays] = None,
-        variances: Optional[Arrays] = None,
-        steps: int = 0,
-    ) -> None:
-        super().set_state(settings, parameters, means, variances, steps + 1)
+    def set_state(self, *state: Any) -> None:
+        super().set_state(*state)
+        self.steps += 1
 
 
 @MADE.add(4, MODELS)
 class MomentsNotRestored(Mistaken):
     """Training goes on from the means and variances that are given; here they begin at 0."""
 
-    def set_state(
-        self,
-        settings: Mapping[str, Any],
-        parameters: Arrays,
-        means: Optional[Arrays] = None,
-        variances: Optional[Arrays] = None,
-        steps: int = 0,
-    ) -> None:
-        super().set_state(settings, parameters, steps=steps)
+    def set_state(self, *state: Any) -> None:
+        super().set_state(*state)
+        for moments in (self.means, self.variances):
+            moments.update({name: np.zeros_like(array) for name, array in moments.items()})
 
 
 # Rung 5
