@@ -202,7 +202,7 @@ def _normal(drawn: np.ndarray, scale: float) -> List[float]:
 
     squares = float(((drawn / scale) ** 2).sum())
     sides = chi2.cdf(squares, drawn.size), chi2.sf(squares, drawn.size)
-    return [float(kstest(drawn, "norm", args=(0, scale)).pvalue), float(min(1.0, 2 * min(sides)))]
+    return [float(kstest(drawn / scale, "norm").pvalue), float(min(1.0, 2 * min(sides)))]
 
 
 def _uniform(drawn: np.ndarray, scale: float) -> List[float]:
@@ -212,7 +212,7 @@ def _uniform(drawn: np.ndarray, scale: float) -> List[float]:
     reach = float(np.abs(drawn).max()) / scale
     # What float32 rounds up is not beyond the bound.
     of_largest = 0.0 if reach > 1 + 1e-6 else min(1.0, reach**drawn.size)
-    return [float(kstest(drawn, "uniform", args=(-scale, 2 * scale)).pvalue), of_largest]
+    return [float(kstest((drawn / scale + 1) / 2, "uniform").pvalue), of_largest]
 
 
 def _zero(drawn: np.ndarray, scale: float) -> List[float]:
