@@ -2,6 +2,7 @@
 # make test       the test suite; make test-slow adds what takes an hour
 # make lint       ruff: style and format
 # make reference  twenty seeds of everything into docs/reference (up to an hour)
+# make leaderboard  every system over five seeds into docs/leaderboard, and the control (an hour)
 # make baseline   what ports are held against, anew (an hour or more)
 # make ports      the PyTorch and JAX ports, checked against it in .venv-ports (about half an hour)
 # make bench      the chapter's own code against this project's (about half an hour)
@@ -10,7 +11,7 @@
 # PYTHON=... chooses the interpreter (3.8-3.11, which MXNet 1.9.1 needs).
 
 .DEFAULT_GOAL := reproduce
-.PHONY: reproduce reference baseline ports test test-slow lint bench clean
+.PHONY: reproduce reference leaderboard baseline ports test test-slow lint bench clean
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -29,6 +30,14 @@ reference: $(READY)
 	@rm -rf docs/reference && mkdir -p docs/reference
 	@cp -r results/reference/figures results/reference/report.md docs/reference
 	@cp results/reference/numbers.json docs/reference/reference.json
+
+leaderboard: $(READY)
+	@$(COMMAND) leaderboard
+	@$(COMMAND) leaderboard --seeds 1 --shuffled
+	@mkdir -p docs/leaderboard/control
+	@cd results/leaderboard && cp leaderboard.md leaderboard.png numbers.json ../../docs/leaderboard
+	@cd results/leaderboard/shuffled && \
+	    cp leaderboard.md leaderboard.png numbers.json ../../../docs/leaderboard/control
 
 baseline: $(READY)
 	@$(COMMAND) baseline make

@@ -25,6 +25,7 @@ setup(
     package_data={
         "d2l_recsys": ["py.typed", "report.css", "reported.json"],
         "d2l_recsys.baseline": ["files/*", "files/*/*"],
+        "d2l_recsys.leaderboard": ["search.json"],
     },
     entry_points={"console_scripts": ["d2l-recsys = d2l_recsys.__main__:main"]},
     install_requires=[
@@ -38,6 +39,7 @@ setup(
         "scikit-learn",
         "scipy",
         "tabulate",
+        "threadpoolctl",
         "tqdm",
         "typer",
         "typing_extensions",

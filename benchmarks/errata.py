@@ -721,7 +721,7 @@ def log_of_sigmoid(lab: Lab) -> Figures:
     for name, section in (("NeuMF", "neumf"), ("Caser", "caser")):
         recorder = mock.Mock(return_value=_Distances())
         with mock.patch.object(caser, "BPRLoss", recorder), mock.patch.dict(
-            neumf.LOSSES, {neumf.PairwiseLoss.bpr: recorder}
+            neumf.PAIRWISE_LOSSES, {neumf.PairwiseLoss.bpr: recorder}
         ):
             lab.train(section)
         smallest[name] = recorder.return_value.smallest

@@ -17,22 +17,31 @@ on the transposed matrix. Run it, from the root of the checkout:
     python chapters/autorec.py --variant user
 
 The chapter sets its RMSE beside that of matrix factorization, but on another test set;
-``python chapters/mf.py --split random`` has the same one.
+``python chapters/mf.py --split random`` has the same one, and ``--split seq-aware`` here has the
+chapter's for matrix factorization.
 """
 
 import enum
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
+import numpy
 from typer import Option
 from typing_extensions import Annotated
 
 from d2l_recsys import command_line as cli
 from d2l_recsys.backend import autograd, gluon, init, nn, np
 from d2l_recsys.batches import BatchLoader
-from d2l_recsys.data import load_data_ml100k, read_data_ml100k, split_data_ml100k
+from d2l_recsys.data import (
+    RankingData,
+    load_data_ml100k,
+    read_data_ml100k,
+    split_data_ml100k,
+)
+from d2l_recsys.errors import DataError
 from d2l_recsys.evaluation import evaluate_reconstruction
 from d2l_recsys.history import RATING_CURVE
 from d2l_recsys.ids import RatingIds
+from d2l_recsys.interactions import interaction_matrix
 from d2l_recsys.run import Run
 from d2l_recsys.settings import Split, as_choice
 from d2l_recsys.train import train_recsys_rating
@@ -52,12 +61,22 @@ class AutoRec(gluon.Block):
 
     Called with rows of ratings, float32 (n, row_length), 0 where there is none; returns them
     completed. In training only what was observed comes back, the rest is 0 and has no gradient.
+
+    ``variant`` says whose the rows are. Raises SettingError for an unknown one.
     """
 
+    reads_rows = True
+
     def __init__(
-        self, num_hidden: int, row_length: int, dropout: float = 0.05, **kwargs: Any
+        self,
+        num_hidden: int,
+        row_length: int,
+        dropout: float = 0.05,
+        variant: str = "item",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.variant = as_choice(Variant, "variant", variant)
         self.encoder = nn.Dense(num_hidden, activation="sigmoid", in_units=row_length)
         self.decoder = nn.Dense(row_length, in_units=num_hidden)
         self.dropout = nn.Dropout(dropout)
@@ -66,6 +85,38 @@ class AutoRec(gluon.Block):
         """Complete the rows."""
         completed = self.decoder(self.dropout(self.encoder(ratings)))
         return completed * np.sign(ratings) if autograd.is_training() else completed
+
+    def reads(self, data: RankingData) -> numpy.ndarray:
+        """What ``score_all`` takes of each user, float32 (num_users, num_items).
+
+        The user's ratings, 0 where there is none. Where rows are items', an item's scores take the
+        ratings of all users, so there it is the completed matrix. Raises DataError where the rows
+        are of another length.
+        """
+        length = data.num_items if self.variant is Variant.user else data.num_users
+        if self.encoder.weight.shape[1] != length:
+            raise DataError(
+                f"AutoRec reads {self.variant.value}s' rows of {self.encoder.weight.shape[1]} "
+                f"numbers, here they have {length}; train it again"
+            )
+        matrix = interaction_matrix(
+            data.users, data.items, data.num_users, data.num_items, data.ratings
+        ).toarray()
+        if self.variant is Variant.user:
+            return matrix
+        ctx = self.decoder.bias.list_ctx()[0]
+        starts = range(0, data.num_items, ROWS_PER_EVALUATION)
+        rows = (matrix.T[start : start + ROWS_PER_EVALUATION] for start in starts)
+        return numpy.concatenate([self(np.array(part, ctx=ctx)).asnumpy() for part in rows]).T
+
+    def score_all(self, users: np.ndarray, rows: Optional[np.ndarray] = None) -> np.ndarray:
+        """The ratings of all items by each of ``users``, (len(users), num_items).
+
+        ``rows`` holds what ``reads`` returns of them. Raises DataError without it.
+        """
+        if rows is None:
+            raise DataError("AutoRec completes ratings: give it those of the users")
+        return self(rows) if self.variant is Variant.user else rows
 
 
 def main(
@@ -78,6 +129,13 @@ def main(
     out: cli.Out = None,
     resume: cli.Resume = False,
     quiet: cli.Quiet = False,
+    split: Annotated[
+        str,
+        Option(
+            metavar="random|seq-aware|validation",
+            help="Test set: a tenth of all; each user's last rating; or each one's last but one.",
+        ),
+    ] = "random",
     variant: Annotated[
         str, Option(metavar="item|user", help="Rows to complete: items', or users'.")
     ] = "item",
@@ -88,7 +146,7 @@ def main(
     batch_size: Annotated[int, Option(help="Rows in a batch.")] = 256,
 ) -> Dict[str, Any]:
     """Train AutoRec on MovieLens-100K (section 15.4)."""
-    variant = as_choice(Variant, "variant", variant)
+    split, variant = as_choice(Split, "split", split), as_choice(Variant, "variant", variant)
     run = Run(
         "autorec",
         seed=seed,
@@ -101,10 +159,10 @@ def main(
         resume=resume,
         quiet=quiet,
         settings=dict(num_hidden=num_hidden, dropout=dropout, lr=lr, wd=wd, batch_size=batch_size),
-        choices=dict(split=Split.random, variant=variant),
+        choices=dict(split=split, variant=variant),
     )
     data, *counts = read_data_ml100k(data_dir)
-    parts = split_data_ml100k(data, *counts, Split.random, test_ratio=0.1, rng=run.streams.split)
+    parts = split_data_ml100k(data, *counts, split, test_ratio=0.1, rng=run.streams.split)
     train_matrix, test_matrix = (load_data_ml100k(part, *counts)[-1] for part in parts)
     if variant is Variant.user:
         train_matrix, test_matrix = train_matrix.T, test_matrix.T
@@ -119,7 +177,7 @@ def main(
     run.data_loaded()
 
     ids = RatingIds.consecutive(*counts)
-    net = run.build(AutoRec, num_hidden, train_matrix.shape[1], dropout, ids=ids)
+    net = run.build(AutoRec, num_hidden, train_matrix.shape[1], dropout, variant, ids=ids)
     net.initialize(ctx=run.devices, init=init.Normal(0.01))
     loss = gluon.loss.L2Loss()
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
@@ -137,7 +195,8 @@ def main(
         inter_mat=test_matrix,
         saver=run.saver,
     )
-    return run.finish(history, RATING_CURVE, compares=variant is Variant.item)
+    compares = variant is Variant.item and split is Split.random
+    return run.finish(history, RATING_CURVE, compares=compares)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,13 @@ checkout:
 
 from typing import Any, Dict, Optional
 
+import numpy
 from typer import Option
 from typing_extensions import Annotated
 
 from d2l_recsys import command_line as cli
 from d2l_recsys.backend import gluon, init, mx, nn, np
-from d2l_recsys.data import load_ranking_ml100k
+from d2l_recsys.data import RankingData, load_ranking_ml100k
 from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.history import RANKING_CURVE
 from d2l_recsys.ids import RatingIds
@@ -38,7 +39,7 @@ from d2l_recsys.operators import concatenate, transpose
 from d2l_recsys.run import Run
 from d2l_recsys.sampling import pairwise_loader
 from d2l_recsys.sequences import sequence_windows
-from d2l_recsys.settings import Split
+from d2l_recsys.settings import Split, as_choice
 from d2l_recsys.train import train_ranking
 
 CHAPTERS_L = 3
@@ -125,6 +126,14 @@ class Caser(nn.HybridBlock):
         Q_prime, b = (part.weight.data(users.ctx) for part in (self.Q_prime, self.b))
         return np.dot(self.view(mx.nd, users, sequences), Q_prime.T) + b.T
 
+    def reads(self, data: RankingData) -> numpy.ndarray:
+        """The last ``L`` items of each user, oldest first, int32 (num_users, L)."""
+        return sequence_windows(data.users, data.items, self.L, data.num_users).test_sequences
+
+    def item_vectors(self) -> numpy.ndarray:
+        """What the items' scores are products with, Q', (num_items, 2 num_factors)."""
+        return self.Q_prime.weight.data().asnumpy()
+
 
 def main(
     seed: cli.Seed = 0,
@@ -137,6 +146,7 @@ def main(
     resume: cli.Resume = False,
     quiet: cli.Quiet = False,
     cutoff: cli.Cutoffs = (),
+    split: cli.TimeSplit = "seq-aware",
     L: Annotated[
         int, Option("--L", help="Items in a sequence; the chapter's text says 5, its numbers 3.")
     ] = CHAPTERS_L,
@@ -149,6 +159,7 @@ def main(
     batch_size: Annotated[int, Option(help="Sequences in a batch.")] = 4096,
 ) -> Dict[str, Any]:
     """Train Caser on MovieLens-100K (section 15.7)."""
+    split = as_choice(Split, "split", split)
     run = Run(
         "caser",
         seed=seed,
@@ -171,9 +182,9 @@ def main(
             batch_size=batch_size,
             cutoff=list(cutoff),
         ),
-        choices=dict(split=Split.seq_aware),
+        choices=dict(split=split),
     )
-    data = load_ranking_ml100k(data_dir)
+    data = load_ranking_ml100k(data_dir, split)
     users, sequences, targets, test_sequences = sequence_windows(
         data.users, data.items, L, data.num_users
     )
@@ -202,7 +213,7 @@ def main(
         cutoffs=cutoff,
         saver=run.saver,
     )
-    compares = L == CHAPTERS_L and d > 0 and d_prime > 0
+    compares = L == CHAPTERS_L and d > 0 and d_prime > 0 and split is Split.seq_aware
     return run.finish(history, RANKING_CURVE, compares=compares)
 
 

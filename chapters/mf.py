@@ -19,6 +19,7 @@ and the test RMSE (eq. 15.3.4) says how far off a rating is. Run it, from the ro
 
 from typing import Any, Dict, Optional
 
+import numpy
 from typer import Option
 from typing_extensions import Annotated
 
@@ -59,6 +60,10 @@ class MF(nn.HybridBlock):
         Q, b_i = (part.weight.data(users.ctx) for part in (self.Q, self.item_bias))
         return np.dot(self.P(users), Q.T) + self.user_bias(users) + b_i.T
 
+    def item_vectors(self) -> numpy.ndarray:
+        """The items' factors Q, (num_items, num_factors)."""
+        return self.Q.weight.data().asnumpy()
+
 
 def predict_rating(net: MF, user_id: int, item_id: int, device: mx.Context) -> float:
     """The rating that row ``user_id`` of P gives row ``item_id`` of Q (both zero-based)."""
@@ -77,7 +82,11 @@ def main(
     resume: cli.Resume = False,
     quiet: cli.Quiet = False,
     split: Annotated[
-        str, Option(metavar="seq-aware|random", help="Test set: each user's last rating, or 10 %.")
+        str,
+        Option(
+            metavar="seq-aware|random|validation",
+            help="Test set: each user's last rating; a tenth of all; or each one's last but one.",
+        ),
     ] = "seq-aware",
     num_factors: Annotated[int, Option(help="Length of the latent factors, k.")] = 30,
     lr: Annotated[float, Option(help="Learning rate of Adam.")] = 0.002,

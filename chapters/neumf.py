@@ -23,22 +23,24 @@ user has not (section 15.5). Run it, from the root of the checkout:
 """
 
 import enum
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+import numpy
 from typer import Option
 from typing_extensions import Annotated
 
 from d2l_recsys import command_line as cli
-from d2l_recsys.backend import gluon, init, nn, np, npx
+from d2l_recsys.backend import gluon, init, mx, nn, np, npx
 from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import SettingError
 from d2l_recsys.history import RANKING_CURVE
 from d2l_recsys.ids import RatingIds
-from d2l_recsys.losses import BPRLoss, HingeLossbRec
+from d2l_recsys.losses import PAIRWISE_LOSSES, PairwiseLoss
 from d2l_recsys.operators import concatenate
 from d2l_recsys.run import Run
 from d2l_recsys.sampling import pairwise_loader
 from d2l_recsys.settings import Split, as_choice
+from d2l_recsys.towers import score_all_pairs
 from d2l_recsys.train import train_ranking
 
 
@@ -48,19 +50,6 @@ class Head(str, enum.Enum):
     sum = "sum"
     linear = "linear"
     sigmoid = "sigmoid"
-
-
-class PairwiseLoss(str, enum.Enum):
-    """What training minimises."""
-
-    bpr = "bpr"
-    hinge = "hinge"
-
-
-# Hidden units of all pairs that are computed at once: what bounds the memory of an evaluation.
-UNITS_AT_ONCE = 2**21
-
-LOSSES = {PairwiseLoss.bpr: BPRLoss, PairwiseLoss.hinge: HingeLossbRec}
 
 
 class NeuMF(nn.HybridBlock):
@@ -111,49 +100,27 @@ class NeuMF(nn.HybridBlock):
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
         """Scores of all items for each of ``users``, (len(users), num_items).
 
-        The GMF is one product of matrices. The first layer of the MLP is linear before its relu, so
-        it is computed once a user and once an item, and only their sum for each pair.
+        The GMF is one product of matrices; the MLP is ``score_all_pairs``.
         """
-        ctx = users.ctx
-        Q, V = (part.weight.data(ctx) for part in (self.Q, self.V))
-        num_items, num_factors = Q.shape
-        if self.head is Head.sum:
-            h = np.ones((1, num_factors + self.mlp[-1].weight.shape[0]), ctx=ctx)
-        else:
-            h = self.prediction.weight.data(ctx)
-
-        first, *deeper = self.mlp
-        W, b = first.weight.data(ctx), first.bias.data(ctx)
-        of_users = np.dot(self.U(users), W[:, :num_factors].T) + b
-        of_items = np.dot(V, W[:, num_factors:].T)
-        widest = max(layer.weight.shape[0] for layer in self.mlp)
-        size = max(1, UNITS_AT_ONCE // (num_items * widest))
-        parts = [of_users[start : start + size] for start in range(0, len(users), size)]
-        h_mlp = h[0, num_factors:]
-        mlp = np.concatenate([self._mlp_all(part, of_items, deeper, h_mlp) for part in parts])
-        scores = np.dot(self.P(users) * h[:, :num_factors], Q.T) + mlp
+        Q, V = (part.weight.data(users.ctx) for part in (self.Q, self.V))
+        h_gmf, h_mlp = self._weights(users.ctx)
+        mlp = score_all_pairs(self.mlp, h_mlp, self.U(users), V)
+        scores = np.dot(self.P(users) * h_gmf, Q.T) + mlp
         return npx.sigmoid(scores) if self.head is Head.sigmoid else scores
 
-    @staticmethod
-    def _mlp_all(
-        of_users: np.ndarray, of_items: np.ndarray, deeper: Sequence[nn.Dense], h: np.ndarray
-    ) -> np.ndarray:
-        """The MLP's share of the scores, from its first layer's parts, of users and of items.
+    def item_vectors(self) -> numpy.ndarray:
+        """The items' factors in the GMF, each times its weight, (num_items, num_factors)."""
+        Q = self.Q.weight.data()
+        return (Q * self._weights(Q.ctx)[0]).asnumpy()
 
-        All sums of a row of the one with a row of the other are a product of matrices: MXNet's
-        broadcasting takes ten times as long. Multiplied by ones and zeros, finite sums are exact.
-        """
-        (num_users, width), num_items, ctx = of_users.shape, len(of_items), of_users.ctx
-        ones = np.ones((num_items, 1), ctx=ctx)
-        copies = np.tile(np.eye(width, ctx=ctx), (1, num_users))
-        hidden = np.dot(
-            np.concatenate([of_items, ones], axis=1),
-            np.concatenate([copies, of_users.reshape(1, -1)], axis=0),
-        ).reshape(num_items * num_users, width)
-        hidden = npx.activation(hidden, act_type="relu")
-        for layer in deeper:
-            hidden = layer(hidden)
-        return np.dot(hidden, h).reshape(num_items, num_users).T
+    def _weights(self, ctx: mx.Context) -> Tuple[np.ndarray, np.ndarray]:
+        """The weights h, of the GMF's outputs (1, num_factors) and of the MLP's (units,)."""
+        num_factors, units = self.Q.weight.shape[1], self.mlp[-1].weight.shape[0]
+        if self.head is Head.sum:
+            h = np.ones((1, num_factors + units), ctx=ctx)
+        else:
+            h = self.prediction.weight.data(ctx)
+        return h[:, :num_factors], h[0, num_factors:]
 
 
 def main(
@@ -167,10 +134,11 @@ def main(
     resume: cli.Resume = False,
     quiet: cli.Quiet = False,
     cutoff: cli.Cutoffs = (),
+    split: cli.TimeSplit = "seq-aware",
     head: Annotated[
         str, Option(metavar="sum|linear|sigmoid", help="How the towers become a score.")
     ] = "sum",
-    loss: Annotated[str, Option(metavar="bpr|hinge", help="The pairwise loss.")] = "bpr",
+    loss: Annotated[str, Option(metavar="bpr|hinge|log", help="The loss of a pair.")] = "bpr",
     num_factors: Annotated[int, Option(help="Length of each of the embeddings, k.")] = 10,
     nums_hiddens: Annotated[
         List[int], Option(help="Units of a layer of the MLP; once for each layer.")
@@ -181,6 +149,7 @@ def main(
 ) -> Dict[str, Any]:
     """Train NeuMF on MovieLens-100K (section 15.6)."""
     head, loss = as_choice(Head, "head", head), as_choice(PairwiseLoss, "loss", loss)
+    split = as_choice(Split, "split", split)
     run = Run(
         "neumf",
         seed=seed,
@@ -200,9 +169,9 @@ def main(
             batch_size=batch_size,
             cutoff=list(cutoff),
         ),
-        choices=dict(split=Split.seq_aware, head=head, loss=loss),
+        choices=dict(split=split, head=head, loss=loss),
     )
-    data = load_ranking_ml100k(data_dir)
+    data = load_ranking_ml100k(data_dir, split)
     train_iter = pairwise_loader(data, [data.users, data.items], batch_size, run.streams)
     ids = RatingIds.consecutive(data.num_users, data.num_items)
     net = run.build(NeuMF, num_factors, data.num_users, data.num_items, nums_hiddens, head, ids=ids)
@@ -214,7 +183,7 @@ def main(
         net,
         train_iter,
         data.test_items,
-        LOSSES[loss](),
+        PAIRWISE_LOSSES[loss](),
         trainer,
         None,
         data.num_users,
@@ -227,7 +196,7 @@ def main(
         cutoffs=cutoff,
         saver=run.saver,
     )
-    compares = head is Head.sum and loss is PairwiseLoss.bpr
+    compares = head is Head.sum and loss is PairwiseLoss.bpr and split is Split.seq_aware
     return run.finish(history, RANKING_CURVE, compares=compares)
 
 

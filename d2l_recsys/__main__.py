@@ -14,7 +14,9 @@ import d2l_recsys
 from d2l_recsys import command_line as cli
 from d2l_recsys import cuda, datasets
 from d2l_recsys.baseline import commands as kit
-from d2l_recsys.registry import SECTIONS, VARIANTS, Section, as_variants
+from d2l_recsys.leaderboard.commands import leaderboard
+from d2l_recsys.recommend_command import recommend
+from d2l_recsys.registry import SYSTEMS, VARIANTS, Section, as_variants
 from d2l_recsys.settings import check_settings
 
 __all__ = ["main"]
@@ -29,7 +31,7 @@ class SectionCommand(TyperCommand):
     def __init__(self, section: Section) -> None:
         self.section = section
         self.loaded: Optional[TyperCommand] = None
-        help = f"{section.title} (section {section.number})."
+        help = f"{section.described}."
         super().__init__(section.name, help=help, rich_markup_mode=None)
 
     @property
@@ -51,15 +53,15 @@ class SectionCommand(TyperCommand):
 
 
 class SectionGroup(TyperGroup):
-    """A command for each section in the registry."""
+    """A command for each section and each companion in the registry."""
 
     def list_commands(self, context: Any) -> List[str]:
-        """The sections' names, in the order of the book."""
-        return list(SECTIONS)
+        """Their names, the sections' in the order of the book."""
+        return list(SYSTEMS)
 
     def get_command(self, context: Any, name: str) -> Optional[SectionCommand]:
         """The section's command, None where there is no such section."""
-        return SectionCommand(SECTIONS[name]) if name in SECTIONS else None
+        return SectionCommand(SYSTEMS[name]) if name in SYSTEMS else None
 
 
 def show_version(asked: bool) -> None:
@@ -172,7 +174,7 @@ def make_app() -> typer.Typer:
     about = "Run a section; its options are those of its script."
     sections.callback(invoke_without_command=True, help=about)(cli.demand_command)
     app.add_typer(sections, name="run")
-    for function in (reproduce, report):
+    for function in (reproduce, report, leaderboard, recommend):
         app.command()(cli.command(function))
     data = cli.make_app()
     about = "See to the data that the chapter needs."

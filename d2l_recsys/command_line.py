@@ -20,6 +20,7 @@ __all__ = [
     "Cutoffs",
     "DataDir",
     "DeviceKind",
+    "Loss",
     "MinThreshold",
     "NumDevices",
     "NumEpochs",
@@ -29,6 +30,7 @@ __all__ = [
     "Seed",
     "ShownProtocol",
     "Strict",
+    "TimeSplit",
     "TrainedProtocol",
     "command",
     "demand_command",
@@ -69,6 +71,21 @@ Resume = Annotated[
 Cutoffs = Annotated[
     List[int],
     typer.Option(help="Also cut Hit, NDCG and MRR off at this rank; may be repeated."),
+]
+# Those of systems that rank.
+TimeSplit = Annotated[
+    str,
+    typer.Option(
+        metavar="seq-aware|validation",
+        help="Held out of each user: the last item; or the one before, to choose settings by.",
+    ),
+]
+Loss = Annotated[
+    str,
+    typer.Option(
+        metavar="bpr|hinge|log",
+        help="The loss: of a pair of items, or of the log odds of each (log).",
+    ),
 ]
 # Those of the sections on clicks.
 TrainedProtocol = Annotated[

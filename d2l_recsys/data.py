@@ -27,6 +27,7 @@ __all__ = [
     "dataset_ml100k",
     "default_data_dir",
     "find_ml100k",
+    "load_all_ml100k",
     "load_data_ml100k",
     "load_ranking_ml100k",
     "locate_ml100k",
@@ -35,6 +36,7 @@ __all__ = [
     "read_users_ml100k",
     "split_and_load_ml100k",
     "split_data_ml100k",
+    "title_and_year",
 ]
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -331,7 +333,7 @@ def read_items_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
     if location.layout is GROUPLENS:
         movies = []
         for number, row in _rows(path, "|", 5 + len(GENRES), "latin-1"):
-            title, year = _title_and_year(row[1])
+            title, year = title_and_year(row[1])
             wrong = next((flag for flag in row[5:] if flag not in ("0", "1")), None)
             if wrong is not None:
                 raise DataError(f"{path}, line {number}: a genre is {wrong[:40]!r}, not 0 or 1")
@@ -343,7 +345,7 @@ def read_items_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
             year = int(row[2]) if re.fullmatch(r"\d{4}", row[2]) else None
             title = row[1].strip()
             if year is None:
-                title, year = _title_and_year(title)
+                title, year = title_and_year(title)
                 title = title.replace("unkonwn", "unknown")  # the wheel's word for item 267
             movies.append((_integer(path, number, "item id", row[0]), title, year, row[3].split()))
     frame = pd.DataFrame(movies, columns=["item_id", "title", "year", "genres"])
@@ -393,7 +395,7 @@ def _integer(path: pathlib.Path, number: int, name: str, field: str) -> int:
     return int(field)
 
 
-def _title_and_year(text: str) -> Tuple[str, Optional[int]]:
+def title_and_year(text: str) -> Tuple[str, Optional[int]]:
     """``Toy Story (1995)`` as title and year; a trailing ``(V)`` marks a video and is dropped."""
     # Blanks are stripped apart: to match them in front of others takes the cube of their number.
     match = re.fullmatch(r"(.*)\((\d{4})\)\s*(?:\(V\))?", text.strip())
@@ -417,18 +419,24 @@ def split_data_ml100k(
     order and the index of ``data``. ``seq-aware``: each user's latest rating is the test rating;
     among ratings that tie for latest, the first in file order. Training ratings then stand by
     user and time, test ratings in the order in which the file first names their users.
+    ``validation``: the same, once more, with the training ratings of ``seq-aware``.
 
     ``rng`` is a numpy Generator or a seed; only the random mode draws from it. Raises SettingError
     for an unknown mode or a ``test_ratio`` that does not lie between 0 and 1, DataError for an
     empty frame in the seq-aware mode.
     """
-    if as_choice(Split, "split", split_mode) is Split.random:
+    split = as_choice(Split, "split", split_mode)
+    if split is Split.random:
         if not 0 < test_ratio < 1:
             raise SettingError(f"test_ratio is {test_ratio}; it must lie between 0 and 1")
         in_train = np.random.default_rng(rng).uniform(size=len(data)) < 1 - test_ratio
         return data[in_train], data[~in_train]
     if data.empty:
         raise DataError("there are no ratings to split")
+    if split is Split.validation:
+        data, _ = split_data_ml100k(data, num_users, num_items, Split.seq_aware)
+        if data.empty:
+            raise DataError("no user has two ratings: none is left to validate on")
     users, times = data["user_id"].to_numpy(), data["timestamp"].to_numpy()
     by_user_and_time = np.lexsort((times, users))
     users, times = users[by_user_and_time], times[by_user_and_time]
@@ -528,33 +536,61 @@ def split_and_load_ml100k(
 class RankingData(NamedTuple):
     """Implicit feedback, split by time: training pairs, and what ranking is tested on.
 
-    ``users`` and ``items`` (int32) are the training pairs, by user and time; ``candidates`` holds
-    the same as a list a user, ``test_items`` each user's held-out item, as ``evaluate_ranking``
-    takes them.
+    ``users`` and ``items`` (int32) are the training pairs, by user and time, ``ratings`` (float32)
+    what was given; ``candidates`` holds the same pairs as a list a user, ``test_items`` each user's
+    held-out item, as ``evaluate_ranking`` takes them.
     """
 
     num_users: int
     num_items: int
     users: np.ndarray
     items: np.ndarray
+    ratings: np.ndarray
     candidates: Dict[int, List[int]]
     test_items: Dict[int, List[int]]
 
 
-def load_ranking_ml100k(data_dir: Optional[PathLike] = None) -> RankingData:
-    """Read, split seq-aware and load as implicit feedback, as sections 15.6 and 15.7 do.
+def load_ranking_ml100k(
+    data_dir: Optional[PathLike] = None, split_mode: str = "seq-aware"
+) -> RankingData:
+    """Read, split by time and load as implicit feedback, as sections 15.6 and 15.7 do.
 
-    Raises what its parts raise, and DataError for a user with a single rating: held out, it leaves
-    nothing to train on.
+    ``split_mode`` is ``seq-aware`` or ``validation``, as in ``split_data_ml100k``.
+
+    Raises what its parts raise, SettingError for a split that is not by time, and DataError for a
+    user with too few ratings: held out, they leave nothing to train on.
     """
+    split = as_choice(Split, "split", split_mode)
+    if split is Split.random:
+        raise SettingError(
+            "--split is 'random', but ranking is tested on a user's last item; choose one of: "
+            "seq-aware, validation"
+        )
     data, num_users, num_items = read_data_ml100k(data_dir)
-    train, test = split_data_ml100k(data, num_users, num_items, "seq-aware")
-    users, items, _, candidates = load_data_ml100k(train, num_users, num_items, "implicit")
+    train, test = split_data_ml100k(data, num_users, num_items, split)
+    users, items, ratings = _columns(train, num_users, num_items, Feedback.explicit)
+    *_, candidates = load_data_ml100k(train, num_users, num_items, "implicit")
     *_, test_items = load_data_ml100k(test, num_users, num_items, "implicit")
     if len(candidates) < num_users:
-        user = min(test_items.keys() - candidates.keys()) + 1
+        user = min(set(range(num_users)) - candidates.keys()) + 1
+        count = int((data["user_id"] == user).sum())
+        few = "one rating, which is" if count == 1 else "two ratings, which are"
         raise DataError(
-            f"{find_ml100k(data_dir).ratings}: user {user} has one rating, which is held out, so "
-            "no training item; give that user another rating, or leave the user out"
+            f"{find_ml100k(data_dir).ratings}: user {user} has {few} held out, so no training "
+            "item; give that user another rating, or leave the user out"
         )
-    return RankingData(num_users, num_items, users, items, candidates, test_items)
+    return RankingData(num_users, num_items, users, items, ratings, candidates, test_items)
+
+
+def load_all_ml100k(data_dir: Optional[PathLike] = None) -> RankingData:
+    """All ratings, none held out, as ``load_ranking_ml100k`` loads those to train on.
+
+    They stand by user and time; of a user's latest that tie, the one that would be held out is the
+    last. Raises what ``read_data_ml100k`` raises.
+    """
+    data, num_users, num_items = read_data_ml100k(data_dir)
+    data = pd.concat(split_data_ml100k(data, num_users, num_items, Split.seq_aware))
+    data = data.sort_values("user_id", kind="stable")
+    columns = _columns(data, num_users, num_items, Feedback.explicit)
+    *_, candidates = load_data_ml100k(data, num_users, num_items, "implicit")
+    return RankingData(num_users, num_items, *columns, candidates, test_items={})

@@ -17,6 +17,7 @@ __all__ = [
     "evaluate_rating",
     "evaluate_reconstruction",
     "hit_and_auc",
+    "score_blocks",
     "score_held_out",
     "score_ranking",
 ]
@@ -152,32 +153,41 @@ def score_held_out(
 ) -> Scores:
     """``score_ranking`` where ``held_out`` is made once and ``net`` is evaluated many times."""
     sizes = held_out.num_users, held_out.num_items
-    blocks = _score_blocks(net, seq, *sizes, list(devices or try_all_gpus()))
+    blocks = score_blocks(net, seq, *sizes, devices)
     return held_out.scores([held_out.ranks(first, scores) for first, scores in blocks], cutoffs)
 
 
-def _score_blocks(
+def score_blocks(
     net: gluon.Block,
     seq: Optional[object],
     num_users: int,
     num_items: int,
-    devices: Sequence[mx.Context],
+    devices: Optional[Sequence[mx.Context]] = None,
 ) -> Iterator[Tuple[int, numpy.ndarray]]:
-    """The first user of each block, and the scores of all items for its users."""
-    inputs = [numpy.arange(num_users)]
+    """The first user of each block, and the scores of all items for its users, float32.
+
+    The arguments are those of ``score_ranking``. ``seq`` may also hold what a net with
+    ``reads_rows`` wants to see of each user, floating-point numbers.
+    """
+    devices = list(devices or try_all_gpus())
+    inputs = [numpy.arange(num_users, dtype="int32")]
     if seq is not None:
         seq = seq.asnumpy() if isinstance(seq, np.ndarray) else numpy.asarray(seq)
         if len(seq) != num_users:
             raise DataError(f"there are {len(seq)} sequences for {num_users} users")
+        reads_rows = getattr(net, "reads_rows", False)
         outside = ~((seq >= 0) & (seq < num_items))
-        if outside.any():
+        # What stands for no item, in a net that knows of that.
+        if getattr(net, "padding", None) is not None:
+            outside &= seq != net.padding
+        if not reads_rows and outside.any():
             raise DataError(
                 f"item {seq[outside][0]} of a sequence is beyond the table of {num_items} items "
                 f"(0 to {num_items - 1})"
             )
-        inputs.append(seq)
+        inputs.append(seq.astype("float32" if reads_rows else "int32"))
     # Placed once and whole: a copy to a device waits for what that device has under way.
-    placed = [[np.array(a, ctx=device, dtype="int32") for a in inputs] for device in devices]
+    placed = [[np.array(a, ctx=device, dtype=a.dtype) for a in inputs] for device in devices]
     score = net.score_all if hasattr(net, "score_all") else _PairByPair(net, num_items)
     size = max(1, PAIRS_PER_BLOCK // max(num_users, num_items))
     under_way: deque = deque()

@@ -1,13 +1,14 @@
-"""Which items belong to which user, as arrays."""
+"""Which items belong to which user, as arrays and as matrices."""
 
 import itertools
-from typing import Iterable, Mapping, NamedTuple, Sequence, Union
+from typing import Iterable, Mapping, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
+import scipy.sparse
 
 from d2l_recsys.errors import DataError
 
-__all__ = ["UserItems", "user_items"]
+__all__ = ["UserItems", "interaction_matrix", "user_items"]
 
 
 class UserItems(NamedTuple):
@@ -56,3 +57,23 @@ def user_items(
     keys = np.unique(np.repeat(np.arange(num_users), counts) * num_items + items)
     starts = np.searchsorted(keys, np.arange(num_users + 1) * num_items)
     return UserItems(starts, *np.divmod(keys, num_items))
+
+
+def interaction_matrix(
+    users: np.ndarray,
+    items: np.ndarray,
+    num_users: int,
+    num_items: int,
+    values: Optional[np.ndarray] = None,
+) -> scipy.sparse.csr_matrix:
+    """The float32 matrix (num_users, num_items) of ``values`` (default: 1) at pairs, 0 elsewhere.
+
+    ``users`` and ``items`` are zero-based, and no pair stands twice.
+    """
+    if values is None:
+        values = np.ones(len(users))
+    matrix = scipy.sparse.csr_matrix(
+        (values.astype(np.float32), (users, items)), shape=(num_users, num_items)
+    )
+    matrix.sort_indices()
+    return matrix

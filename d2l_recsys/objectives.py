@@ -6,7 +6,7 @@ from typing import Callable
 from d2l_recsys.backend import gluon, mx, nn
 from d2l_recsys.settings import Protocol
 
-__all__ = ["click_loss", "ranking_loss", "rating_loss"]
+__all__ = ["click_loss", "own_loss", "ranking_loss", "rating_loss"]
 
 
 def rating_loss(net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
@@ -25,6 +25,18 @@ def click_loss(net: gluon.Block, loss: gluon.loss.Loss, protocol: Protocol) -> C
     ``printed`` hands the loss the probabilities, ``defined`` the logits.
     """
     return _compose(functools.partial(_click_loss, protocol), net, loss)
+
+
+def own_loss(net: gluon.Block) -> Callable:
+    """What ``net.batch_loss(F, *share)`` returns of the arrays of a batch: a net that has its own.
+
+    A net with a ``forward`` of its own is called with ``F`` as ``mxnet.nd``, any other in a graph.
+    """
+    return _compose(_own_loss, net)
+
+
+def _own_loss(F, net: Callable, *share):
+    return net.batch_loss(F, *share)
 
 
 def _rating_loss(F, net: Callable, loss: Callable, *share):
@@ -53,22 +65,26 @@ class _LossOfNet(nn.HybridBlock):
     """
 
     def __init__(
-        self, loss_of_share: Callable, net: gluon.HybridBlock, loss: gluon.loss.Loss
+        self, loss_of_share: Callable, net: gluon.HybridBlock, *loss: gluon.loss.Loss
     ) -> None:
         super().__init__()
-        self.loss_of_share, self.net, self.loss = loss_of_share, net, loss
+        self.loss_of_share, self.blocks = loss_of_share, (net, *loss)
+        for block in self.blocks:
+            self.register_child(block)
 
     def hybrid_forward(self, F, *share):
-        return self.loss_of_share(F, self.net, self.loss, *share)
+        return self.loss_of_share(F, *self.blocks, *share)
 
 
-def _compose(loss_of_share: Callable, net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
-    for block in (net, loss):
+def _compose(loss_of_share: Callable, net: gluon.Block, *loss: gluon.loss.Loss) -> Callable:
+    """``loss_of_share(F, net, *loss, *share)`` as a function of ``share``; ``loss`` may be none."""
+    for block in (net, *loss):
         # A forward of its own may call what takes no symbols, as the losses of d2l do.
         if getattr(type(block), "forward", None) is not gluon.HybridBlock.forward:
-            return functools.partial(loss_of_share, mx.nd, net, loss)
-    graph = _LossOfNet(loss_of_share, net, loss)
+            return functools.partial(loss_of_share, mx.nd, net, *loss)
+    graph = _LossOfNet(loss_of_share, net, *loss)
     graph.hybridize(static_alloc=True, static_shape=True)
     # By itself the loss stays as it was: hybridized, it would take no margin.
-    loss.hybridize(active=False)
+    for block in loss:
+        block.hybridize(active=False)
     return graph

@@ -4,10 +4,19 @@ import io
 from typing import Mapping, Sequence, Tuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-__all__ = ["draw_curves", "draw_field_sizes", "draw_rating_histogram", "draw_standings", "png"]
+__all__ = [
+    "draw_curves",
+    "draw_field_sizes",
+    "draw_hits",
+    "draw_leaderboard",
+    "draw_rating_histogram",
+    "draw_standings",
+    "png",
+]
 
 # The chapter's figure size in inches, its line styles and their colours.
 FIGSIZE = (3.5, 2.5)
@@ -89,6 +98,83 @@ def draw_standings(standings: Sequence[Tuple[str, Sequence[float], float]]) -> F
     axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
     axes.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
+
+
+def draw_hits(ranks: Mapping[str, np.ndarray], num_items: int, title: str = "") -> Figure:
+    """The share of users whose held-out item is among the first k, over k up to ``num_items``.
+
+    ``ranks`` holds, for each line by its name, the rank (from 0) of each user's item; the line of
+    an order by chance is drawn below.
+    """
+    figure, axes = _figure()
+    k = np.arange(1, num_items + 1)
+    axes.plot(k, k / num_items, color="0.7", linewidth=0.8, label="by chance")
+    for (name, of_users), (style, color) in zip(ranks.items(), LINES):
+        hits = np.searchsorted(np.sort(of_users), k, side="left") / len(of_users)
+        axes.plot(k, hits, style, color=color, label=name)
+    axes.set(xscale="log", xlabel="first k items", ylabel="share of users", ylim=(0, 1))
+    axes.set_xlim(1, max(num_items, 2))
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=8)
+    axes.set_title(title, fontsize=8)
+    return figure
+
+
+def draw_leaderboard(
+    points: Sequence[Tuple[str, float, float, Tuple[float, float]]], bar: float
+) -> Figure:
+    """Quality against seconds of training, on a logarithmic scale, a point for each system.
+
+    ``points`` are (name, seconds, NDCG@10, its interval); ``bar`` is the level that all should
+    clear. Names stand beside their points, or are led to them where there is no room.
+    """
+    figure, axes = _figure((7.0, 5.0))
+    # Times are told to a thousandth: less cannot stand on the scale.
+    points = [(name, max(seconds, 1e-3), *rest) for name, seconds, *rest in points]
+    axes.axhline(bar, color="0.6", linewidth=0.8)
+    for _, seconds, quality, (low, high) in points:
+        color = "C0" if quality > bar else "0.6"
+        axes.plot([seconds] * 2, [low, high], color=color, alpha=0.3, linewidth=1)
+        axes.plot(seconds, quality, "o", color=color, markersize=4)
+    axes.set(xscale="log", xlabel="seconds of training", ylabel="NDCG@10", ylim=(0, None))
+    axes.set_axisbelow(True)
+    axes.grid(color="0.93")
+    axes.margins(x=0.18)
+    figure.draw_without_rendering()
+    _place_names(axes, [(name, seconds, quality) for name, seconds, quality, _ in points])
+    return figure
+
+
+def _place_names(axes: Axes, points: Sequence[Tuple[str, float, float]]) -> None:
+    """Write each name beside its point, at the nearest place that no other name or point takes."""
+    size, height = 6.5, 9.0
+    at = axes.transData.transform([(x, y) for _, x, y in points]) * 72 / axes.figure.dpi
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in at]
+    for (name, *point), (x, y) in zip(points, at):
+        width = 0.56 * size * len(name)
+        places = [
+            (side * 5 - (side < 0) * width, step * height / 2)
+            for step in sorted(range(-16, 17), key=abs)
+            for side in (1, -1)
+        ]
+        for dx, dy in places:
+            box = (x + dx, y + dy - height / 2, x + dx + width, y + dy + height / 2)
+            if not any(
+                box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken
+            ):
+                break
+        taken.append(box)
+        far = abs(dy) > height / 2
+        axes.annotate(
+            name,
+            point,
+            xytext=(dx, dy),
+            textcoords="offset points",
+            fontsize=size,
+            verticalalignment="center",
+            arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.5} if far else None,
+        )
 
 
 def draw_rating_histogram(counts: Sequence[int], title: str) -> Figure:

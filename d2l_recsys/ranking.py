@@ -99,6 +99,11 @@ class HeldOut:
                 "to rank the held-out item against, and no AUC; leave that user out"
             )
 
+    @property
+    def num_negatives(self) -> np.ndarray:
+        """What each held-out item is ranked against: how many others its user has not seen."""
+        return self._num_negatives[self.held_out.users]
+
     def ranks(self, first: int, scores: np.ndarray) -> Ranks:
         """Rank the held-out items of the users from ``first`` on, a row of ``scores`` each.
 
@@ -160,7 +165,7 @@ class HeldOut:
         with np.errstate(invalid="ignore", divide="ignore"):
             auc = np.where(np.isinf(best), 0, (last - best) / last)
         share = 1 / (np.bincount(users)[users] * self.num_users)
-        defined = ranking_metrics(rank, self._num_negatives[users], cutoffs)
+        defined = ranking_metrics(rank, self.num_negatives, cutoffs)
         return Scores(
             printed={
                 "test_hit_rate": float(hits.sum() / self.num_users),

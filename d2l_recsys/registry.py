@@ -1,13 +1,15 @@
-"""The sections of the chapter, and the runs that reproduce it.
+"""The sections of the chapter, its companions, and the runs that reproduce it.
 
 Whatever goes over sections, the command line, ``make reproduce`` or the report, finds them here. A
 new section is a module in ``chapters`` with a ``main`` and a line in ``SECTIONS``; a way to run it
-that has its own numbers is a line in ``VARIANTS``.
+that has its own numbers is a line in ``VARIANTS``. A system that is no section, but belongs beside
+them, is a module of the same shape and a line in ``COMPANIONS``.
 """
 
 import difflib
 import enum
 import importlib
+import inspect
 from types import ModuleType
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
@@ -15,12 +17,15 @@ from d2l_recsys.errors import SettingError
 
 __all__ = [
     "CHAPTERS",
+    "COMPANIONS",
     "SECTIONS",
+    "SYSTEMS",
     "VARIANTS",
     "Kind",
     "Section",
     "Variant",
     "as_variants",
+    "nearest",
 ]
 
 
@@ -38,18 +43,24 @@ class Kind(enum.Enum):
 
 
 class Section(NamedTuple):
-    """A section of the chapter: the module's name, its number in the book, what it does.
+    """A section of the chapter or a companion: the module's name, its source, what it does.
 
-    ``class_name`` is its model's, where it has one; ``figure`` is the file that its run leaves,
-    beside ``result.json``.
+    The source is a number in the book, or a companion's paper. ``class_name`` is its model's, where
+    it has one; ``figure`` is the file that its run leaves, beside ``result.json``.
     """
 
     name: str
-    number: str
+    source: str
     title: str
     kind: Kind
     class_name: str = ""
     figure: str = "curve.png"
+
+    @property
+    def described(self) -> str:
+        """Title and source, in a line."""
+        source = f"section {self.source}" if self.name in SECTIONS else self.source
+        return f"{self.title} ({source})"
 
     @property
     def trains(self) -> bool:
@@ -60,6 +71,11 @@ class Section(NamedTuple):
     def on_clicks(self) -> bool:
         """Whether it learns from clicks, not from ratings."""
         return self.kind is Kind.clicks
+
+    @property
+    def draws(self) -> bool:
+        """Whether its numbers depend on a seed; imports the module to see."""
+        return "seed" in inspect.signature(self.main()).parameters
 
     def main(self) -> Callable[..., Dict[str, Any]]:
         """The section's ``main``; a section that trains imports MXNet for it."""
@@ -105,6 +121,102 @@ SECTIONS: Dict[str, Section] = _by_name(
     ]
 )
 
+# What a run of a system that is not trained by gradient leaves in place of a curve over epochs.
+HITS = "hits.png"
+
+COMPANIONS: Dict[str, Section] = _by_name(
+    [
+        Section(
+            "popularity",
+            "Cremonesi et al. 2010",
+            "Popularity: what most users have seen",
+            Kind.ranking,
+            "Popularity",
+            HITS,
+        ),
+        Section(
+            "bias",
+            "Koren and Bell 2011",
+            "Bias: how users rate and how items are rated",
+            Kind.ranking,
+            "Bias",
+            HITS,
+        ),
+        Section(
+            "itemknn",
+            "Sarwar et al. 2001",
+            "Item-based nearest neighbours",
+            Kind.ranking,
+            "ItemKNN",
+            HITS,
+        ),
+        Section("ease", "Steck 2019", "EASE: a linear autoencoder", Kind.ranking, "EASE", HITS),
+        Section(
+            "ordered_ease",
+            "after Steck 2019",
+            "EASE that knows the order of a history",
+            Kind.ranking,
+            "OrderedEASE",
+            HITS,
+        ),
+        Section("svd", "Cremonesi et al. 2010", "SVD of the ratings", Kind.ranking, "SVD", HITS),
+        Section(
+            "als",
+            "Zhou et al. 2008, Hu et al. 2008",
+            "Alternating least squares",
+            Kind.ranking,
+            "ALS",
+            HITS,
+        ),
+        Section("gmf", "He et al. 2017", "GMF: NeuMF's first tower alone", Kind.ranking, "GMF"),
+        Section("mlp", "He et al. 2017", "MLP: NeuMF's second tower alone", Kind.ranking, "MLP"),
+        Section(
+            "neumf_ratings", "He et al. 2017", "NeuMF on ratings", Kind.ranking, "NeuMFRatings"
+        ),
+        Section(
+            "autoencoder",
+            "Hinton and Salakhutdinov 2006",
+            "An autoencoder of users' rows",
+            Kind.ranking,
+            "Autoencoder",
+        ),
+        Section("cdae", "Wu et al. 2016", "CDAE: a denoising autoencoder", Kind.ranking, "CDAE"),
+        Section(
+            "multvae",
+            "Liang et al. 2018",
+            "Mult-VAE: a variational autoencoder",
+            Kind.ranking,
+            "MultVAE",
+        ),
+        Section(
+            "ngcf", "Wang et al. 2019", "NGCF: a graph of users and items", Kind.ranking, "NGCF"
+        ),
+        Section(
+            "lightgcn",
+            "He et al. 2020",
+            "LightGCN: a graph without layers between",
+            Kind.ranking,
+            "LightGCN",
+        ),
+        Section(
+            "sasrec",
+            "Kang and McAuley 2018",
+            "SASRec: self-attention over a history",
+            Kind.ranking,
+            "SASRec",
+        ),
+        Section(
+            "fm_ranking",
+            "Rendle 2010, Guo et al. 2017",
+            "FM and DeepFM as rankers",
+            Kind.ranking,
+            "RankingFM",
+        ),
+    ]
+)
+# All that can be run.
+SYSTEMS: Dict[str, Section] = {**SECTIONS, **COMPANIONS}
+
 
 def _variant(name: str, description: str, **options: Any) -> Variant:
     return Variant(name, SECTIONS[name.split("-")[0]], options, description)
@@ -141,10 +253,11 @@ def as_variants(names: str) -> List[Variant]:
     known = {name for v in found for name in (v.name, v.section.name)}
     for name in chosen:
         if name not in known:
-            raise SettingError(f"--only has {name!r}; {_nearest(name, VARIANTS)}")
+            raise SettingError(f"--only has {name!r}; {nearest(name, VARIANTS)}")
     return found
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str]) -> str:
+    """What to say of a ``name`` that is not one of ``names``: the most similar one, and all."""
     near = difflib.get_close_matches(name, names, n=1)
     return (f"did you mean {near[0]!r}? " if near else "") + f"choose from: {', '.join(names)}"

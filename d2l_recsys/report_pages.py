@@ -131,7 +131,7 @@ def markdown(reproduction: Reproduction, summaries: Sequence[Summary]) -> str:
     for section in SECTIONS.values():
         of_section = [summary for summary in summaries if summary.section == section.name]
         if of_section:
-            parts.append(f"## {section.number} {section.title}")
+            parts.append(f"## {section.source} {section.title}")
         for summary in of_section:
             parts += _variant(summary)
     parts += ["## Made with", _made_with(reproduction), "## Time", _time(summaries)]

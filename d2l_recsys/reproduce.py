@@ -27,8 +27,10 @@ __all__ = [
     "FinishedRun",
     "Job",
     "alone_in",
+    "code_digest",
     "describe_data",
     "do_all",
+    "do_pending",
     "do_runs",
     "gather",
     "plan",
@@ -146,30 +148,40 @@ def do_all(
 
     Returns what the data is and all the runs. Raises Stopped on Ctrl-C, and what its parts raise.
     """
-    from tqdm import tqdm
-
     folder = runs_folder(results, num_devices)
     data = describe_data(variants, data_dir, folder)
     planned = plan(variants, seeds, num_devices, data, data_dir, folder, jobs)
+    do_pending(planned, do, jobs, quiet)
+    return data, [read_run(pathlib.Path(job.folder)) for job in planned]
+
+
+def do_pending(planned: Sequence[Any], work: Callable[[Any], Any], jobs: int, quiet: bool) -> None:
+    """``do_runs`` with progress on standard error; Ctrl-C raises Stopped."""
+    from tqdm import tqdm
+
     on_terminal = sys.stderr.isatty()
     with tqdm(total=len(planned), unit="run", disable=quiet or not on_terminal) as bar:
 
-        def note(job: Job, anew: bool) -> None:
+        def note(job: Any, anew: bool) -> None:
             bar.set_postfix_str(str(job), refresh=False)
             bar.update()
             if not (quiet or on_terminal):
                 print(job if anew else f"{job}: done before", file=sys.stderr)
 
         try:
-            do_runs(planned, jobs, note)
+            do_runs(planned, jobs, note, work)
         except KeyboardInterrupt:
             bar.close()
             raise Stopped("stopped; the same command goes on from here") from None
-    return data, [read_run(pathlib.Path(job.folder)) for job in planned]
 
 
-def do_runs(planned: Sequence[Job], jobs: int, note: Callable[[Job, bool], None]) -> None:
-    """Do those of ``planned`` that are not finished, ``jobs`` at once.
+def do_runs(
+    planned: Sequence[Any],
+    jobs: int,
+    note: Callable[[Any, bool], None],
+    work: Callable[[Any], Any],
+) -> None:
+    """Do by ``work`` those of ``planned`` that are not finished, ``jobs`` at once.
 
     ``note(job, anew)`` is called for each run when it is done, and first for those that were done
     before, with False. Raises what ``work_off`` raises.
@@ -180,7 +192,7 @@ def do_runs(planned: Sequence[Job], jobs: int, note: Callable[[Job, bool], None]
             note(job, False)
         else:
             todo.append(job)
-    for job, _ in work_off(todo, do, jobs):
+    for job, _ in work_off(todo, work, jobs):
         note(job, True)
 
 
@@ -198,7 +210,7 @@ def alone_in(results: pathlib.Path) -> Iterator[None]:
         held = lock.acquire(timeout=0)
     except filelock.Timeout:
         raise OutputError(
-            f"another process reproduces the chapter in {results}; wait for it, or choose another "
+            f"another process is at work in {results}; wait for it, or choose another "
             "folder with --results"
         ) from None
     with held:
@@ -317,12 +329,12 @@ def _lasting(stamp: Dict[str, Any]) -> Dict[str, Any]:
     return {name: value for name, value in stamp.items() if name not in WITHOUT_EFFECT}
 
 
-def code_digest() -> str:
-    """SHA-256 of this project's modules, the sections, and the reported numbers."""
+def code_digest(*others: pathlib.Path) -> str:
+    """SHA-256 of this project's modules, the sections, the reported numbers, and ``others``."""
     digest = hashlib.sha256()
     for package in ("d2l_recsys", CHAPTERS):
         folder = importlib.util.find_spec(package).submodule_search_locations[0]
-        for path in sorted(pathlib.Path(folder).iterdir()):
+        for path in [*sorted(pathlib.Path(folder).iterdir()), *others]:
             if path.suffix in (".py", ".json"):
                 digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

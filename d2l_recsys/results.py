@@ -18,6 +18,7 @@ from d2l_recsys.metrics import Scores
 __all__ = [
     "SUBSTITUTE",
     "environment",
+    "leave_files",
     "make_result",
     "prepare_folder",
     "read_result",
@@ -168,6 +169,20 @@ def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
         for leftover in written.values():
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(leftover)
+
+
+def leave_files(
+    folder: pathlib.Path, files: Mapping[str, bytes], dataset: Mapping[str, Any], quiet: bool
+) -> None:
+    """Write the files of a run on ``dataset``; unless ``quiet``, a line names them.
+
+    Another says so where the data is a substitute. Raises what ``write_files`` raises.
+    """
+    write_files(folder, files)
+    if not quiet:
+        if dataset["substitute"]:
+            print(SUBSTITUTE.format(**dataset))
+        print(f"left in {folder}: {', '.join(files)}")
 
 
 def _cannot_write(folder: pathlib.Path, error: OSError) -> OutputError:

@@ -11,13 +11,12 @@ from d2l_recsys.history import Curve, History
 from d2l_recsys.metrics import Scores
 from d2l_recsys.plots import draw_curves, png
 from d2l_recsys.results import (
-    SUBSTITUTE,
     as_json,
     environment,
+    leave_files,
     make_result,
     prepare_folder,
     reported_numbers,
-    write_files,
 )
 from d2l_recsys.saved_models import MODEL, Ids, TrainedModel, arguments_of, model_bytes
 from d2l_recsys.saver import Saver
@@ -162,9 +161,5 @@ class Run:
             MODEL: model_bytes(self._model),
             "result.json": as_json(result),
         }
-        write_files(self._folder, files)
-        if not self.quiet:
-            if self.dataset["substitute"]:
-                print(SUBSTITUTE.format(**self.dataset))
-            print(f"left in {self._folder}: {', '.join(files)}")
+        leave_files(self._folder, files, self.dataset, self.quiet)
         return result

@@ -1,4 +1,7 @@
-"""A trained model on disk: what a run leaves beside its result, and how to have it back."""
+"""A trained model on disk: what a run leaves beside its result, and how to have it back.
+
+MXNet is loaded for the models that are Gluon nets, not for closed forms.
+"""
 
 import inspect
 import json
@@ -6,13 +9,14 @@ import os
 import pathlib
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Union
 
+import numpy as np
+
 from d2l_recsys.archive import pack, shown, unpack
-from d2l_recsys.backend import gluon, mx, npx
+from d2l_recsys.closed_form import ClosedForm
 from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.ids import ClickIds, RatingIds
-from d2l_recsys.registry import SECTIONS
+from d2l_recsys.registry import SYSTEMS
 from d2l_recsys.results import write_files
-from d2l_recsys.saver import check_alike, parameters_of, set_parameters
 from d2l_recsys.settings import RANGES, check_settings
 
 __all__ = ["MODEL", "TrainedModel", "arguments_of", "load_model", "model_bytes", "save_model"]
@@ -22,21 +26,32 @@ KIND, VERSION = "model", 1
 PARAMETERS, IDS = "parameters/", "ids/"
 MEND = "run its section again"
 Ids = Union[RatingIds, ClickIds]
+# What a file may give rise to that is read well, but not a model.
+WRONG_CONTENT = (
+    ArithmeticError,
+    AttributeError,
+    DataError,
+    LookupError,
+    RecursionError,
+    SettingError,
+    TypeError,
+    ValueError,
+)
 
 
 class TrainedModel(NamedTuple):
-    """A net as it was at the end of a run of ``section``, and the ids that it knows.
+    """A Gluon net or closed form as it was at the end of a run of ``section``; the ids it knows.
 
-    ``arguments`` are those it was made with.
+    ``arguments`` are those it was made with, of a closed form its numbers.
     """
 
     section: str
-    net: gluon.Block
+    net: Any
     arguments: Dict[str, Any]
     ids: Ids
 
 
-def arguments_of(model: Callable[..., gluon.Block], *arguments: Any) -> Dict[str, Any]:
+def arguments_of(model: Callable[..., Any], *arguments: Any) -> Dict[str, Any]:
     """The ``arguments`` of a model's class by name, as JSON has them."""
     bound = inspect.signature(model).bind(*arguments).arguments
     return json.loads(json.dumps(dict(bound), default=lambda array: array.tolist()))
@@ -49,19 +64,27 @@ def save_model(folder: Union[str, "os.PathLike[str]"], model: TrainedModel) -> N
 
 def model_bytes(model: TrainedModel) -> bytes:
     """``model`` as a file."""
-    arrays = {PARAMETERS + name: array for name, array in parameters_of(model.net).items()}
+    arrays = {PARAMETERS + name: array for name, array in _parameters(model.net).items()}
     arrays.update({IDS + name: array for name, array in model.ids.as_arrays().items()})
     content = {"section": model.section, "arguments": model.arguments}
     return pack(KIND, VERSION, content, arrays)
 
 
+def _parameters(model: Any) -> Dict[str, np.ndarray]:
+    if isinstance(model, ClosedForm):
+        return model.arrays
+    from d2l_recsys.saver import parameters_of
+
+    return parameters_of(model)
+
+
 def load_model(
-    folder: Union[str, "os.PathLike[str]"], device: Optional[mx.Context] = None
+    folder: Union[str, "os.PathLike[str]"], device: Optional[Any] = None
 ) -> TrainedModel:
-    """The model that a run has left in ``folder``, on ``device`` (default: ``mx.cpu()``).
+    """The model that a run has left in ``folder``; a net is on ``device`` (default: ``mx.cpu()``).
 
     It gives the bits that it gave there. Nothing in the file is executed: it holds numbers, and
-    the class is that of the section it names. Sets MXNet's numpy semantics.
+    the class is that of the section it names. For a net, sets MXNet's numpy semantics.
 
     Raises DataError where there is no model, or none that can be read.
     """
@@ -69,32 +92,42 @@ def load_model(
     if not path.exists():
         raise DataError(f"there is no {path}; a section's run leaves it in its folder")
     content, arrays = unpack(path, KIND, VERSION, MEND)
-    npx.set_np()
     try:
-        section = SECTIONS[content["section"]]
+        section = SYSTEMS[content["section"]]
         arguments = dict(content["arguments"])
         check_settings(**{name: value for name, value in arguments.items() if name in RANGES})
-        net = section.model()(**arguments)
-        # Before any table is made, the file has shown the numbers that will fill it.
-        values = _named(arrays, PARAMETERS)
-        check_alike(net._collect_params_with_prefix(), values, "parameters")
         ids = (ClickIds if section.on_clicks else RatingIds).from_arrays(_named(arrays, IDS))
-        _check_rows(ids, arguments)
-    except (
-        ArithmeticError,
-        AttributeError,
-        DataError,
-        LookupError,
-        RecursionError,
-        SettingError,
-        TypeError,
-        ValueError,
-        mx.MXNetError,
-    ) as error:
+        model, values = section.model(), _named(arrays, PARAMETERS)
+        if inspect.isclass(model) and issubclass(model, ClosedForm):
+            net = model.from_parts(values, arguments, users=len(ids.users), items=len(ids.items))
+        else:
+            _check_rows(ids, arguments)
+            net = _net(model, arguments, values, device)
+    except WRONG_CONTENT as error:
         raise DataError(f"{path} is not a whole model ({shown(error)}); {MEND}") from error
+    return TrainedModel(section.name, net, arguments, ids)
+
+
+def _net(
+    model: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    values: Mapping[str, np.ndarray],
+    device: Optional[Any],
+) -> Any:
+    """The net ``model(**arguments)`` with the parameters ``values``, on ``device``."""
+    from d2l_recsys.backend import mx, npx
+    from d2l_recsys.saver import check_alike, set_parameters
+
+    npx.set_np()
+    try:
+        net = model(**arguments)
+        # Before any table is made, the file has shown the numbers that will fill it.
+        check_alike(net._collect_params_with_prefix(), values, "parameters")
+    except mx.MXNetError as error:
+        raise ValueError(str(error)) from error
     net.initialize(ctx=device or mx.cpu())
     set_parameters(net, values)
-    return TrainedModel(section.name, net, arguments, ids)
+    return net
 
 
 def _check_rows(ids: Ids, arguments: Mapping[str, Any]) -> None:

@@ -1,9 +1,11 @@
-"""How many threads MXNet computes with, which decides the last bits of its sums."""
+"""How many threads are computed with, which decides the last bits of sums."""
 
+import contextlib
 import os
 import sys
+from typing import ContextManager
 
-__all__ = ["fix_num_threads", "num_threads"]
+__all__ = ["fix_num_threads", "fixed_num_threads", "num_threads"]
 
 VARIABLE = "OMP_NUM_THREADS"
 
@@ -31,3 +33,16 @@ def fix_num_threads() -> None:
 def num_threads() -> str:
     """The number of threads, as it was fixed."""
     return os.environ.get(VARIABLE) or "not fixed"
+
+
+def fixed_num_threads() -> ContextManager:
+    """As long as it is entered, numpy's products are made by as many threads as MXNet's.
+
+    Theirs can be changed while they run. Without MXNet nothing else says how many there are.
+    """
+    import threadpoolctl
+
+    asked_for = os.environ.get(VARIABLE) or "1"
+    if not asked_for.isdecimal():
+        return contextlib.nullcontext()
+    return threadpoolctl.threadpool_limits(max(1, int(asked_for)))

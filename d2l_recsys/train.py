@@ -22,7 +22,13 @@ from d2l_recsys.ranking import HeldOut
 from d2l_recsys.saver import Saver, parameters_of
 from d2l_recsys.settings import Protocol, as_choice, check_settings
 
-__all__ = ["train_ctr", "train_ranking", "train_recsys_rating", "try_all_gpus"]
+__all__ = [
+    "train_ctr",
+    "train_ranking",
+    "train_recommender",
+    "train_recsys_rating",
+    "try_all_gpus",
+]
 
 # Losses are read back this many batches late: MXNet then computes while Python prepares the next
 # batches, and what is under way stays bounded.
@@ -171,6 +177,47 @@ def train_ranking(
         quiet,
         saver,
         eval_step=eval_step,
+    )
+
+
+def train_recommender(
+    net: gluon.Block,
+    loss_of_share: Callable,
+    train_iter: Iterable,
+    evaluate: Callable[[], Scores],
+    trainer: gluon.Trainer,
+    num_epochs: int,
+    devices: Optional[Sequence[mx.Context]] = None,
+    quiet: bool = False,
+    saver: Optional[Saver] = None,
+    begin_epoch: Callable[[int], None] = lambda epoch: None,
+) -> History:
+    """Train a net by any loss, and evaluate it after each epoch: the loop of the companions.
+
+    Parameters
+    ----------
+    net : initialised on ``devices``
+    loss_of_share : maps the arrays of a batch to losses, such as the functions of ``objectives`` do
+    train_iter : yields batches
+    evaluate : returns the numbers of the net as it is
+    trainer : steps with gradients divided by the number of rows in the batch
+    devices : each batch is spread over them; all GPUs or one CPU by default
+    quiet, saver : as in ``train_recsys_rating``
+    begin_epoch : called with the number of each epoch (from 1) before its first batch, also of one
+        that is gone on with
+
+    Returns the History; prints and raises as ``train_ranking`` does, with the defined numbers.
+    """
+    devices = list(devices or try_all_gpus())
+    return _train(
+        _Steps(loss_of_share, net, train_iter, trainer, devices),
+        num_epochs,
+        evaluate,
+        RANKING_CURVE,
+        Protocol.defined,
+        quiet,
+        saver,
+        begin_epoch=begin_epoch,
     )
 
 
@@ -350,11 +397,12 @@ def _train(
     eval_step: int = 1,
     measure: Callable[[], Measured] = TrainLoss,
     loaders: Sequence[BatchLoader] = (),
+    begin_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> History:
     """Train, evaluate every ``eval_step`` epochs, show ``curve`` and print the result lines.
 
     ``measure()`` takes in the batches of an epoch. ``loaders`` are those besides ``train_iter``
-    whose batches depend on the epochs before.
+    whose batches depend on the epochs before. ``begin_epoch`` is called with the number of each.
     """
     protocol = as_choice(Protocol, "protocol", protocol)
     check_settings(num_epochs=num_epochs, eval_step=eval_step)
@@ -377,6 +425,7 @@ def _train(
             display.add(epoch, values)
         for epoch in range(len(history) + 1, num_epochs + 1):
             started = time.perf_counter()
+            begin_epoch(epoch)
             done = _train_epoch(steps, epoch, measured, done, saver, lambda _: interrupted())
             trained = time.perf_counter()
             seconds += trained - started
@@ -447,7 +496,8 @@ class _LossNotFiniteError(Exception):
 
 def _worst(net: gluon.Block) -> str:
     """The first parameter that is not finite; where all are, the one with the largest weight."""
-    values = parameters_of(net)
+    trained = net._collect_params_with_prefix()
+    values = {n: v for n, v in parameters_of(net).items() if trained[n].grad_req != "null"}
     for name, array in values.items():
         if not numpy.isfinite(array).all():
             return f"{name} is not finite"

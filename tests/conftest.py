@@ -61,11 +61,8 @@ def ratings():
     return made_up_ratings()
 
 
-@pytest.fixture
-def ratings_dir(tmp_path, ratings):
-    """A folder in GroupLens's layout with made-up ratings."""
-    folder = tmp_path / "made-up"
-    folder.mkdir()
+def write_ratings(folder, ratings):
+    """Put ``ratings``, with movies and users, into ``folder`` in GroupLens's layout; return it."""
     ratings.to_csv(folder / "u.data", sep="\t", header=False, index=False)
     users = [f"{u}|{20 + u}|{'MF'[u % 2]}|writer|{u % 10}1234" for u in ratings["user_id"].unique()]
     (folder / "u.user").write_text("\n".join(users) + "\n")
@@ -73,6 +70,14 @@ def ratings_dir(tmp_path, ratings):
     items = [f"{i}|Film {i} ({1950 + i})|01-Jan-1995||url|{flags}" for i in range(1, 41)]
     (folder / "u.item").write_text("\n".join(items) + "\n")
     return folder
+
+
+@pytest.fixture
+def ratings_dir(tmp_path, ratings):
+    """A folder in GroupLens's layout with made-up ratings."""
+    folder = tmp_path / "made-up"
+    folder.mkdir()
+    return write_ratings(folder, ratings)
 
 
 def made_up_clicks(num_rows=600, num_fields=34, seed=0):

@@ -3,6 +3,16 @@ import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
 from chapters import autorec  # noqa: E402
+from d2l_recsys.data import (  # noqa: E402
+    load_data_ml100k,
+    load_ranking_ml100k,
+    read_data_ml100k,
+    split_data_ml100k,
+)
+from d2l_recsys.errors import DataError, SettingError  # noqa: E402
+from d2l_recsys.saved_models import load_model  # noqa: E402
+from d2l_recsys.scoring import all_scores, user_scores  # noqa: E402
+from d2l_recsys.seeds import seed_streams  # noqa: E402
 from d2l_recsys.train import train_recsys_rating  # noqa: E402
 
 autograd, mx = backend.autograd, backend.np
@@ -108,3 +118,72 @@ def test_the_variant_chooses_the_rows(variant, shape, ratings, ratings_dir, tmp_
     np.testing.assert_array_equal(seen["train"] + seen["test"], whole)
     assert not ((seen["train"] > 0) & (seen["test"] > 0)).any()
     assert 0.02 < (seen["test"] > 0).sum() / (whole > 0).sum() < 0.25
+
+
+@pytest.mark.parametrize("variant", ["item", "user"])
+def test_the_split_is_the_one_asked_for(variant, ratings_dir, tmp_path, monkeypatch):
+    seen = []
+
+    def train(net, train_iter, test_iter, *arguments, inter_mat, **options):
+        seen.append((train_iter.arrays[0], inter_mat))
+        return train_recsys_rating(
+            net, train_iter, test_iter, *arguments, inter_mat=inter_mat, **options
+        )
+
+    monkeypatch.setattr(autorec, "train_recsys_rating", train)
+    data, *counts = read_data_ml100k(ratings_dir)
+    for split in ("random", "seq-aware", "validation"):
+        result = autorec.main(
+            num_epochs=1, batch_size=8, split=split, variant=variant, data_dir=ratings_dir,
+            out=tmp_path, quiet=True,
+        )  # fmt: skip
+        assert result["settings"]["split"] == split
+        assert bool(result["reported"]) == (split == "random" and variant == "item")
+        parts = split_data_ml100k(data, *counts, split, 0.1, seed_streams(0).split)
+        for found, part in zip(seen.pop(), parts):
+            expected = load_data_ml100k(part, *counts)[-1]
+            np.testing.assert_array_equal(found, expected if variant == "item" else expected.T)
+
+
+@pytest.mark.parametrize("variant", ["item", "user"])
+def test_a_saved_model_scores_items_by_the_completed_ratings(
+    variant, ratings_dir, tmp_path, monkeypatch
+):
+    autorec.main(
+        num_epochs=3, batch_size=8, lr=0.02, variant=variant, data_dir=ratings_dir, out=tmp_path,
+        quiet=True,
+    )  # fmt: skip
+    data = load_ranking_ml100k(ratings_dir)
+    matrix = np.zeros((30, 40), dtype="float32")
+    for user, item, rating in zip(data.users, data.items, data.ratings):
+        matrix[user, item] = rating
+    rows = matrix if variant == "user" else matrix.T
+    for device, rows_at_once in ((backend.mx.cpu(0), 7), (backend.mx.cpu(1), 1024)):
+        monkeypatch.setattr("d2l_recsys.chapters.autorec.ROWS_PER_EVALUATION", rows_at_once)
+        net = load_model(tmp_path, device).net
+        completed = net(mx.array(rows, ctx=device)).asnumpy()
+        expected = completed if variant == "user" else completed.T
+        ((_, scores),) = all_scores(net, data, [device])
+        np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
+        assert np.ptp(scores) > 0.1
+        one_user = user_scores(net, data, 7)
+        np.testing.assert_allclose(one_user, expected[7], rtol=1e-5, atol=1e-5)
+
+
+def test_without_rows_and_of_an_unknown_variant_it_scores_nothing(net):
+    with pytest.raises(DataError, match="AutoRec completes ratings: give it those of the users"):
+        net.score_all(mx.arange(2, dtype="int32"))
+    with pytest.raises(SettingError, match="--variant is 'both'; choose one of: item, user"):
+        autorec.AutoRec(3, 7, variant="both")
+
+
+def test_rows_of_another_length_are_refused(ratings_dir):
+    data = load_ranking_ml100k(ratings_dir)
+    for variant, length, others in (
+        ("item", 40, "items' rows of 40 numbers, here they have 30"),
+        ("user", 30, "users' rows of 30 numbers, here they have 40"),
+    ):
+        net = autorec.AutoRec(3, length, variant=variant)
+        net.initialize()
+        with pytest.raises(DataError, match=others):
+            net.reads(data)

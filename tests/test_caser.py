@@ -6,6 +6,9 @@ from chapters import caser  # noqa: E402
 from d2l_recsys.data import load_ranking_ml100k  # noqa: E402
 from d2l_recsys.errors import SettingError  # noqa: E402
 from d2l_recsys.losses import BPRLoss  # noqa: E402
+from d2l_recsys.ranking import HeldOut  # noqa: E402
+from d2l_recsys.saved_models import load_model  # noqa: E402
+from d2l_recsys.scoring import all_scores  # noqa: E402
 from d2l_recsys.sequences import sequence_windows  # noqa: E402
 from d2l_recsys.train import train_ranking  # noqa: E402
 
@@ -96,7 +99,13 @@ def test_without_any_filter_it_is_refused(ratings_dir, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "reported"),
-    [({}, True), ({"L": 5}, False), ({"d": 0}, False), ({"d_prime": 0}, False)],
+    [
+        ({}, True),
+        ({"L": 5}, False),
+        ({"d": 0}, False),
+        ({"d_prime": 0}, False),
+        ({"split": "validation"}, False),
+    ],
 )
 def test_the_ablation_and_other_lengths_run_and_quote_no_reported_number(
     options, reported, ratings_dir, tmp_path
@@ -158,3 +167,24 @@ def test_dropout_acts_in_training_alone():
     with backend.autograd.record():
         first, second = net(users, sequences, items), net(users, sequences, items)
     assert not np.array_equal(first.asnumpy(), second.asnumpy())
+
+
+@pytest.mark.parametrize("split", ["seq-aware", "validation"])
+def test_a_saved_model_ranks_as_it_did_by_what_it_reads_of_the_data(split, ratings_dir, tmp_path):
+    options = {"num_epochs": 1, "batch_size": 64, "L": 4, "data_dir": ratings_dir, "quiet": True}
+    result = caser.main(split=split, out=tmp_path, **options)
+    assert result["settings"]["split"] == split
+    net, data = load_model(tmp_path).net, load_ranking_ml100k(ratings_dir, split)
+    for user, last in enumerate(net.reads(data)):
+        assert last.tolist() == data.candidates[user][-4:]
+    held_out = HeldOut(data.test_items, data.candidates, data.num_users, data.num_items)
+    ranks = [held_out.ranks(*block) for block in all_scores(net, data)]
+    assert held_out.scores(ranks).defined.items() <= result["defined"].items()
+
+
+def test_items_vectors_are_what_views_are_multiplied_by():
+    net = make(3, 2, 2)
+    users, sequences, _ = (mx.array(part, dtype="int32") for part in inputs(3))
+    view = net.view(backend.mx.nd, users, sequences).asnumpy()
+    expected = net.score_all(users, sequences).asnumpy() - net.b.weight.data().asnumpy().T
+    np.testing.assert_allclose(view @ net.item_vectors().T, expected, rtol=1e-4, atol=1e-5)

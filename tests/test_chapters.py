@@ -225,7 +225,7 @@ def test_python_callers_get_the_same_errors(section):
         ("autorec", {"dropout": 1.0}, r"--dropout is 1\.0; it must lie between 0 and"),
         ("autorec", {"batch_size": 41}, "does not fill one batch; choose a smaller"),
         ("neumf", {"head": "max"}, "--head is 'max'; choose one of: sum, linear, sigmoid"),
-        ("neumf", {"loss": "log"}, "--loss is 'log'; choose one of: bpr, hinge"),
+        ("neumf", {"loss": "max"}, "--loss is 'max'; choose one of: bpr, hinge, log"),
         ("neumf", {"nums_hiddens": [10, 0]}, "--nums-hiddens is 0; it must lie between 1 and"),
         ("neumf", {"nums_hiddens": []}, "--nums-hiddens is empty"),
         ("caser", {"cutoff": [0]}, "--cutoff is 0; it must lie between 1 and"),
@@ -331,8 +331,8 @@ OPTIONS = {
 @pytest.mark.network
 @pytest.mark.parametrize(
     "section",
-    # On clicks it takes longest; there test_train holds each step against d2l's own loop.
-    [pytest.param(s, marks=[pytest.mark.slow] * (s in CLICKS)) for s in SPREAD],
+    # On clicks and on pairs it takes longest; test_train holds each step against d2l's own loop.
+    [pytest.param(s, marks=[pytest.mark.slow] * (s in CLICKS + RANKING)) for s in SPREAD],
 )
 def test_the_chapters_settings_reach_what_the_chapter_reports(section, ml100k_dir, tmp_path):
     """Through the real command line; within four standard deviations, to either side."""

@@ -297,3 +297,46 @@ def test_a_user_whose_only_rating_is_held_out_is_refused(tmp_path):
     (tmp_path / "u.data").write_text("1\t1\t3\t0\n1\t2\t3\t1\n2\t1\t4\t0\n3\t1\t1\t1\n3\t2\t1\t1\n")
     with pytest.raises(DataError, match=r"u\.data: user 2 has one rating, which is held out"):
         load_ranking_ml100k(tmp_path)
+
+
+def test_validation_is_the_same_split_once_more_without_the_last_ratings(ratings_dir):
+    frame, *counts = read_data_ml100k(ratings_dir)
+    _, last = split_data_ml100k(frame, *counts, "seq-aware")
+    before, validation = split_data_ml100k(frame, *counts, "validation")
+    for user, of_user in frame.groupby("user_id"):
+        # A loop: the latest, the first in the file among ties; then again without that one.
+        rows = of_user.to_dict("records")
+        for held_out in (last, validation):
+            latest = max(rows, key=lambda row: row["timestamp"])
+            found = held_out[held_out["user_id"] == user]
+            assert found["item_id"].tolist() == [latest["item_id"]]
+            rows.remove(latest)
+        assert set(before[before["user_id"] == user]["item_id"]) == {r["item_id"] for r in rows}
+    assert len(before) == len(frame) - 2 * counts[0]
+    data = load_ranking_ml100k(ratings_dir, "validation")
+    pairs = zip(data.users + 1, data.items + 1, data.ratings)
+    expected = before[["user_id", "item_id", "rating"]].itertuples(index=False)
+    assert [tuple(map(int, pair)) for pair in pairs] == list(map(tuple, expected))
+    assert data.test_items == {
+        u - 1: [i - 1] for u, i in zip(validation["user_id"], validation["item_id"])
+    }
+    assert sum(map(len, data.candidates.values())) == len(before)
+
+
+def test_ranking_is_tested_on_a_split_by_time(ratings_dir):
+    with pytest.raises(SettingError, match=r"--split is 'random'.*choose one of: seq-aware, val"):
+        load_ranking_ml100k(ratings_dir, "random")
+
+
+@pytest.mark.parametrize(("count", "few"), [(1, "one rating, which is"), (2, "two ratings, which")])
+def test_users_with_too_few_ratings_to_validate_on_are_refused(tmp_path, count, few):
+    ratings = ["1\t1\t3\t0", "1\t2\t3\t1", "1\t3\t3\t2", "2\t1\t4\t0", "2\t2\t4\t0"]
+    (tmp_path / "u.data").write_text("\n".join(ratings[: 3 + count]) + "\n")
+    with pytest.raises(DataError, match=rf"u\.data: user 2 has {few}"):
+        load_ranking_ml100k(tmp_path, "validation")
+
+
+def test_where_no_user_has_two_ratings_there_is_nothing_to_validate_on(tmp_path):
+    (tmp_path / "u.data").write_text("1\t1\t3\t0\n2\t2\t3\t1\n")
+    with pytest.raises(DataError, match="no user has two ratings"):
+        load_ranking_ml100k(tmp_path, "validation")

@@ -264,7 +264,7 @@ def test_trained_models_rank_alike_both_ways_on_the_whole_data_set(kind, ml100k_
     held_out = HeldOut(data.test_items, data.candidates, *sizes)
     ranks, scores = [], []
     for evaluated in (net, WithoutScoreAll(net)):
-        blocks = list(evaluation._score_blocks(evaluated, seq, *sizes, devices))
+        blocks = list(evaluation.score_blocks(evaluated, seq, *sizes, devices))
         scores.append(np.concatenate([block for _, block in blocks]))
         ranks.append(held_out.ranks(0, scores[-1]))
     rounding = 4e-6 * np.abs(scores[0]).max()

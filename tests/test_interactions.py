@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2l_recsys.errors import DataError
-from d2l_recsys.interactions import user_items
+from d2l_recsys.interactions import interaction_matrix, user_items
 
 
 @settings(max_examples=100, deadline=None)
@@ -41,3 +41,14 @@ def test_lists_by_position_do_and_ids_that_are_not_whole_numbers_do_not():
     for bad in ([1.9], ["12"]):
         with pytest.raises(DataError, match="training items are not whole numbers"):
             user_items({0: bad}, 1, 20, "training item")
+
+
+def test_the_matrix_has_each_value_at_its_pair_and_nothing_else():
+    users, items = np.array([2, 0, 2]), np.array([1, 3, 0])
+    matrix = interaction_matrix(users, items, 4, 5, np.array([4, 1, 3]))
+    expected = np.zeros((4, 5))
+    expected[users, items] = [4, 1, 3]
+    np.testing.assert_array_equal(matrix.toarray(), expected)
+    assert matrix.dtype == np.float32
+    assert matrix.has_sorted_indices
+    np.testing.assert_array_equal(interaction_matrix(users, items, 4, 5).toarray(), expected > 0)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys.losses import BPRLoss, HingeLossbRec  # noqa: E402
+from d2l_recsys.losses import BPRLoss, HingeLossbRec, LogLoss  # noqa: E402
 
 autograd, nn, mnp = backend.autograd, backend.nn, backend.np
 DISTANCES = np.arange(-200, 200.25, 0.25, dtype="float32")
@@ -115,3 +115,27 @@ def test_the_margin_is_what_a_seen_item_has_to_lead_by(margin):
     assert value == pytest.approx(expected)
     np.testing.assert_array_equal(gradients, slopes)
     assert value == value_and_gradients(d2l.HingeLossbRec(), *scores, margin)[0]
+
+
+@pytest.mark.parametrize("wrap", [lambda loss: loss, hybridized])
+def test_the_log_loss_is_that_of_each_item_by_itself(wrap):
+    positive, negative = DISTANCES / 2, DISTANCES[::-1] / 3
+    value, *gradients = value_and_gradients(wrap(LogLoss()), positive, negative)
+    p, n = positive.astype(np.float64), negative.astype(np.float64)
+    expected = np.logaddexp(0, -p).sum() + np.logaddexp(0, n).sum()
+    assert value.shape == (1,)
+    np.testing.assert_allclose(value, [expected], rtol=1e-5)
+    # The derivative of -ln sigmoid(p) is sigmoid(p) - 1, that of -ln(1 - sigmoid(n)) sigmoid(n).
+    np.testing.assert_allclose(gradients[0], -np.exp(-np.logaddexp(0, p)), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(gradients[1], np.exp(-np.logaddexp(0, -n)), rtol=1e-5, atol=1e-7)
+
+
+def test_the_log_loss_is_scikit_learns():
+    from sklearn.metrics import log_loss
+
+    rng = np.random.default_rng(0)
+    positive, negative = rng.normal(size=(2, 50)).astype("float32")
+    value = LogLoss()(mnp.array(positive), mnp.array(negative)).asnumpy()
+    probabilities = 1 / (1 + np.exp(-np.concatenate([positive, negative]).astype(np.float64)))
+    expected = log_loss([1] * 50 + [0] * 50, probabilities, normalize=False)
+    np.testing.assert_allclose(value, [expected], rtol=1e-6)

@@ -12,7 +12,7 @@ import d2l_recsys
 from d2l_recsys import command_line
 from d2l_recsys.__main__ import SectionCommand, main
 from d2l_recsys.errors import WorkerError
-from d2l_recsys.registry import SECTIONS
+from d2l_recsys.registry import SECTIONS, SYSTEMS
 
 NAME = "d2l-recsys"
 
@@ -34,8 +34,8 @@ def test_the_version_is_told():
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ([], ["run", "reproduce", "report", "data", "baseline"]),
-        (["run"], list(SECTIONS)),
+        ([], ["run", "reproduce", "report", "leaderboard", "recommend", "data", "baseline"]),
+        (["run"], list(SYSTEMS)),
         (["data"], ["where", "check", "fetch"]),
         (["baseline"], ["check", "questions", "causes", "make"]),
     ],
@@ -54,7 +54,7 @@ def test_help_names_every_command_without_loading_mxnet(arguments, named):
     assert done.stdout == "set()\n"
 
 
-@pytest.mark.parametrize("section", SECTIONS.values(), ids=str)
+@pytest.mark.parametrize("section", SYSTEMS.values(), ids=lambda section: section.name)
 def test_a_section_has_the_options_of_its_script(section):
     pytest.importorskip("d2l_recsys.backend")
     options = {option.name: option.default for option in SectionCommand(section).params}
@@ -102,6 +102,10 @@ def test_a_section_runs_as_its_script_does(ratings_dir, tmp_path):
         (["reproduce", "--jobs", "0"], r"--jobs is 0; it must lie between 1 and"),
         (["reproduce", "--num-devices", "0"], r"--num-devices is 0; it must lie between 1 and"),
         (["reproduce", "--only", "mf,cazer"], r"--only has 'cazer'; did you mean 'caser'\?"),
+        (["leaderboard", "--seeds", "0"], r"--seeds is 0; it must lie between 1 and"),
+        (["leaderboard", "--only", "eaze"], r"--only has 'eaze'; did you mean 'ease'\?"),
+        (["leaderboard", "--jobs", "0"], r"--jobs is 0; it must lie between 1 and"),
+        (["leaderboard", "--data-dir", "nowhere"], r"--data-dir: the folder nowhere does not"),
         (["reproduce", "--seeds", "ten"], r"Invalid value for '--seeds'"),
         (["reproduce", "--data-dir", "nowhere"], r"--data-dir: the folder nowhere does not exist"),
         (["report", "nowhere"], r"nowhere/result\.json does not exist; run the chapter"),
@@ -141,8 +145,8 @@ def test_without_mxnet_a_section_says_what_installs_it(ratings_dir, tmp_path):
 @pytest.mark.parametrize(
     ("words", "count", "expected"),
     [
-        ("d2l-recsys r", 1, {"run", "reproduce", "report"}),
-        ("d2l-recsys run ", 2, set(SECTIONS)),
+        ("d2l-recsys r", 1, {"run", "reproduce", "report", "recommend"}),
+        ("d2l-recsys run ", 2, set(SYSTEMS)),
         ("d2l-recsys run movielens --qu", 3, {"--quiet"}),
     ],
 )

@@ -39,8 +39,16 @@ def test_a_batch_of_one_keeps_its_batch_axis(net):
 
 
 def test_nothing_is_reported_for_a_split_the_chapter_does_not_use(ratings_dir, tmp_path):
-    result = mf.main(split="random", data_dir=ratings_dir, out=tmp_path, **QUICK)
-    assert result["reported"] == {}
+    for split in ("random", "validation"):
+        result = mf.main(split=split, data_dir=ratings_dir, out=tmp_path, **QUICK)
+        assert (result["reported"], result["settings"]["split"]) == ({}, split)
+
+
+def test_ratings_are_products_with_the_items_vectors_and_biases(net):
+    ratings = net.score_all(backend.np.arange(8, dtype="int32")).asnumpy()
+    P, b_u, b_i = (part.weight.data().asnumpy() for part in (net.P, net.user_bias, net.item_bias))
+    expected = P @ net.item_vectors().T + b_u + b_i.T
+    np.testing.assert_allclose(ratings, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_printed_scores_rows_twenty_and_thirty_and_defined_the_ids(

@@ -3,6 +3,8 @@ import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
 from chapters import neumf  # noqa: E402
+from d2l_recsys import towers  # noqa: E402
+from d2l_recsys.data import load_ranking_ml100k  # noqa: E402
 from d2l_recsys.errors import SettingError  # noqa: E402
 from d2l_recsys.losses import BPRLoss, HingeLossbRec  # noqa: E402
 from d2l_recsys.train import train_ranking  # noqa: E402
@@ -46,7 +48,7 @@ def test_wide_layers_are_scored_in_parts(monkeypatch):
     users = backend.np.arange(6, dtype="int32")
     whole = net.score_all(users).asnumpy()
     for units in (1, 9 * 5 * 4):
-        monkeypatch.setattr(neumf, "UNITS_AT_ONCE", units)
+        monkeypatch.setattr(towers, "UNITS_AT_ONCE", units)
         np.testing.assert_allclose(net.score_all(users).asnumpy(), whole, atol=1e-6)
 
 
@@ -71,8 +73,53 @@ def test_head_layers_and_loss_are_those_asked_for(name, kind, ratings_dir, tmp_p
 
 
 def test_nothing_is_reported_for_what_the_chapter_does_not_run(ratings_dir, tmp_path):
-    for options, reported in (({}, True), ({"head": "linear"}, False), ({"loss": "hinge"}, False)):
+    for options, reported in (
+        ({}, True),
+        ({"head": "linear"}, False),
+        ({"loss": "hinge"}, False),
+        ({"split": "validation"}, False),
+    ):
         result = neumf.main(
             num_epochs=1, batch_size=64, data_dir=ratings_dir, out=tmp_path, quiet=True, **options
         )
         assert bool(result["reported"]) == reported
+
+
+@pytest.mark.parametrize("head", ["sum", "linear", "sigmoid"])
+def test_items_vectors_are_what_the_gmf_multiplies_users_by(head):
+    """Without the MLP, whose weights are 0 here, they give the scores."""
+    backend.npx.set_np()
+    net = neumf.NeuMF(4, 6, 9, [5, 3], head)
+    net.initialize(init=backend.init.Normal(0.7))
+    for layer in net.mlp:
+        layer.weight.set_data(layer.weight.data() * 0)
+    users = backend.np.arange(6, dtype="int32")
+    scores = net.score_all(users).asnumpy()
+    if head == "sigmoid":
+        scores = np.log(scores / (1 - scores))
+    found = net.P.weight.data().asnumpy() @ net.item_vectors().T
+    np.testing.assert_allclose(found, scores, rtol=1e-3, atol=1e-5)
+
+
+def test_the_split_is_the_one_asked_for(ratings_dir, tmp_path, monkeypatch):
+    given = []
+
+    def train(net, train_iter, test_iter, *arguments, candidates, **options):
+        given.append((train_iter.arrays, test_iter, candidates))
+        return train_ranking(
+            net, train_iter, test_iter, *arguments, candidates=candidates, **options
+        )
+
+    monkeypatch.setattr(neumf, "train_ranking", train)
+    options = {"num_epochs": 1, "batch_size": 64, "data_dir": ratings_dir, "quiet": True}
+    for split in ("seq-aware", "validation"):
+        result = neumf.main(split=split, out=tmp_path, **options)
+        assert result["settings"]["split"] == split
+        arrays, test_items, candidates = given.pop()
+        data = load_ranking_ml100k(ratings_dir, split)
+        for found, expected in zip(arrays, (data.users, data.items)):
+            np.testing.assert_array_equal(found, expected)
+        assert (test_items, candidates) == (data.test_items, data.candidates)
+    with pytest.raises(SettingError, match="--split is 'random', but ranking"):
+        neumf.main(split="random", out=tmp_path / "none", **options)
+    assert not (tmp_path / "none").exists()

@@ -6,7 +6,12 @@ backend = pytest.importorskip("d2l_recsys.backend")
 from chapters.fm import FM  # noqa: E402
 from chapters.mf import MF  # noqa: E402
 from d2l_recsys.losses import BPRLoss  # noqa: E402
-from d2l_recsys.objectives import click_loss, ranking_loss, rating_loss  # noqa: E402
+from d2l_recsys.objectives import (  # noqa: E402
+    click_loss,
+    own_loss,
+    ranking_loss,
+    rating_loss,
+)
 from d2l_recsys.settings import Protocol  # noqa: E402
 
 gluon, mx, npx = backend.gluon, backend.mx, backend.npx
@@ -64,3 +69,40 @@ def test_the_loss_of_clicks_is_on_scores_or_on_logits(protocol):
     y = labels.asnumpy()
     expected = -(y * np.log(sigmoid(x)) + (1 - y) * np.log(1 - sigmoid(x)))
     np.testing.assert_allclose(losses.asnumpy().ravel(), expected.ravel(), rtol=1e-5)
+
+
+class WithLoss(gluon.nn.HybridBlock):
+    """A layer whose loss is the squared length of what it makes of a row, times a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = gluon.nn.Dense(2, in_units=3)
+        self.seen = []
+
+    def batch_loss(self, F, rows, weights):
+        self.seen.append(F)
+        return F.np.square(self.layer(rows)).sum(axis=1) * weights
+
+
+class WithForward(WithLoss):
+    def forward(self, rows):
+        return self.layer(rows)
+
+
+@pytest.mark.parametrize("kind", [WithLoss, WithForward])
+def test_a_nets_own_loss_is_what_it_says_with_its_gradient(kind):
+    net = kind()
+    net.initialize(init=backend.init.Normal(0.5))
+    rows, weights = mx.np.array(np.eye(3)[:2] + 1, dtype="float32"), mx.np.array([2.0, 3.0])
+    loss = own_loss(net)
+    for _ in range(2):
+        with backend.autograd.record():
+            losses = loss(rows, weights)
+        losses.backward()
+    W, b = net.layer.weight.data().asnumpy(), net.layer.bias.data().asnumpy()
+    made = rows.asnumpy() @ W.T + b
+    np.testing.assert_allclose(losses.asnumpy(), (made**2).sum(axis=1) * [2, 3], rtol=1e-5)
+    slope = 2 * made * np.array([[2], [3]])
+    np.testing.assert_allclose(net.layer.bias.grad().asnumpy(), slope.sum(axis=0), rtol=1e-5)
+    # A graph is built once, of symbols; what has a forward of its own is called each time.
+    assert net.seen == ([mx.sym] if kind is WithLoss else [mx.nd] * 2)

@@ -3,10 +3,13 @@ import io
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from d2l_recsys.plots import (
     draw_curves,
     draw_field_sizes,
+    draw_hits,
+    draw_leaderboard,
     draw_rating_histogram,
     draw_standings,
     png,
@@ -88,3 +91,36 @@ def test_reported_numbers_stand_among_those_of_the_seeds():
     assert far.get_xlim()[1] >= 12
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["each of 3 seeds", "reported"]
+
+
+def test_hits_are_counted_up_to_every_k():
+    ranks = {"one": np.array([0.0, 1.5, 3.0, 9.0]), "other": np.array([9.0, 9.0])}
+    axes = draw_hits(ranks, 10, "title").axes[0]
+    drawn = {line.get_label(): line.get_xydata() for line in axes.lines}
+    assert list(drawn) == ["by chance", "one", "other"]
+    # Among the first k: the ranks below k, counted from 0.
+    expected = [np.mean([rank < k for rank in ranks["one"]]) for k in range(1, 11)]
+    np.testing.assert_array_equal(drawn["one"], np.column_stack([range(1, 11), expected]))
+    np.testing.assert_array_equal(drawn["other"][:, 1], [0] * 9 + [1])
+    np.testing.assert_allclose(drawn["by chance"][:, 1], np.arange(1, 11) / 10)
+    assert (axes.get_xscale(), axes.get_title()) == ("log", "title")
+
+
+def test_the_leaderboard_has_a_point_for_each_system_and_names_that_do_not_overlap():
+    # A cluster of twelve, such as systems of one quality and speed are.
+    points = [(f"system-{i}", 10 + i / 10, 0.05, (0.04, 0.06)) for i in range(12)]
+    points += [("popularity", 0.001, 0.03, (0.02, 0.04))]
+    figure = draw_leaderboard(points, 0.03)
+    (axes,) = figure.axes
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [tuple(dot.get_xydata()[0]) for dot in dots] == [point[1:3] for point in points]
+    # What does not clear the bar is grey.
+    assert [dot.get_color() for dot in dots] == ["C0"] * 12 + ["0.6"]
+    assert [text.get_text() for text in axes.texts] == [point[0] for point in points]
+    figure.draw_without_rendering()
+    # Without the lines that lead to the points.
+    for text in axes.texts:
+        text.update_positions(figure._get_renderer())
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])

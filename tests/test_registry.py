@@ -4,20 +4,33 @@ import pytest
 from conftest import ROOT
 
 from d2l_recsys.errors import SettingError
-from d2l_recsys.registry import SECTIONS, VARIANTS, as_variants
+from d2l_recsys.registry import COMPANIONS, SECTIONS, SYSTEMS, VARIANTS, as_variants
 
 
 def test_every_module_of_the_chapter_is_registered_and_no_other():
     modules = {path.stem for path in (ROOT / "chapters").glob("*.py")} - {"__init__"}
-    assert set(SECTIONS) == modules
+    assert set(SYSTEMS) == modules
+    assert list(SYSTEMS) == [*SECTIONS, *COMPANIONS]
 
 
 def test_the_sections_are_in_the_order_of_the_book():
-    numbers = [int(section.number.partition(".")[2]) for section in SECTIONS.values()]
+    numbers = [int(section.source.partition(".")[2]) for section in SECTIONS.values()]
     assert numbers == sorted(numbers)
     for section in SECTIONS.values():
         text = (ROOT / "chapters" / f"{section.name}.py").read_text()
-        assert f"(section {section.number})" in text.split('"""')[1]
+        assert f"(section {section.source})" in text.split('"""')[1]
+
+
+def test_a_companion_cites_its_papers():
+    for companion in COMPANIONS.values():
+        text = (ROOT / "chapters" / f"{companion.name}.py").read_text().split('"""')[1]
+        for paper in companion.source.replace("after ", "").split(", "):
+            authors, year = paper.rsplit(" ", 1)
+            assert authors in text, companion.name
+            assert year in text, companion.name
+        assert companion.described == f"{companion.title} ({companion.source})"
+        assert companion.trains
+        assert companion.class_name
 
 
 def test_every_section_that_trains_has_a_variant_as_in_the_chapter():

@@ -91,7 +91,7 @@ def test_finished_runs_are_not_repeated_and_others_are(planned, tmp_path):
         noted.append((str(job), anew))
 
     results = tmp_path / "results"
-    do_runs(planned, 2, note)
+    do_runs(planned, 2, note, do)
     assert sorted(noted) == sorted((str(job), True) for job in planned)
     before = stamps_of(results)
     assert len(before) == 4
@@ -103,7 +103,7 @@ def test_finished_runs_are_not_repeated_and_others_are(planned, tmp_path):
     other = dict(planned[2].stamp, code="0" * 64)
     (folders[2] / "run.json").write_text(json.dumps(other))
     noted.clear()
-    do_runs(planned, 1, note)
+    do_runs(planned, 1, note, do)
     assert sorted(noted) == [(str(j), j is not planned[3]) for j in sorted(planned, key=str)]
     after = stamps_of(results)
     assert [after[folder / "run.json"] == before[folder / "run.json"] for folder in folders] == [
@@ -134,7 +134,7 @@ def test_two_at_once_are_refused_at_once(small_dir, tmp_path):
     results = tmp_path / "results"
     results.mkdir()
     started = time.monotonic()
-    message = r"another process reproduces the chapter in .*--results"
+    message = r"another process is at work in .*--results"
     with filelock.FileLock(str(results / ".reproduce.lock")), pytest.raises(
         OutputError, match=message
     ), alone_in(results):

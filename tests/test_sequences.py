@@ -3,9 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from d2l_recsys.batches import BatchLoader
 from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import DataError, SettingError
-from d2l_recsys.sequences import sequence_windows
+from d2l_recsys.sampling import NegativeSampler
+from d2l_recsys.sequences import ChunkLoader, history_chunks, last_items, sequence_windows
 
 
 def by_plain_loop(users, items, L, num_users):
@@ -94,3 +96,96 @@ def test_bad_input_is_refused():
         sequence_windows(np.array([0, 0]), np.array([1]), 2, 1)
     with pytest.raises(DataError, match="whole numbers, as many"):
         sequence_windows(np.array([0.0]), np.array([1]), 2, 1)
+
+
+def chunks_by_plain_loop(users, items, max_length, num_users, padding):
+    """One chunk after another, from the newest step of a user back; also the last items."""
+    found, last = [], []
+    for user in range(num_users):
+        history = [i for u, i in zip(users, items) if u == user]
+        last.append(([padding] * max_length + history)[-max_length:])
+        steps, of_user = list(zip(history[:-1], history[1:])), []
+        while steps:
+            steps, chunk = steps[:-max_length], steps[-max_length:]
+            chunk = [(padding, padding)] * (max_length - len(chunk)) + chunk
+            of_user.insert(0, (user, *map(list, zip(*chunk))))
+        found += of_user
+    return found, last
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    counts=st.lists(st.integers(0, 9), min_size=1, max_size=5),
+    max_length=st.integers(1, 6),
+    seed=st.integers(0, 99),
+)
+def test_chunks_and_last_items_equal_a_plain_loop(counts, max_length, seed):
+    rng = np.random.default_rng(seed)
+    users = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    options = users, rng.integers(0, 50, len(users)), max_length, len(counts), 50
+    found, last = chunks_by_plain_loop(*options)
+    chunks = history_chunks(*options)
+    assert [part.dtype for part in (*chunks, last_items(*options))] == [np.int32] * 4
+    assert chunks.inputs.shape == chunks.targets.shape == (len(chunks.users), max_length)
+    assert list(zip(*(part.tolist() for part in chunks))) == found
+    assert last_items(*options).tolist() == last
+
+
+def test_every_item_but_the_oldest_is_a_target_once_after_the_one_before_it():
+    histories = [np.arange(100, 100 + count) for count in (1, 2, 5, 6, 7, 11)]
+    users = np.repeat(np.arange(6), list(map(len, histories)))
+    chunks = history_chunks(users, np.concatenate(histories), 5, 6, padding=999)
+    for user, history in enumerate(histories):
+        of_user = chunks.users == user
+        inputs, targets = chunks.inputs[of_user].ravel(), chunks.targets[of_user].ravel()
+        assert targets[targets != 999].tolist() == history[1:].tolist()
+        assert inputs[inputs != 999].tolist() == history[:-1].tolist()
+        assert (inputs[inputs != 999] + 1 == targets[inputs != 999]).all()
+    assert np.bincount(chunks.users, minlength=6).tolist() == [0, 1, 1, 1, 2, 2]
+
+
+def test_bad_chunks_are_refused():
+    one = np.array([0])
+    for function in (history_chunks, last_items):
+        with pytest.raises(SettingError, match=r"--max-length is 0; it must lie between 1"):
+            function(one, one, 0, 1, 9)
+        with pytest.raises(DataError, match=r"users must lie between 0 and 0"):
+            function(np.array([1]), one, 2, 1, 9)
+        with pytest.raises(DataError, match="whole numbers, as many of the one as of the other"):
+            function(np.array([0, 0]), one, 2, 1, 9)
+
+
+CHUNKED = np.repeat(np.arange(4), 8), np.tile(np.arange(8), 4), 3, 4, 40
+
+
+def chunk_loader(seed):
+    sampler = NegativeSampler({u: list(range(8 + 8 * u)) for u in range(4)}, 4, 40, seed)
+    options = {"batch_size": 5, "shuffle": True, "last_batch": "rollover", "rng": seed}
+    return ChunkLoader(*history_chunks(*CHUNKED), sampler=sampler, **options), options
+
+
+def test_a_chunk_loaders_batches_are_chunks_with_negatives_of_their_users():
+    loader, options = chunk_loader(3)
+    plain = BatchLoader(*history_chunks(*CHUNKED), **options)
+    drawn = []
+    for _ in range(30):
+        assert len(loader) == len(plain)
+        epoch = list(loader)
+        for (inputs, targets, negatives), (users, *expected) in zip(epoch, list(plain)):
+            np.testing.assert_array_equal([inputs, targets], expected)
+            assert negatives.shape == targets.shape
+            assert negatives.dtype == np.int32
+            # User u has seen all below 8 + 8 u, and draws from the others alone.
+            assert (negatives >= 8 + 8 * users[:, None]).all()
+        drawn.append(np.concatenate([batch[2] for batch in epoch]))
+    # Each place of a chunk has a draw of its own, and each epoch new ones.
+    assert len({row.tobytes() for epoch in drawn for row in epoch}) > 250
+    assert (np.concatenate(drawn) < 16).any()
+
+
+def test_from_a_chunk_loaders_state_the_same_batches_follow():
+    (first, _), (second, _) = chunk_loader(1), chunk_loader(2)
+    list(first)
+    second.state = first.state
+    for batch, other in zip(list(first), list(second)):
+        np.testing.assert_array_equal(batch, other)

@@ -44,3 +44,13 @@ def test_where_mxnet_was_first_it_says_so():
 def test_the_backend_fixes_it():
     pytest.importorskip("d2l_recsys.backend")
     assert told("import d2l_recsys.backend; ") == ("1", "")
+
+
+def test_numpys_products_take_as_many_threads_as_are_asked_for():
+    code = "import numpy, threadpoolctl\nwith fixed_num_threads(): "
+    code += "print({pool['num_threads'] for pool in threadpoolctl.threadpool_info()})\n"
+    code += "print({pool['num_threads'] for pool in threadpoolctl.threadpool_info()} != {1})\n"
+    alone = {"OPENBLAS_NUM_THREADS": "2"}
+    assert told(code, **alone)[0].splitlines()[:2] == ["{1}", "True"]
+    assert told(code, OMP_NUM_THREADS="2", **alone)[0].splitlines()[0] == "{2}"
+    assert told(code, OMP_NUM_THREADS="1,2", **alone)[0].splitlines()[0] == "{2}"

@@ -17,7 +17,14 @@ from chapters.mf import MF  # noqa: E402
 from chapters.neumf import NeuMF  # noqa: E402
 from d2l_recsys.evaluation import evaluate_ranking, score_ranking  # noqa: E402
 from d2l_recsys.losses import BPRLoss, HingeLossbRec  # noqa: E402
-from d2l_recsys.train import train_ctr, train_ranking, train_recsys_rating  # noqa: E402
+from d2l_recsys.metrics import Scores  # noqa: E402
+from d2l_recsys.objectives import own_loss, ranking_loss  # noqa: E402
+from d2l_recsys.train import (  # noqa: E402
+    train_ctr,
+    train_ranking,
+    train_recommender,
+    train_recsys_rating,
+)
 
 autograd, gluon, init, mx, npx = (
     backend.autograd,
@@ -801,3 +808,74 @@ def test_test_rows_that_shuffle_or_are_not_all_there_are_refused(tmp_path):
         test_iter = BatchLoader(*case.test[:], batch_size=8, **options)
         with pytest.raises(SettingError, match="the test loader has to keep every row in order"):
             train_ctr(net, train_iter, test_iter, loss, case.trainer(net), 1, quiet=True)
+
+
+def test_a_recommender_trains_as_the_ranking_loop_does(capsys):
+    case = RankingCase("neumf")
+    nets, histories = [], []
+    for _ in range(2):
+        net = case.net([mx.cpu()])
+        trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.02})
+        nets.append((net, trainer))
+    net, trainer = nets[0]
+    histories.append(
+        train_ranking(
+            net,
+            case.loader(),
+            case.test_input,
+            BPRLoss(),
+            trainer,
+            None,
+            case.num_users,
+            case.num_items,
+            2,
+            [mx.cpu()],
+            candidates=case.candidates,
+            protocol="defined",
+        )
+    )
+    net, trainer = nets[1]
+
+    def evaluate():
+        sizes = case.num_users, case.num_items
+        return score_ranking(net, case.test_input, None, case.candidates, *sizes, [mx.cpu()])
+
+    loss = ranking_loss(net, BPRLoss())
+    histories.append(train_recommender(net, loss, case.loader(), evaluate, trainer, 2, [mx.cpu()]))
+    assert histories[0].final == histories[1].final
+    for one, other in zip(*(parameters(net) for net, _ in nets)):
+        np.testing.assert_array_equal(one, other)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == lines[2]
+
+
+class Weighted(gluon.nn.HybridBlock):
+    """A row of weights, pulled to the number in a batch's second array."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = gluon.nn.Dense(1, use_bias=False, in_units=1)
+
+    def batch_loss(self, F, rows, weights):
+        return (self.layer(rows) * weights).sum(axis=1)
+
+
+def test_an_epoch_is_announced_before_its_first_batch():
+    net = Weighted()
+    net.initialize(init=init.Constant(1))
+    weights = np.zeros((6, 1), dtype="float32")
+    loader = BatchLoader(np.ones((6, 1), "float32"), weights, batch_size=3)
+    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.0})
+    announced = []
+
+    def begin_epoch(epoch):
+        announced.append(epoch)
+        weights[:] = epoch
+
+    history = train_recommender(
+        net, own_loss(net), loader, lambda: Scores({}, {}), trainer, 3, [mx.cpu()], quiet=True,
+        begin_epoch=begin_epoch,
+    )  # fmt: skip
+    assert announced == [1, 2, 3]
+    # The loss of each epoch is that of its own weights.
+    assert [row["defined_train_loss"] for row in history.rows] == [1, 2, 3]

@@ -1,0 +1,180 @@
+"""The runs of the leaderboard: each trained, ranked with, and kept with what it depends on."""
+
+import json
+import pathlib
+import shutil
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+import pandas as pd
+
+from d2l_recsys.checkpoint import CHECKPOINT
+from d2l_recsys.closed_form import ClosedForm
+from d2l_recsys.data import load_ranking_ml100k
+from d2l_recsys.errors import DataError, RecsysError
+from d2l_recsys.history import History
+from d2l_recsys.leaderboard.entries import ENTRIES
+from d2l_recsys.ranking import HeldOut
+from d2l_recsys.reproduce import code_digest, do_pending
+from d2l_recsys.results import as_json, environment, read_result, write_files
+from d2l_recsys.saved_models import MODEL, load_model
+from d2l_recsys.scoring import all_scores
+
+__all__ = ["Done", "Planned", "do_all", "made_with", "plan", "read"]
+
+STAMP, RANKS, HISTORY = "run.json", "ranks.csv", "history.csv"
+RANK_COLUMNS = ["user", "item", "rank", "num_negatives"]
+TOP = 10
+
+
+class Planned(NamedTuple):
+    """A run to do: its folder, and its stamp, which names all that its numbers depend on."""
+
+    folder: str
+    data_dir: Optional[str]
+    stamp: Dict[str, Any]
+
+    def __str__(self) -> str:
+        options = [f"{name} {value}" for name, value in self.stamp["options"].items()]
+        seed = [] if self.stamp["seed"] is None else [f"seed {self.stamp['seed']}"]
+        return ", ".join([self.stamp["entry"], *seed, *options])
+
+    def is_finished(self) -> bool:
+        """Whether the folder has the files of just this run."""
+        try:
+            return read(pathlib.Path(self.folder)).stamp == json.loads(as_json(self.stamp))
+        except DataError:
+            return False
+
+
+class Done(NamedTuple):
+    """What a run left.
+
+    ``ranks`` has a row for each user: ``rank`` of the held-out item, counted from 0, and
+    ``num_negatives``, the items it was ranked against. ``parameters`` is the number of weights,
+    ``median_count`` how often the items of the users' first ten were rated, in the middle.
+    """
+
+    stamp: Dict[str, Any]
+    result: Dict[str, Any]
+    ranks: pd.DataFrame
+    history: Optional[History]
+    parameters: int
+    median_count: float
+
+
+def made_with(dataset: Dict[str, Any]) -> Dict[str, Any]:
+    """What the numbers of a run on ``dataset`` depend on beside its options."""
+    return {
+        "data": dataset["sha256"],
+        "code": code_digest(pathlib.Path(__file__)),
+        "environment": environment(),
+    }
+
+
+def plan(
+    folder: pathlib.Path,
+    entry: str,
+    options: Dict[str, Any],
+    seed: Optional[int],
+    data_dir: Optional[pathlib.Path],
+    depends_on: Dict[str, Any],
+) -> Planned:
+    """The run of ``entry`` with ``options``, to be left in ``folder``."""
+    stamp = {"entry": entry, "seed": seed, "options": options, **depends_on}
+    return Planned(str(folder), data_dir and str(data_dir), stamp)
+
+
+def do_all(planned: Sequence[Planned], jobs: int, quiet: bool) -> List[Done]:
+    """Do the runs that are not done yet, ``jobs`` at once, and return what all left.
+
+    Raises Stopped on Ctrl-C, and what ``work_off`` raises.
+    """
+    do_pending(planned, do, jobs, quiet)
+    return [read(pathlib.Path(run.folder)) for run in planned]
+
+
+def do(run: Planned) -> None:
+    """Train, rank with what was saved, and leave the stamp; what was in the folder is removed."""
+    folder, stamp = pathlib.Path(run.folder), run.stamp
+    if folder.exists():
+        shutil.rmtree(folder)
+    data_dir = run.data_dir and pathlib.Path(run.data_dir)
+    seed = {} if stamp["seed"] is None else {"seed": stamp["seed"]}
+    main = ENTRIES[stamp["entry"]].section.main()
+    try:
+        result = main(**stamp["options"], **seed, data_dir=data_dir, out=folder, quiet=True)
+    except RecsysError as error:
+        raise type(error)(f"{run}: {error}") from error
+    data = load_ranking_ml100k(data_dir, result["settings"]["split"])
+    model = load_model(folder).net
+    held_out = HeldOut(data.test_items, data.candidates, data.num_users, data.num_items)
+    blocks, first_items = [], []
+    for first, scores in all_scores(model, data):
+        blocks.append(held_out.ranks(first, scores))
+        first_items.append(_first_unseen(held_out, first, scores))
+    counts = np.bincount(data.items, minlength=data.num_items)
+    ranks = pd.DataFrame(
+        {
+            "user": held_out.held_out.users,
+            "item": held_out.held_out.items,
+            "rank": np.concatenate([block.rank for block in blocks]),
+            "num_negatives": held_out.num_negatives,
+        }
+    )
+    left = {
+        "num_users": data.num_users,
+        "parameters": _num_parameters(model),
+        "median_count": float(np.median(counts[np.concatenate(first_items)])),
+    }
+    write_files(
+        folder,
+        {RANKS: ranks.to_csv(index=False).encode(), STAMP: as_json({**stamp, "left": left})},
+    )
+    # What is ranked with is not gone on with, and runs add up to much on disk.
+    for name in (CHECKPOINT, MODEL):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _first_unseen(held_out: HeldOut, first: int, scores: np.ndarray) -> np.ndarray:
+    """The items with the largest scores of each user that the user has not seen."""
+    scores = scores.copy()
+    starts = held_out.observed.starts[first : first + len(scores) + 1]
+    seen = slice(starts[0], starts[-1])
+    scores[held_out.observed.users[seen] - first, held_out.observed.items[seen]] = -np.inf
+    return np.argpartition(-scores, min(TOP, scores.shape[1] - 1), axis=1)[:, :TOP]
+
+
+def _num_parameters(model: Any) -> int:
+    if isinstance(model, ClosedForm):
+        return sum(array.size for array in model.arrays.values())
+    parameters = model.collect_params().values()
+    return sum(int(np.prod(p.shape)) for p in parameters if p.grad_req != "null")
+
+
+def _checked(ranks: pd.DataFrame) -> pd.DataFrame:
+    """``ranks``; ValueError where it is not a whole number of users with a rank each."""
+    if list(ranks) != RANK_COLUMNS or not np.isfinite(ranks.to_numpy(np.float64)).all():
+        raise ValueError(f"{RANKS} has not the columns {', '.join(RANK_COLUMNS)} of numbers")
+    if not len(ranks) or not np.array_equal(np.unique(ranks["user"]), np.arange(len(ranks))):
+        raise ValueError(f"{RANKS} has not one row for each user")
+    return ranks
+
+
+def read(folder: pathlib.Path) -> Done:
+    """What a run left in ``folder``; DataError where it is not whole."""
+    result = read_result(folder)
+    try:
+        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+        left = stamp.pop("left")
+        ranks = _checked(pd.read_csv(folder / RANKS))
+        history = None
+        # That of a system that does not go over its data in epochs is of another kind.
+        if (folder / HISTORY).exists() and "seconds_train" in pd.read_csv(folder / HISTORY):
+            history = History.from_csv(folder / HISTORY)
+        if len(ranks) != left["num_users"]:
+            raise ValueError(f"{RANKS} is cut off")
+        return Done(stamp, result, ranks, history, left["parameters"], left["median_count"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"the run in {folder} is not whole ({reason}); run it again") from error

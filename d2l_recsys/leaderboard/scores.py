@@ -1,0 +1,114 @@
+"""From the ranks of the held-out items to metrics, and how sure they are."""
+
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+import scipy.stats
+
+from d2l_recsys.leaderboard.runs import Done
+from d2l_recsys.ranking import ranking_metrics
+
+__all__ = ["METRICS", "Standing", "by_user", "interval", "stand"]
+
+# Names on the leaderboard, and in ``ranking_metrics``.
+METRICS = {
+    "Hit@10": "test_hit_rate_at_10",
+    "NDCG@10": "test_ndcg",
+    "MRR": "test_mrr",
+    "Hit@50": "test_hit_rate",
+    "AUC": "test_auc",
+}
+ORDER = "NDCG@10"
+RESAMPLES = 9_999
+CONFIDENCE = 0.95
+
+
+class Standing(NamedTuple):
+    """An entry on the leaderboard.
+
+    ``means`` are the metrics over users and seeds, ``sds`` their standard deviations over seeds
+    (n - 1; 0 of one seed), ``interval`` that of the mean NDCG@10 and ``lead`` that of its
+    difference to popularity's, both over users; ``behind`` that of its difference to the first's.
+    ``seconds`` of training and ``median_count`` are medians over seeds.
+    """
+
+    name: str
+    seeds: int
+    means: Dict[str, float]
+    sds: Dict[str, float]
+    interval: Tuple[float, float]
+    lead: Tuple[float, float]
+    behind: Tuple[float, float]
+    seconds: float
+    parameters: int
+    median_count: float
+
+    @property
+    def beats_popularity(self) -> bool:
+        """Whether its lead is larger than its uncertainty."""
+        return self.lead[0] > 0
+
+    @property
+    def ties_with_first(self) -> bool:
+        """Whether it cannot be told apart from the first."""
+        return self.behind[1] >= 0
+
+
+def by_user(done: Done) -> Dict[str, np.ndarray]:
+    """The metrics of each user in one run, by their names on the leaderboard."""
+    ranks = done.ranks.sort_values("user", kind="stable")
+    values = ranking_metrics(
+        ranks["rank"].to_numpy(), ranks["num_negatives"].to_numpy(), cutoffs=(10,)
+    )
+    return {name: values[key] for name, key in METRICS.items()}
+
+
+def interval(values: np.ndarray) -> Tuple[float, float]:
+    """The 95 % bootstrap interval of the mean of ``values``, one a user (percentile method).
+
+    Of differences of two systems it is that of a paired comparison: both are drawn with the same
+    users. The resamples are the same for all.
+    """
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    found = scipy.stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        batch=1000,
+        random_state=np.random.default_rng(0),
+    )
+    return tuple(float(limit) for limit in found.confidence_interval)
+
+
+def stand(runs: Dict[str, Sequence[Done]], bar: str) -> List[Standing]:
+    """The standings of entries, by name, each with its runs over seeds; the best NDCG@10 first.
+
+    ``bar`` is the entry that every other is compared with. A user's value is the mean over seeds.
+    """
+    users = {name: [by_user(done) for done in of_entry] for name, of_entry in runs.items()}
+    ndcg = {name: np.mean([u[ORDER] for u in of_seeds], axis=0) for name, of_seeds in users.items()}
+    first = max(ndcg, key=lambda name: ndcg[name].mean())
+    standings = []
+    for name, of_entry in runs.items():
+        over_seeds = {m: [float(u[m].mean()) for u in users[name]] for m in METRICS}
+        standings.append(
+            Standing(
+                name=name,
+                seeds=len(of_entry),
+                means={m: float(np.mean(values)) for m, values in over_seeds.items()},
+                sds={
+                    m: float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+                    for m, values in over_seeds.items()
+                },
+                interval=interval(ndcg[name]),
+                lead=interval(ndcg[name] - ndcg[bar]),
+                behind=interval(ndcg[name] - ndcg[first]),
+                seconds=float(np.median([d.result["seconds"]["train"] for d in of_entry])),
+                parameters=of_entry[0].parameters,
+                median_count=float(np.median([d.median_count for d in of_entry])),
+            )
+        )
+    return sorted(standings, key=lambda standing: -standing.means[ORDER])

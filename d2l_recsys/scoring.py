@@ -1,0 +1,98 @@
+"""The scores that a model of any kind gives: numpy comes out; MXNet is needed for nets alone."""
+
+from typing import Any, Iterator, Optional, Sequence, Tuple
+
+import numpy as np
+
+from d2l_recsys.closed_form import ClosedForm
+from d2l_recsys.data import RankingData
+from d2l_recsys.errors import DataError
+
+__all__ = ["all_scores", "item_similarities", "reads_of", "tells_alike", "user_scores"]
+
+# Users that a closed form scores at once: what bounds memory.
+USERS_AT_ONCE = 1024
+
+
+def reads_of(model: Any, data: RankingData) -> Optional[np.ndarray]:
+    """What ``model`` wants to see of each user of ``data`` beside the number; None if nothing."""
+    return model.reads(data) if hasattr(model, "reads") else None
+
+
+def all_scores(
+    model: Any, data: RankingData, devices: Optional[Sequence[object]] = None
+) -> Iterator[Tuple[int, np.ndarray]]:
+    """The first user of each block, and the float32 scores of all items for its users.
+
+    ``model`` is a ``ClosedForm``, or a Gluon net on ``devices``, by default where its parameters
+    are. Raises DataError where it does not fit ``data``.
+    """
+    read = reads_of(model, data)
+    if not isinstance(model, ClosedForm):
+        from d2l_recsys.evaluation import score_blocks
+
+        devices = devices or _devices_of(model)
+        yield from score_blocks(model, read, data.num_users, data.num_items, devices)
+        return
+    for first in range(0, data.num_users, USERS_AT_ONCE):
+        users = np.arange(first, min(first + USERS_AT_ONCE, data.num_users))
+        of_users = None if read is None else read[users]
+        yield first, model.score_all(users, of_users).astype(np.float32)
+
+
+def user_scores(model: Any, data: RankingData, user: int) -> np.ndarray:
+    """The float32 scores of all items for one ``user`` (zero-based), as ``all_scores`` has them.
+
+    A Gluon net computes where its parameters are. Raises DataError where the scores are not for
+    the items of ``data``.
+    """
+    users, read = np.array([user], dtype=np.int32), reads_of(model, data)
+    inputs = [users] if read is None else [users, read[[user]]]
+    if isinstance(model, ClosedForm):
+        scores = model.score_all(*inputs)
+    else:
+        scores = _scores_of_net(model, inputs, data.num_items)
+    if scores.shape != (1, data.num_items):
+        raise DataError(
+            f"the scores of a user are of shape {scores.shape[1:]}, ({data.num_items},) is needed"
+        )
+    return scores[0].astype(np.float32)
+
+
+def _devices_of(net: Any) -> Sequence[Any]:
+    """Where the parameters of a net are; nowhere, if it has none."""
+    return next((p.list_ctx() for p in net.collect_params().values()), [])
+
+
+def _scores_of_net(net: Any, inputs: Sequence[np.ndarray], num_items: int) -> np.ndarray:
+    from d2l_recsys.backend import np as mx_np
+
+    ctx = next(iter(_devices_of(net)), None)
+    types = ["int32", "float32" if getattr(net, "reads_rows", False) else "int32"]
+    users, *read = (mx_np.array(p, dtype=dtype, ctx=ctx) for p, dtype in zip(inputs, types))
+    if hasattr(net, "score_all"):
+        return net.score_all(users, *read).asnumpy()
+    items = mx_np.arange(num_items, dtype="int32", ctx=ctx)
+    pairs = (mx_np.repeat(part, num_items, axis=0) for part in (users, *read))
+    return net(*pairs, items).asnumpy().reshape(1, -1)
+
+
+def tells_alike(model: Any) -> bool:
+    """Whether ``model``, or the class of one, can say how alike items are."""
+    return hasattr(model, "similar_to") or hasattr(model, "item_vectors")
+
+
+def item_similarities(model: Any, item: int) -> Optional[np.ndarray]:
+    """How alike ``model`` holds each item and ``item`` (zero-based) to be; None if it cannot tell.
+
+    What ``model.similar_to(item)`` says; else the cosine of their ``model.item_vectors()``, where
+    a vector of zeros is like none.
+    """
+    if hasattr(model, "similar_to"):
+        return np.asarray(model.similar_to(item), dtype=np.float64)
+    if not tells_alike(model):
+        return None
+    vectors = np.asarray(model.item_vectors(), dtype=np.float64)
+    lengths = np.linalg.norm(vectors, axis=1)
+    lengths[lengths == 0] = np.inf
+    return vectors @ vectors[item] / lengths / lengths[item]

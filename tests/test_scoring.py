@@ -1,0 +1,102 @@
+import dataclasses
+from typing import Optional
+
+import numpy as np
+import pytest
+
+from d2l_recsys import scoring
+from d2l_recsys.closed_form import ClosedForm, axes
+from d2l_recsys.data import load_ranking_ml100k
+from d2l_recsys.scoring import all_scores, item_similarities, reads_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Ones(ClosedForm):
+    """Scores that tell user, what was read of that user, and item."""
+
+    weights: np.ndarray = axes("items")
+
+    def reads(self, data) -> Optional[np.ndarray]:
+        return np.arange(data.num_users) * 1000
+
+    def score_all(self, users, read=None):
+        return users[:, None] + read[:, None] + self.weights
+
+
+@pytest.fixture
+def data(ratings_dir):
+    return load_ranking_ml100k(ratings_dir)
+
+
+@pytest.mark.parametrize("size", [7, 30, 1024])
+def test_a_closed_form_scores_all_users_in_blocks(data, size, monkeypatch):
+    monkeypatch.setattr(scoring, "USERS_AT_ONCE", size)
+    weights = (np.arange(40) / 64).astype(np.float32)
+    blocks = list(all_scores(Ones(weights), data))
+    assert [first for first, _ in blocks] == list(range(0, 30, size))
+    scores = np.concatenate([part for _, part in blocks])
+    np.testing.assert_array_equal(scores, 1001 * np.arange(30)[:, None] + weights)
+    assert scores.dtype == np.float32
+
+
+def test_a_net_is_given_what_it_reads(data):
+    backend = pytest.importorskip("d2l_recsys.backend")
+    backend.npx.set_np()
+
+    class Rows(backend.nn.Block):
+        reads_rows = True
+
+        def reads(self, data):
+            return np.linspace(0, 1, data.num_users * 40).reshape(data.num_users, 40)
+
+        def score_all(self, users, read):
+            assert (users.dtype, read.dtype) == ("int32", "float32")
+            return read + users.reshape(-1, 1)
+
+    net = Rows()
+    (block,) = all_scores(net, data)
+    np.testing.assert_allclose(block[1], net.reads(data) + np.arange(30)[:, None], rtol=1e-6)
+
+
+def test_padding_is_let_through_to_a_net_that_knows_of_it(data):
+    backend = pytest.importorskip("d2l_recsys.backend")
+    from d2l_recsys.errors import DataError
+
+    class Last(backend.nn.Block):
+        padding = 40
+
+        def reads(self, data):
+            return np.full((data.num_users, 2), 40)
+
+        def score_all(self, users, read):
+            return backend.np.ones((len(users), 40)) * read[:, :1]
+
+    (block,) = all_scores(Last(), data)
+    assert (block[1] == 40).all()
+    other = Last()
+    other.padding = 41
+    with pytest.raises(DataError, match="item 40 of a sequence is beyond the table of 40 items"):
+        list(all_scores(other, data))
+
+
+def test_what_reads_nothing_is_given_nothing(data):
+    assert reads_of(object(), data) is None
+
+
+class Vectors:
+    def item_vectors(self):
+        return np.array([[3, 4], [6, 8], [-4, 3], [0, 0]], dtype=np.float32)
+
+
+def test_items_are_as_alike_as_the_cosine_of_their_vectors():
+    np.testing.assert_allclose(item_similarities(Vectors(), 0), [1, 1, 0, 0], atol=1e-12)
+    assert item_similarities(Vectors(), 3).tolist() == [0, 0, 0, 0]
+
+
+def test_a_model_may_say_itself_what_is_alike_or_cannot_tell():
+    class Says(Vectors):
+        def similar_to(self, item):
+            return np.arange(4) * item
+
+    assert item_similarities(Says(), 2).tolist() == [0, 2, 4, 6]
+    assert item_similarities(object(), 0) is None
