@@ -331,8 +331,8 @@ OPTIONS = {
 @pytest.mark.network
 @pytest.mark.parametrize(
     "section",
-    # On clicks and on pairs it takes longest; test_train holds each step against d2l's own loop.
-    [pytest.param(s, marks=[pytest.mark.slow] * (s in CLICKS + RANKING)) for s in SPREAD],
+    # Of matrix factorization test_mf sees to that; test_train holds each step against d2l's loop.
+    [pytest.param(s, marks=pytest.mark.slow) for s in SPREAD],
 )
 def test_the_chapters_settings_reach_what_the_chapter_reports(section, ml100k_dir, tmp_path):
     """Through the real command line; within four standard deviations, to either side."""

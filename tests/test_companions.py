@@ -2,7 +2,9 @@
 
 import inspect
 import json
+import os
 
+import filelock
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,6 +34,15 @@ QUICK = {
 TRAINED = [name for name, system in COMPANIONS.items() if system.figure != HITS]
 SEEDED = [*TRAINED, "als"]
 HAVE_NO_VECTORS = {"popularity", "bias"}
+# Where one of each kind will do, the others are slow.
+FEW = {"als", "gmf", "multvae", "lightgcn"}
+
+
+def some(names):
+    """All of ``names``, those that are not among the few as slow tests."""
+    return [pytest.param(n, marks=[pytest.mark.slow] * (n not in FEW)) for n in names]
+
+
 RANKING = {"test_hit_rate", "test_auc", "test_ndcg", "test_mrr"}
 
 
@@ -55,19 +66,17 @@ def call(name, data_dir, out, **options):
     return COMPANIONS[name].main()(**{**common, **options})
 
 
-@pytest.fixture(scope="module")
-def folders():
-    return {}
-
-
 @pytest.fixture
-def left(name, data_dir, folders, tmp_path_factory):
-    """The folder of a run of the system, which is done once for all that look into it."""
-    if name not in folders:
-        folder = tmp_path_factory.mktemp(name)
-        assert call(name, data_dir, folder, cutoff=[3]) == read(folder)
-        folders[name] = folder
-    return folders[name]
+def left(name, data_dir, tmp_path_factory):
+    """The folder of a run of the system, done once for all that look into it, in any process."""
+    # Under xdist each process has a folder of its own in a common one.
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder = root / f"left-by-{name}"
+    with filelock.FileLock(str(root / f"{name}.lock")):
+        if not (folder / "result.json").exists():
+            assert call(name, data_dir, folder, cutoff=[3]) == read(folder)
+    return folder
 
 
 def read(folder):
@@ -130,28 +139,28 @@ def test_what_is_held_out_or_left_out_leaves_no_trace_in_the_model(name, tmp_pat
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("name", SEEDED)
+@pytest.mark.parametrize("name", some(SEEDED))
 def test_another_seed_gives_another_model(name, left, data_dir, tmp_path):
     call(name, data_dir, tmp_path, cutoff=[3], seed=6)
     one, other = (what_it_left(folder) for folder in (left, tmp_path))
     assert one[2] != other[2]
 
 
-@pytest.mark.parametrize("name", sorted(set(COMPANIONS) - set(TRAINED)))
+@pytest.mark.parametrize("name", some(sorted(set(COMPANIONS) - set(TRAINED))))
 def test_computed_again_it_is_the_same_bits(name, left, data_dir, tmp_path):
     call(name, data_dir, tmp_path, cutoff=[3])
     one, other = ((f / "model.safetensors").read_bytes() for f in (left, tmp_path))
     assert one == other
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", some(TRAINED))
 def test_resumed_it_gives_the_bits_of_a_run_that_was_not_stopped(name, left, data_dir, tmp_path):
     call(name, data_dir, tmp_path, cutoff=[3], num_epochs=1)
     call(name, data_dir, tmp_path, cutoff=[3], resume=True)
     assert what_it_left(left) == what_it_left(tmp_path)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", some(TRAINED))
 def test_it_trains_on_two_devices_and_scores_on_another(name, data_dir, tmp_path):
     result = call(name, data_dir, tmp_path, num_devices=2, num_epochs=1)
     assert result["environment"]["devices"] == ["cpu(0)", "cpu(1)"]

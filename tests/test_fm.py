@@ -92,7 +92,7 @@ def test_the_networks_dropout_is_the_options(clicks_dir, tmp_path, monkeypatch):
     assert rates == [[3, 7, 6, 0.25, 0.25]]
 
 
-@pytest.mark.parametrize("chapter", [fm, deepfm])
+@pytest.mark.parametrize("chapter", [fm, pytest.param(deepfm, marks=pytest.mark.slow)])
 def test_what_is_trained_on_follows_the_protocol(chapter, clicks_dir, tmp_path):
     """Only as defined can the loss fall below what the second sigmoid leaves."""
     options = {"data_dir": clicks_dir, "out": tmp_path, "batch_size": 64, "quiet": True}

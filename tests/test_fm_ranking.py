@@ -184,6 +184,7 @@ def test_training_leaves_the_features_as_they_are_and_saves_them(
     assert [layer.weight.shape[0] for layer in dense] == [7, 3, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "loss"), [("fm", "log"), ("fm", "bpr"), ("deepfm", "log")])
 def test_two_tastes_are_learned(model, loss, tmp_path):
     result = fm_ranking.main(

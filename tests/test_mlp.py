@@ -86,6 +86,7 @@ def test_the_layers_start_as_xaviers_and_the_embeddings_small(ratings_dir, tmp_p
         assert 0.7 * bound < np.abs(weight).max() <= bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["log", "bpr"])
 def test_two_tastes_are_learned(loss, tmp_path):
     learned = mlp.main(

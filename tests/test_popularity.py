@@ -28,7 +28,7 @@ def test_it_runs_and_the_other_closed_forms_are_computed_without_mxnet(ratings_d
     code = (
         "import pathlib, sys\n"
         "sys.modules['mxnet'] = None\n"
-        "from chapters import bias, ease, itemknn, ordered_ease, popularity\n"
+        "from chapters import als, bias, ease, itemknn, ordered_ease, popularity, svd\n"
         "from d2l_recsys.data import load_ranking_ml100k\n"
         "folder, out = map(pathlib.Path, sys.argv[1:])\n"
         "popularity.main(data_dir=folder, out=out, quiet=True)\n"

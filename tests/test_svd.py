@@ -1,12 +1,9 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chapters.svd import SVD, Fill, fit, main
+from chapters.svd import Fill, fit, main
 from d2l_recsys.data import RankingData
 from d2l_recsys.errors import SettingError
 
@@ -139,9 +136,3 @@ def test_the_command_has_the_default_of_50_factors_and_two_ways_to_fill(ratings_
     assert (mean["settings"]["fill"], zero["settings"]["fill"]) == ("mean", "zero")
     assert mean["defined"] != zero["defined"]
     assert main(num_factors=6, **options)["defined"] == mean["defined"]
-
-
-def test_it_needs_no_mxnet():
-    code = "import sys, chapters.svd; sys.exit('mxnet' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
-    assert SVD.__dataclass_params__.frozen

@@ -415,7 +415,7 @@ class AsMXNet:
     ("kind", "num_devices", "loss"),
     [
         ("neumf", 1, BPRLoss),
-        ("neumf", 2, HingeLossbRec),
+        pytest.param("neumf", 2, HingeLossbRec, marks=pytest.mark.slow),
         pytest.param("caser", 1, HingeLossbRec, marks=pytest.mark.slow),
         ("caser", 2, BPRLoss),
     ],
@@ -463,7 +463,7 @@ def test_the_defined_loss_is_the_mean_over_pairs():
         assert history.final.defined["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["neumf", "caser"])
+@pytest.mark.parametrize("kind", [pytest.param("neumf", marks=pytest.mark.slow), "caser"])
 def test_ranking_on_any_number_of_devices_gives_the_parameters_of_one(kind):
     """Batches of 4 over 264 or 192 pairs, twice: fifty steps and more. Of 5 devices one is idle."""
     case, nets = RankingCase(kind), []
