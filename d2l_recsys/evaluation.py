@@ -1,7 +1,7 @@
 """Score a trained model on held-out data."""
 
 from collections import deque
-from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy
 
@@ -20,6 +20,7 @@ __all__ = [
     "score_blocks",
     "score_held_out",
     "score_ranking",
+    "scorer_of",
 ]
 
 # Users are scored in blocks of about this many pairs (with an item, or with what the chapter takes
@@ -188,7 +189,7 @@ def score_blocks(
         inputs.append(seq.astype("float32" if reads_rows else "int32"))
     # Placed once and whole: a copy to a device waits for what that device has under way.
     placed = [[np.array(a, ctx=device, dtype=a.dtype) for a in inputs] for device in devices]
-    score = net.score_all if hasattr(net, "score_all") else _PairByPair(net, num_items)
+    score = scorer_of(net, num_items)
     size = max(1, PAIRS_PER_BLOCK // max(num_users, num_items))
     under_way: deque = deque()
 
@@ -207,6 +208,11 @@ def score_blocks(
             yield read_back()
     while under_way:
         yield read_back()
+
+
+def scorer_of(net: gluon.Block, num_items: int) -> Callable[..., np.ndarray]:
+    """``net.score_all``, or for a net that has none, the same by calling it on each pair."""
+    return net.score_all if hasattr(net, "score_all") else _PairByPair(net, num_items)
 
 
 class _PairByPair:

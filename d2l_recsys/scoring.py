@@ -66,15 +66,12 @@ def _devices_of(net: Any) -> Sequence[Any]:
 
 def _scores_of_net(net: Any, inputs: Sequence[np.ndarray], num_items: int) -> np.ndarray:
     from d2l_recsys.backend import np as mx_np
+    from d2l_recsys.evaluation import scorer_of
 
     ctx = next(iter(_devices_of(net)), None)
     types = ["int32", "float32" if getattr(net, "reads_rows", False) else "int32"]
-    users, *read = (mx_np.array(p, dtype=dtype, ctx=ctx) for p, dtype in zip(inputs, types))
-    if hasattr(net, "score_all"):
-        return net.score_all(users, *read).asnumpy()
-    items = mx_np.arange(num_items, dtype="int32", ctx=ctx)
-    pairs = (mx_np.repeat(part, num_items, axis=0) for part in (users, *read))
-    return net(*pairs, items).asnumpy().reshape(1, -1)
+    arrays = (mx_np.array(p, dtype=dtype, ctx=ctx) for p, dtype in zip(inputs, types))
+    return scorer_of(net, num_items)(*arrays).asnumpy()
 
 
 def tells_alike(model: Any) -> bool:

@@ -170,8 +170,9 @@ def read(folder: pathlib.Path) -> Done:
         ranks = _checked(pd.read_csv(folder / RANKS))
         history = None
         # That of a system that does not go over its data in epochs is of another kind.
-        if (folder / HISTORY).exists() and "seconds_train" in pd.read_csv(folder / HISTORY):
-            history = History.from_csv(folder / HISTORY)
+        path = folder / HISTORY
+        if path.exists() and "seconds_train" in pd.read_csv(path, nrows=0):
+            history = History.from_csv(path)
         if len(ranks) != left["num_users"]:
             raise ValueError(f"{RANKS} is cut off")
         return Done(stamp, result, ranks, history, left["parameters"], left["median_count"])
