@@ -113,3 +113,20 @@ def test_ranks_are_read_as_they_were(plan, tmp_path):
     done = runs.read(tmp_path / "runs" / "popularity")
     assert done.ranks.dtypes.map(lambda kind: kind.kind).tolist() == ["i", "i", "f", "i"]
     assert isinstance(done.ranks, pd.DataFrame)
+
+
+def test_ranks_without_the_last_users_are_not_whole(plan, tmp_path):
+    planned = plan("popularity")
+    runs.do(planned)
+    path = tmp_path / "runs" / "popularity" / "ranks.csv"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    assert not planned.is_finished()
+
+
+def test_the_code_of_the_runs_counts_as_code(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text("one")
+    one = reproduce.code_digest(path)
+    assert one != reproduce.code_digest()
+    path.write_text("other")
+    assert one != reproduce.code_digest(path)

@@ -100,3 +100,21 @@ def test_a_model_may_say_itself_what_is_alike_or_cannot_tell():
 
     assert item_similarities(Says(), 2).tolist() == [0, 2, 4, 6]
     assert item_similarities(object(), 0) is None
+
+
+def test_a_net_scores_where_its_parameters_are_unless_told_otherwise(data):
+    backend = pytest.importorskip("d2l_recsys.backend")
+    backend.npx.set_np()
+
+    class Where(backend.nn.Block):
+        def __init__(self):
+            super().__init__()
+            self.layer = backend.nn.Dense(1, in_units=1)
+
+        def score_all(self, users):
+            return backend.np.full((len(users), 40), users.ctx.device_id, ctx=users.ctx)
+
+    net, cpu = Where(), backend.mx.cpu
+    net.initialize(ctx=cpu(1))
+    assert [scores.max() for _, scores in all_scores(net, data)] == [1]
+    assert [scores.max() for _, scores in all_scores(net, data, [cpu(0)])] == [0]
