@@ -1,6 +1,6 @@
 # make            the chapter on this machine: reported beside reproduced
 # make test       the test suite; make test-slow adds what takes an hour
-# make lint       ruff: style and format
+# make lint       ruff: style and format; import-linter: a file imports only from rooms below its own
 # make reference  twenty seeds of everything into docs/reference (up to an hour)
 # make leaderboard  every system over five seeds into docs/leaderboard, and the control (an hour)
 # make baseline   what ports are held against, anew (an hour or more)
@@ -67,12 +67,13 @@ test-slow: $(READY)
 lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(VENV)/bin/lint-imports
 
 bench: $(READY)
 	$(RUN) -m benchmarks.against_d2l
 
 clean:
-	rm -rf $(VENV) $(PORTS) results build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PORTS) results build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PYTHON= asks for another interpreter than the one .venv was made with: make it anew.

@@ -20,10 +20,16 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.8",
-    packages=[*find_packages(include=["d2l_recsys", "d2l_recsys.*"]), "d2l_recsys.chapters"],
+    packages=[
+        *find_packages(include=["d2l_recsys", "d2l_recsys.*"]),
+        "d2l_recsys.chapters",
+        "d2l_recsys.chapters.extras",
+    ],
     package_dir={"d2l_recsys.chapters": "chapters"},
     package_data={
-        "d2l_recsys": ["py.typed", "report.css", "reported.json"],
+        "d2l_recsys": ["py.typed"],
+        "d2l_recsys.reproduction": ["report.css"],
+        "d2l_recsys.runs": ["reported.json"],
         "d2l_recsys.baseline": ["files/*", "files/*/*"],
         "d2l_recsys.leaderboard": ["search.json"],
     },
@@ -63,6 +69,7 @@ setup(
         ],
         "test": [
             "hypothesis",
+            "import-linter",
             "ipykernel",
             "nbclient",
             "nbformat",

@@ -28,10 +28,10 @@ from typer import Option
 from typing_extensions import Annotated
 
 from benchmarks.generated_clicks import GeneratedClicks
-from d2l_recsys.command_line import DataDir, run
-from d2l_recsys.data import find_ml100k
+from d2l_recsys.datasets.movielens import find_ml100k
 from d2l_recsys.errors import SettingError
-from d2l_recsys.results import environment
+from d2l_recsys.runs.results import environment
+from d2l_recsys.sections.command_line import run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PHASES = ("load", "train", "evaluate")
@@ -134,7 +134,7 @@ def rows(section: str, runs: Dict[str, List[Dict[str, Any]]], mark: str = "") ->
 def main(
     only: Annotated[str, Option(help="Sections, separated by commas.")] = ",".join(SECTIONS),
     pairs: Annotated[int, Option(min=1, help="Times each side runs.")] = 3,
-    data_dir: DataDir = None,
+    data_dir: Optional[pathlib.Path] = None,
     clicks_dir: ClicksDir = None,
     batch_size: Annotated[
         Optional[int],

@@ -25,9 +25,9 @@ from typing_extensions import Annotated
 
 from benchmarks.against_d2l import measure
 from benchmarks.generated_clicks import GeneratedClicks
-from d2l_recsys.command_line import run
 from d2l_recsys.ctr import CTRDataset
-from d2l_recsys.results import environment
+from d2l_recsys.runs.results import environment
+from d2l_recsys.sections.command_line import run
 
 COUNTS = 13
 CARDINALITIES = [
@@ -76,10 +76,10 @@ def encode(folder: pathlib.Path) -> Dict[str, Any]:
 def train(folder: pathlib.Path, num_epochs: int) -> Dict[str, Any]:
     """An epoch of FM as section 15.9 has it; the modules alone where ``num_epochs`` is 0."""
     # Here, so that encoding is measured without MXNet, which it does not need.
-    from chapters.fm import FM
     from d2l_recsys.backend import gluon, init, mx, npx
-    from d2l_recsys.batches import BatchLoader
-    from d2l_recsys.click_data import click_batches
+    from d2l_recsys.chapters.fm import FM
+    from d2l_recsys.data import click_batches
+    from d2l_recsys.loaders.batches import BatchLoader
     from d2l_recsys.train import train_ctr
 
     if not num_epochs:

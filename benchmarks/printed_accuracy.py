@@ -18,17 +18,17 @@ from typer import Option
 from typing_extensions import Annotated
 
 from benchmarks.against_d2l import BATCH_SIZE, ClicksDir
-from chapters.deepfm import DeepFM
-from chapters.fm import FM
 from d2l_recsys.backend import gluon, init, mx, np, npx
-from d2l_recsys.click_data import CTRData, load_data_ctr
-from d2l_recsys.command_line import DataDir, NumEpochs, run
-from d2l_recsys.devices import batches_on
-from d2l_recsys.history import History
-from d2l_recsys.metrics import click_scores
-from d2l_recsys.plots import FIGSIZE, LINES, png
+from d2l_recsys.chapters.deepfm import DeepFM
+from d2l_recsys.chapters.fm import FM
+from d2l_recsys.data import CTRData, load_data_ctr
+from d2l_recsys.devices import split_and_load
+from d2l_recsys.evaluation.metrics import click_scores
+from d2l_recsys.runs.plots import FIGSIZE, LINES, png
+from d2l_recsys.sections.command_line import run
 from d2l_recsys.seeds import seed_streams
 from d2l_recsys.train import train_ctr
+from d2l_recsys.training.history import History
 
 # The chapter's settings: the net, and Adam's learning rate.
 NETS: Dict[str, Tuple[Callable, float]] = {
@@ -60,7 +60,7 @@ def train(
         net, data.train_iter, data.test_iter, loss, trainer, num_epochs, devices, quiet=True
     )
     parts = []
-    for shares in batches_on(devices, data.test_iter):
+    for shares in split_and_load(devices, data.test_iter):
         for features, labels in shares:
             log_odds = net.logits(mx.nd, features)
             parts.append([labels, log_odds, npx.sigmoid(log_odds)])
@@ -155,10 +155,10 @@ def draw(predictions: Dict[str, Predictions], certain: float) -> Figure:
 
 
 def main(
-    data_dir: DataDir = None,
+    data_dir: Optional[pathlib.Path] = None,
     clicks_dir: ClicksDir = None,
     batch_size: Annotated[int, Option(help="Rows in a batch.")] = BATCH_SIZE,
-    num_epochs: NumEpochs = 30,
+    num_epochs: int = 30,
     figure: Annotated[
         Optional[pathlib.Path], Option(help="Draw accuracy over the threshold here (PNG).")
     ] = None,

@@ -12,7 +12,7 @@ Beside it, to compare, as many seeds on the chapter's own split. Mean ± standar
 import pathlib
 import statistics
 import tempfile
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 from tabulate import tabulate
@@ -20,9 +20,10 @@ from tqdm import tqdm
 from typer import Option
 from typing_extensions import Annotated
 
-from chapters import caser, neumf
-from d2l_recsys.command_line import DataDir, run
-from d2l_recsys.data import find_ml100k, read_data_ml100k
+from d2l_recsys.chapters import caser, neumf
+from d2l_recsys.data import read_data_ml100k
+from d2l_recsys.datasets.movielens import find_ml100k
+from d2l_recsys.sections.command_line import run
 
 CHAPTERS = {"neumf": neumf, "caser": caser}
 NUMBERS = [
@@ -46,7 +47,7 @@ def spread(results: List[Dict[str, Any]]) -> List[str]:
 
 def main(
     splits: Annotated[int, Option(min=2, help="Splits, and seeds to compare with.")] = 10,
-    data_dir: DataDir = None,
+    data_dir: Optional[pathlib.Path] = None,
 ) -> None:
     """Re-split with ties broken at random, and train."""
     data, num_users, _ = read_data_ml100k(data_dir)
@@ -65,8 +66,8 @@ def main(
                 order[rows] = rng.permutation(rows)
             (pathlib.Path(folder) / "u.data").write_bytes(b"".join(lines[order]))
             for name, chapter in CHAPTERS.items():
-                results[name][0].append(chapter.main(0, data_dir=folder, **options))
-                results[name][1].append(chapter.main(split, data_dir=data_dir, **options))
+                results[name][0].append(chapter.main(seed=0, data_dir=folder, **options))
+                results[name][1].append(chapter.main(seed=split, data_dir=data_dir, **options))
     table = [
         [name, what, *spread(runs)]
         for name, both in results.items()

@@ -21,42 +21,35 @@ The chapter sets its RMSE beside that of matrix factorization, but on another te
 chapter's for matrix factorization.
 """
 
-import enum
 from typing import Any, Dict, Optional
 
 import numpy
-from typer import Option
-from typing_extensions import Annotated
 
-from d2l_recsys import command_line as cli
 from d2l_recsys.backend import autograd, gluon, init, nn, np
-from d2l_recsys.batches import BatchLoader
-from d2l_recsys.data import (
-    RankingData,
-    load_data_ml100k,
-    read_data_ml100k,
-    split_data_ml100k,
-)
+from d2l_recsys.data import load_data_ml100k, read_data_ml100k, split_data_ml100k
 from d2l_recsys.errors import DataError
-from d2l_recsys.evaluation import evaluate_reconstruction
-from d2l_recsys.history import RATING_CURVE
-from d2l_recsys.ids import RatingIds
-from d2l_recsys.interactions import interaction_matrix
-from d2l_recsys.run import Run
-from d2l_recsys.settings import Split, as_choice
+from d2l_recsys.evaluation.evaluators import evaluate_reconstruction
+from d2l_recsys.loaders.batches import BatchLoader, training_loader
+from d2l_recsys.loaders.interactions import RankingData, interaction_matrix
+from d2l_recsys.models.contract import Recommender
+from d2l_recsys.runs.run import Run
+from d2l_recsys.saved_models.ids import RatingIds
+from d2l_recsys.sections import command_line
+from d2l_recsys.sections.options import section
+from d2l_recsys.settings import Choice, Split, as_choice
 from d2l_recsys.train import train_recsys_rating
 
 ROWS_PER_EVALUATION = 1024
 
 
-class Variant(str, enum.Enum):
+class Variant(Choice):
     """Whose ratings make a row: those that an item was given, or those that a user gave."""
 
     item = "item"
     user = "user"
 
 
-class AutoRec(gluon.Block):
+class AutoRec(gluon.Block, Recommender):
     """The autoencoder, eq. 15.4.1.
 
     Called with rows of ratings, float32 (n, row_length), 0 where there is none; returns them
@@ -86,7 +79,7 @@ class AutoRec(gluon.Block):
         completed = self.decoder(self.dropout(self.encoder(ratings)))
         return completed * np.sign(ratings) if autograd.is_training() else completed
 
-    def reads(self, data: RankingData) -> numpy.ndarray:
+    def user_inputs(self, data: RankingData) -> numpy.ndarray:
         """What ``score_all`` takes of each user, float32 (num_users, num_items).
 
         The user's ratings, 0 where there is none. Where rows are items', an item's scores take the
@@ -99,9 +92,7 @@ class AutoRec(gluon.Block):
                 f"AutoRec reads {self.variant.value}s' rows of {self.encoder.weight.shape[1]} "
                 f"numbers, here they have {length}; train it again"
             )
-        matrix = interaction_matrix(
-            data.users, data.items, data.num_users, data.num_items, data.ratings
-        ).toarray()
+        matrix = interaction_matrix(data.users, data.items, *data.sizes, data.ratings).toarray()
         if self.variant is Variant.user:
             return matrix
         ctx = self.decoder.bias.list_ctx()[0]
@@ -112,69 +103,33 @@ class AutoRec(gluon.Block):
     def score_all(self, users: np.ndarray, rows: Optional[np.ndarray] = None) -> np.ndarray:
         """The ratings of all items by each of ``users``, (len(users), num_items).
 
-        ``rows`` holds what ``reads`` returns of them. Raises DataError without it.
+        ``rows`` holds what ``user_inputs`` returns of them. Raises DataError without it.
         """
         if rows is None:
             raise DataError("AutoRec completes ratings: give it those of the users")
         return self(rows) if self.variant is Variant.user else rows
 
 
+@section("autorec")
 def main(
-    seed: cli.Seed = 0,
-    num_epochs: cli.NumEpochs = 25,
-    num_devices: cli.NumDevices = 1,
-    device: cli.DeviceKind = None,
-    protocol: cli.ShownProtocol = "printed",
-    data_dir: cli.DataDir = None,
-    out: cli.Out = None,
-    resume: cli.Resume = False,
-    quiet: cli.Quiet = False,
-    split: Annotated[
-        str,
-        Option(
-            metavar="random|seq-aware|validation",
-            help="Test set: a tenth of all; each user's last rating; or each one's last but one.",
-        ),
-    ] = "random",
-    variant: Annotated[
-        str, Option(metavar="item|user", help="Rows to complete: items', or users'.")
-    ] = "item",
-    num_hidden: Annotated[int, Option(help="Units of the hidden layer.")] = 500,
-    dropout: Annotated[float, Option(help="Share of hidden units dropped in training.")] = 0.05,
-    lr: Annotated[float, Option(help="Learning rate of Adam.")] = 0.002,
-    wd: Annotated[float, Option(help="Weight decay, lambda.")] = 1e-5,
-    batch_size: Annotated[int, Option(help="Rows in a batch.")] = 256,
+    run: Run,
+    num_epochs: int = 25,
+    num_hidden: int = 500,
+    dropout: float = 0.05,
+    lr: float = 0.002,
+    wd: float = 1e-5,
+    batch_size: int = 256,
+    split: Split = Split.random,
+    variant: Variant = Variant.item,
 ) -> Dict[str, Any]:
     """Train AutoRec on MovieLens-100K (section 15.4)."""
-    split, variant = as_choice(Split, "split", split), as_choice(Variant, "variant", variant)
-    run = Run(
-        "autorec",
-        seed=seed,
-        num_epochs=num_epochs,
-        num_devices=num_devices,
-        device=device,
-        protocol=protocol,
-        data_dir=data_dir,
-        out=out,
-        resume=resume,
-        quiet=quiet,
-        settings=dict(num_hidden=num_hidden, dropout=dropout, lr=lr, wd=wd, batch_size=batch_size),
-        choices=dict(split=split, variant=variant),
-    )
-    data, *counts = read_data_ml100k(data_dir)
+    data, *counts = read_data_ml100k(run.data_dir)
     parts = split_data_ml100k(data, *counts, split, test_ratio=0.1, rng=run.streams.split)
     train_matrix, test_matrix = (load_data_ml100k(part, *counts)[-1] for part in parts)
     if variant is Variant.user:
         train_matrix, test_matrix = train_matrix.T, test_matrix.T
-    train_iter = BatchLoader(
-        train_matrix,
-        batch_size=batch_size,
-        shuffle=True,
-        last_batch="rollover",
-        rng=run.streams.shuffle,
-    )
+    train_iter = training_loader(train_matrix, batch_size=batch_size, rng=run.streams.shuffle)
     test_iter = BatchLoader(train_matrix, batch_size=ROWS_PER_EVALUATION)
-    run.data_loaded()
 
     ids = RatingIds.consecutive(*counts)
     net = run.build(AutoRec, num_hidden, train_matrix.shape[1], dropout, variant, ids=ids)
@@ -190,14 +145,12 @@ def main(
         num_epochs,
         run.devices,
         evaluate_reconstruction,
-        protocol=protocol,
-        quiet=quiet,
         inter_mat=test_matrix,
-        saver=run.saver,
+        **run.options,
     )
     compares = variant is Variant.item and split is Split.random
-    return run.finish(history, RATING_CURVE, compares=compares)
+    return run.finish(history, compares=compares)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

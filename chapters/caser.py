@@ -25,27 +25,24 @@ checkout:
 from typing import Any, Dict, Optional
 
 import numpy
-from typer import Option
-from typing_extensions import Annotated
 
-from d2l_recsys import command_line as cli
 from d2l_recsys.backend import gluon, init, mx, nn, np
-from d2l_recsys.data import RankingData, load_ranking_ml100k
 from d2l_recsys.errors import DataError, SettingError
-from d2l_recsys.history import RANKING_CURVE
-from d2l_recsys.ids import RatingIds
+from d2l_recsys.layers.operators import concatenate, transpose
+from d2l_recsys.loaders.interactions import RankingData
 from d2l_recsys.losses import BPRLoss
-from d2l_recsys.operators import concatenate, transpose
-from d2l_recsys.run import Run
+from d2l_recsys.models.contract import Recommender
+from d2l_recsys.runs.run import RankingRun
 from d2l_recsys.sampling import pairwise_loader
+from d2l_recsys.sections import command_line
+from d2l_recsys.sections.options import section
 from d2l_recsys.sequences import sequence_windows
-from d2l_recsys.settings import Split, as_choice
 from d2l_recsys.train import train_ranking
 
 CHAPTERS_L = 3
 
 
-class Caser(nn.HybridBlock):
+class Caser(nn.HybridBlock, Recommender):
     """Convolutional sequence embedding, eq. 15.7.1-4.
 
     Called with int arrays ``user_id`` (n,), ``seq`` (n, L), oldest first, and ``item_id`` (n,), all
@@ -126,7 +123,7 @@ class Caser(nn.HybridBlock):
         Q_prime, b = (part.weight.data(users.ctx) for part in (self.Q_prime, self.b))
         return np.dot(self.view(mx.nd, users, sequences), Q_prime.T) + b.T
 
-    def reads(self, data: RankingData) -> numpy.ndarray:
+    def user_inputs(self, data: RankingData) -> numpy.ndarray:
         """The last ``L`` items of each user, oldest first, int32 (num_users, L)."""
         return sequence_windows(data.users, data.items, self.L, data.num_users).test_sequences
 
@@ -135,87 +132,45 @@ class Caser(nn.HybridBlock):
         return self.Q_prime.weight.data().asnumpy()
 
 
+@section("caser")
 def main(
-    seed: cli.Seed = 0,
-    num_epochs: cli.NumEpochs = 8,
-    num_devices: cli.NumDevices = 1,
-    device: cli.DeviceKind = None,
-    protocol: cli.ShownProtocol = "printed",
-    data_dir: cli.DataDir = None,
-    out: cli.Out = None,
-    resume: cli.Resume = False,
-    quiet: cli.Quiet = False,
-    cutoff: cli.Cutoffs = (),
-    split: cli.TimeSplit = "seq-aware",
-    L: Annotated[
-        int, Option("--L", help="Items in a sequence; the chapter's text says 5, its numbers 3.")
-    ] = CHAPTERS_L,
-    d: Annotated[int, Option(help="Horizontal filters of each height; 0 for none.")] = 16,
-    d_prime: Annotated[int, Option(help="Vertical filters, d'; 0 for none.")] = 4,
-    num_factors: Annotated[int, Option(help="Length of the embeddings, k.")] = 10,
-    dropout: Annotated[float, Option(help="Share of features dropped in training.")] = 0.05,
-    lr: Annotated[float, Option(help="Learning rate of Adam.")] = 0.04,
-    wd: Annotated[float, Option(help="Weight decay, lambda.")] = 1e-5,
-    batch_size: Annotated[int, Option(help="Sequences in a batch.")] = 4096,
+    run: RankingRun,
+    num_epochs: int = 8,
+    L: int = CHAPTERS_L,
+    d: int = 16,
+    d_prime: int = 4,
+    num_factors: int = 10,
+    dropout: float = 0.05,
+    lr: float = 0.04,
+    wd: float = 1e-5,
+    batch_size: int = 4096,
 ) -> Dict[str, Any]:
     """Train Caser on MovieLens-100K (section 15.7)."""
-    split = as_choice(Split, "split", split)
-    run = Run(
-        "caser",
-        seed=seed,
-        num_epochs=num_epochs,
-        num_devices=num_devices,
-        device=device,
-        protocol=protocol,
-        data_dir=data_dir,
-        out=out,
-        resume=resume,
-        quiet=quiet,
-        settings=dict(
-            L=L,
-            d=d,
-            d_prime=d_prime,
-            num_factors=num_factors,
-            dropout=dropout,
-            lr=lr,
-            wd=wd,
-            batch_size=batch_size,
-            cutoff=list(cutoff),
-        ),
-        choices=dict(split=split),
-    )
-    data = load_ranking_ml100k(data_dir, split)
+    data = run.data
     users, sequences, targets, test_sequences = sequence_windows(
         data.users, data.items, L, data.num_users
     )
     train_iter = pairwise_loader(data, [users, sequences, targets], batch_size, run.streams)
-    ids = RatingIds.consecutive(data.num_users, data.num_items)
-    sizes = num_factors, data.num_users, data.num_items, L, d, d_prime
-    net = run.build(Caser, *sizes, dropout, ids=ids)
-    run.data_loaded()
 
+    net = run.build(Caser, num_factors, *data.sizes, L, d, d_prime, dropout)
     net.initialize(ctx=run.devices, init=init.Normal(0.01))
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
+    loss = BPRLoss()
     history = train_ranking(
         net,
         train_iter,
         data.test_items,
-        BPRLoss(),
+        loss,
         trainer,
         test_sequences,
-        data.num_users,
-        data.num_items,
+        *data.sizes,
         num_epochs,
         run.devices,
         candidates=data.candidates,
-        protocol=protocol,
-        quiet=quiet,
-        cutoffs=cutoff,
-        saver=run.saver,
+        **run.options,
     )
-    compares = L == CHAPTERS_L and d > 0 and d_prime > 0 and split is Split.seq_aware
-    return run.finish(history, RANKING_CURVE, compares=compares)
+    return run.finish(history, compares=L == CHAPTERS_L and d > 0 and d_prime > 0)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -15,69 +15,41 @@ others of a field share one. Run it, from the root of the checkout:
 leaves ``result.json`` and a figure of the sizes, ``fields.png``. Needs matplotlib, not MXNet.
 """
 
-import time
 from typing import Any, Dict
 
-from d2l_recsys import command_line as cli
-from d2l_recsys.click_data import load_data_ctr
-from d2l_recsys.metrics import Scores
-from d2l_recsys.plots import draw_field_sizes, png
-from d2l_recsys.results import SUBSTITUTE, as_json, make_result, prepare_folder, write_files
-from d2l_recsys.settings import check_settings
+from d2l_recsys.runs.plots import draw_field_sizes
+from d2l_recsys.runs.section_run import ClickDataRun
+from d2l_recsys.sections import command_line
+from d2l_recsys.sections.options import section
 
 
-def main(
-    data_dir: cli.DataDir = None,
-    out: cli.Out = None,
-    quiet: cli.Quiet = False,
-    dataset: cli.Clicks = "book",
-    strict: cli.Strict = False,
-    min_threshold: cli.MinThreshold = 4,
-) -> Dict[str, Any]:
+@section("ctr")
+def main(run: ClickDataRun) -> Dict[str, Any]:
     """Describe the click data: its first record, its fields, its click-through rate."""
-    started = time.perf_counter()
-    check_settings(min_threshold=min_threshold)
-    data = load_data_ctr(dataset, data_dir, min_threshold=min_threshold, strict=strict, quiet=quiet)
-    loaded = time.perf_counter()
+    data = run.load_data()
+    train, test = data.train, data.test
 
     # Both in percent, eq. 15.8.1.
-    train_ctr, test_ctr = (100 * rows.num_clicks / len(rows) for rows in (data.train, data.test))
+    train_ctr, test_ctr = (100 * rows.num_clicks / len(rows) for rows in (train, test))
     statistics = {
-        "train_rows": len(data.train),
-        "test_rows": len(data.test),
-        "num_fields": data.train.NUM_FEATS,
-        "num_features": int(data.train.field_dims.sum()),
+        "train_rows": len(train),
+        "test_rows": len(test),
+        "num_fields": train.NUM_FEATS,
+        "num_features": int(train.field_dims.sum()),
         "train_ctr": train_ctr,
         "test_ctr": test_ctr,
     }
+    features, label = train[0]
+    run.say(f"first record: label {label[0]:.0f}, features {features.tolist()}")
+    run.say(f"field sizes: {train.field_dims.tolist()}")
+    run.say(f"training rows: {len(train)}, CTR {train_ctr:.2f} %")
+    run.say(f"test rows: {len(test)}, CTR {test_ctr:.2f} %")
 
-    folder = prepare_folder(out, "ctr")
-    result = make_result(
-        chapter="ctr",
-        protocol="defined",
-        seed=None,
-        scores=Scores(printed=statistics, defined=statistics),
-        reported={},
-        dataset=data.dataset,
-        settings={"dataset": data.dataset["name"], "min_threshold": min_threshold},
-        seconds={"load": loaded - started, "total": time.perf_counter() - started},
-    )
-    names = [field.name for field in data.train.layout.fields]
-    result["fields"] = dict(zip(names, data.train.field_dims.tolist()))
-    figure = draw_field_sizes(result["fields"], f"Features of each field of {data.dataset['name']}")
-    write_files(folder, {"fields.png": png(figure), "result.json": as_json(result)})
-
-    if not quiet:
-        features, label = data.train[0]
-        print(f"first record: label {label[0]:.0f}, features {features.tolist()}")
-        print(f"field sizes: {data.train.field_dims.tolist()}")
-        print(f"training rows: {len(data.train)}, CTR {train_ctr:.2f} %")
-        print(f"test rows: {len(data.test)}, CTR {test_ctr:.2f} %")
-        if data.dataset["substitute"]:
-            print(SUBSTITUTE.format(**data.dataset))
-        print(f"left in {folder}: fields.png, result.json")
-    return result
+    names = [field.name for field in train.layout.fields]
+    fields = dict(zip(names, train.field_dims.tolist()))
+    figure = draw_field_sizes(fields, f"Features of each field of {data.dataset['name']}")
+    return run.finish(statistics, figure, more={"fields": fields})
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -23,21 +23,16 @@ The text names a learning rate of 0.01; the code, and the reported numbers, have
 
 from typing import Any, Dict, Sequence
 
-from typer import Option
-from typing_extensions import Annotated
-
-from d2l_recsys import command_line as cli
 from d2l_recsys.backend import gluon, init, nn
-from d2l_recsys.click_data import REPORTED_ON, load_data_ctr
-from d2l_recsys.factorization import fm_interaction
-from d2l_recsys.history import CTR_CURVE
-from d2l_recsys.ids import ClickIds
-from d2l_recsys.run import Run
-from d2l_recsys.settings import Protocol, as_choice
+from d2l_recsys.layers.operators import fm_interaction
+from d2l_recsys.models.contract import ClickModel
+from d2l_recsys.runs.run import ClickRun
+from d2l_recsys.sections import command_line
+from d2l_recsys.sections.options import section
 from d2l_recsys.train import train_ctr
 
 
-class FM(nn.HybridBlock):
+class FM(nn.HybridBlock, ClickModel):
     """Factorization machine, eq. 15.9.1.
 
     Called with int features (n, fields), numbered through all fields as in ``CTRDataset``; returns
@@ -63,66 +58,23 @@ class FM(nn.HybridBlock):
         return F.npx.sigmoid(self.logits(F, x))
 
 
+@section("fm")
 def main(
-    seed: cli.Seed = 0,
-    num_epochs: cli.NumEpochs = 30,
-    num_devices: cli.NumDevices = 1,
-    device: cli.DeviceKind = None,
-    protocol: cli.TrainedProtocol = "printed",
-    data_dir: cli.DataDir = None,
-    out: cli.Out = None,
-    resume: cli.Resume = False,
-    quiet: cli.Quiet = False,
-    dataset: cli.Clicks = "book",
-    strict: cli.Strict = False,
-    min_threshold: cli.MinThreshold = 4,
-    num_factors: Annotated[int, Option(help="Length of the factors, k.")] = 20,
-    lr: Annotated[float, Option(help="Learning rate of Adam.")] = 0.02,
-    batch_size: Annotated[int, Option(help="Impressions in a batch.")] = 2048,
+    run: ClickRun,
+    num_epochs: int = 30,
+    num_factors: int = 20,
+    lr: float = 0.02,
+    batch_size: int = 2048,
 ) -> Dict[str, Any]:
     """Train a factorization machine on clicks (section 15.9)."""
-    protocol = as_choice(Protocol, "protocol", protocol)
-    run = Run(
-        "fm",
-        seed=seed,
-        num_epochs=num_epochs,
-        num_devices=num_devices,
-        device=device,
-        protocol=protocol,
-        data_dir=data_dir,
-        out=out,
-        resume=resume,
-        quiet=quiet,
-        settings=dict(
-            num_factors=num_factors, lr=lr, batch_size=batch_size, min_threshold=min_threshold
-        ),
-        choices=dict(trained_on="scores" if protocol is Protocol.printed else "logits"),
-        dataset=None,
-    )
-    data = load_data_ctr(
-        dataset, data_dir, batch_size, min_threshold, strict, run.streams.shuffle, quiet
-    )
-    ids = ClickIds(data.train.feat_mapper, data.train.defaults)
-    net = run.build(FM, data.train.field_dims, num_factors, ids=ids)
-    run.data_loaded(data.dataset)
-
+    data = run.load_data()
+    net = run.build(FM, data.train.field_dims, num_factors)
     net.initialize(ctx=run.devices, init=init.Xavier())
+    loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr})
-    history = train_ctr(
-        net,
-        data.train_iter,
-        data.test_iter,
-        gluon.loss.SigmoidBinaryCrossEntropyLoss(),
-        trainer,
-        num_epochs,
-        run.devices,
-        protocol=protocol,
-        quiet=quiet,
-        saver=run.saver,
-    )
-    compares = dataset in REPORTED_ON and protocol is Protocol.printed
-    return run.finish(history, CTR_CURVE, compares=compares)
+    history = train_ctr(net, *data.loaders, loss, trainer, num_epochs, run.devices, **run.options)
+    return run.finish(history)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -20,21 +20,20 @@ and the test RMSE (eq. 15.3.4) says how far off a rating is. Run it, from the ro
 from typing import Any, Dict, Optional
 
 import numpy
-from typer import Option
-from typing_extensions import Annotated
 
-from d2l_recsys import command_line as cli
 from d2l_recsys.backend import gluon, init, mx, nn, np
 from d2l_recsys.data import split_and_load_ml100k
 from d2l_recsys.errors import SettingError
-from d2l_recsys.history import RATING_CURVE
-from d2l_recsys.ids import RatingIds
-from d2l_recsys.run import Run
-from d2l_recsys.settings import Split, as_choice
+from d2l_recsys.models.contract import Recommender
+from d2l_recsys.runs.run import Run
+from d2l_recsys.saved_models.ids import RatingIds
+from d2l_recsys.sections import command_line
+from d2l_recsys.sections.options import section
+from d2l_recsys.settings import Split
 from d2l_recsys.train import train_recsys_rating
 
 
-class MF(nn.HybridBlock):
+class MF(nn.HybridBlock, Recommender):
     """Matrix factorization with biases, eq. 15.3.2.
 
     Called with int arrays ``user_id`` and ``item_id`` of shape (n,), zero-based; returns the n
@@ -71,60 +70,30 @@ def predict_rating(net: MF, user_id: int, item_id: int, device: mx.Context) -> f
     return float(net(user, item)[0])
 
 
+@section("mf")
 def main(
-    seed: cli.Seed = 0,
-    num_epochs: cli.NumEpochs = 20,
-    num_devices: cli.NumDevices = 1,
-    device: cli.DeviceKind = None,
-    protocol: cli.ShownProtocol = "printed",
-    data_dir: cli.DataDir = None,
-    out: cli.Out = None,
-    resume: cli.Resume = False,
-    quiet: cli.Quiet = False,
-    split: Annotated[
-        str,
-        Option(
-            metavar="seq-aware|random|validation",
-            help="Test set: each user's last rating; a tenth of all; or each one's last but one.",
-        ),
-    ] = "seq-aware",
-    num_factors: Annotated[int, Option(help="Length of the latent factors, k.")] = 30,
-    lr: Annotated[float, Option(help="Learning rate of Adam.")] = 0.002,
-    wd: Annotated[float, Option(help="Weight decay, lambda.")] = 1e-5,
-    batch_size: Annotated[int, Option(help="Ratings in a batch.")] = 512,
-    user: Annotated[int, Option(help="User, as in u.data, whose rating to predict.")] = 20,
-    item: Annotated[int, Option(help="Item, as in u.data, whose rating to predict.")] = 30,
+    run: Run,
+    num_epochs: int = 20,
+    num_factors: int = 30,
+    lr: float = 0.002,
+    wd: float = 1e-5,
+    batch_size: int = 512,
+    split: Split = Split.seq_aware,
+    user: int = 20,
+    item: int = 30,
 ) -> Dict[str, Any]:
     """Train matrix factorization on MovieLens-100K (section 15.3)."""
-    split = as_choice(Split, "split", split)
-    run = Run(
-        "mf",
-        seed=seed,
-        num_epochs=num_epochs,
-        num_devices=num_devices,
-        device=device,
-        protocol=protocol,
-        data_dir=data_dir,
-        out=out,
-        resume=resume,
-        quiet=quiet,
-        settings=dict(
-            num_factors=num_factors, lr=lr, wd=wd, batch_size=batch_size, user=user, item=item
-        ),
-        choices=dict(split=split),
-    )
     num_users, num_items, train_iter, test_iter = split_and_load_ml100k(
         split,
         test_ratio=0.1,
         batch_size=batch_size,
-        data_dir=data_dir,
+        data_dir=run.data_dir,
         split_rng=run.streams.split,
         shuffle_rng=run.streams.shuffle,
     )
     for name, number, count in (("user", user, num_users), ("item", item, num_items)):
         if number > count:
             raise SettingError(f"--{name} is {number}; the data has {name}s 1 to {count}")
-    run.data_loaded()
 
     ids = RatingIds.consecutive(num_users, num_items)
     net = run.build(MF, num_factors, num_users, num_items, ids=ids)
@@ -132,16 +101,7 @@ def main(
     loss = gluon.loss.L2Loss()
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
     history = train_recsys_rating(
-        net,
-        train_iter,
-        test_iter,
-        loss,
-        trainer,
-        num_epochs,
-        run.devices,
-        protocol=protocol,
-        quiet=quiet,
-        saver=run.saver,
+        net, train_iter, test_iter, loss, trainer, num_epochs, run.devices, **run.options
     )
 
     # Printed: the chapter asks for "user 20, item 30" and reads rows 20 and 30 of the tables, which
@@ -150,12 +110,11 @@ def main(
     if user < num_users and item < num_items:
         scores.printed[name] = predict_rating(net, user, item, run.devices[0])
     scores.defined[name] = predict_rating(net, user - 1, item - 1, run.devices[0])
-
-    shown = getattr(scores, run.protocol.value)
-    if name in shown and not quiet:
-        print(f"user {user} would give item {item} the rating {shown[name]:.3f}")
-    return run.finish(history, RATING_CURVE, compares=split is Split.seq_aware, scores=scores)
+    shown = scores.of(run.protocol)
+    if name in shown:
+        run.say(f"user {user} would give item {item} the rating {shown[name]:.3f}")
+    return run.finish(history, compares=split is Split.seq_aware, scores=scores)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

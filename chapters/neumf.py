@@ -22,29 +22,24 @@ user has not (section 15.5). Run it, from the root of the checkout:
     python chapters/neumf.py --loss hinge     # an exercise of the section
 """
 
-import enum
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy
-from typer import Option
-from typing_extensions import Annotated
 
-from d2l_recsys import command_line as cli
 from d2l_recsys.backend import gluon, init, mx, nn, np, npx
-from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import SettingError
-from d2l_recsys.history import RANKING_CURVE
-from d2l_recsys.ids import RatingIds
-from d2l_recsys.losses import PAIRWISE_LOSSES, PairwiseLoss
-from d2l_recsys.operators import concatenate
-from d2l_recsys.run import Run
+from d2l_recsys.layers.operators import concatenate, score_all_pairs
+from d2l_recsys.losses import RANKING_LOSSES
+from d2l_recsys.models.contract import Recommender
+from d2l_recsys.runs.run import RankingRun
 from d2l_recsys.sampling import pairwise_loader
-from d2l_recsys.settings import Split, as_choice
-from d2l_recsys.towers import score_all_pairs
+from d2l_recsys.sections import command_line
+from d2l_recsys.sections.options import section
+from d2l_recsys.settings import Choice, RankingLoss, as_choice
 from d2l_recsys.train import train_ranking
 
 
-class Head(str, enum.Enum):
+class Head(Choice):
     """How the two towers' outputs become a score."""
 
     sum = "sum"
@@ -52,7 +47,7 @@ class Head(str, enum.Enum):
     sigmoid = "sigmoid"
 
 
-class NeuMF(nn.HybridBlock):
+class NeuMF(nn.HybridBlock, Recommender):
     """GMF and MLP, eq. 15.6.1-3.
 
     Called with int arrays ``user_id`` and ``item_id`` of shape (n,), zero-based; returns n scores.
@@ -123,82 +118,40 @@ class NeuMF(nn.HybridBlock):
         return h[:, :num_factors], h[0, num_factors:]
 
 
+@section("neumf")
 def main(
-    seed: cli.Seed = 0,
-    num_epochs: cli.NumEpochs = 10,
-    num_devices: cli.NumDevices = 1,
-    device: cli.DeviceKind = None,
-    protocol: cli.ShownProtocol = "printed",
-    data_dir: cli.DataDir = None,
-    out: cli.Out = None,
-    resume: cli.Resume = False,
-    quiet: cli.Quiet = False,
-    cutoff: cli.Cutoffs = (),
-    split: cli.TimeSplit = "seq-aware",
-    head: Annotated[
-        str, Option(metavar="sum|linear|sigmoid", help="How the towers become a score.")
-    ] = "sum",
-    loss: Annotated[str, Option(metavar="bpr|hinge|log", help="The loss of a pair.")] = "bpr",
-    num_factors: Annotated[int, Option(help="Length of each of the embeddings, k.")] = 10,
-    nums_hiddens: Annotated[
-        List[int], Option(help="Units of a layer of the MLP; once for each layer.")
-    ] = (10, 10, 10),
-    lr: Annotated[float, Option(help="Learning rate of Adam.")] = 0.01,
-    wd: Annotated[float, Option(help="Weight decay, lambda.")] = 1e-5,
-    batch_size: Annotated[int, Option(help="Pairs in a batch.")] = 1024,
+    run: RankingRun,
+    num_epochs: int = 10,
+    num_factors: int = 10,
+    nums_hiddens: List[int] = (10, 10, 10),
+    lr: float = 0.01,
+    wd: float = 1e-5,
+    batch_size: int = 1024,
+    head: Head = Head.sum,
+    loss: RankingLoss = RankingLoss.bpr,
 ) -> Dict[str, Any]:
     """Train NeuMF on MovieLens-100K (section 15.6)."""
-    head, loss = as_choice(Head, "head", head), as_choice(PairwiseLoss, "loss", loss)
-    split = as_choice(Split, "split", split)
-    run = Run(
-        "neumf",
-        seed=seed,
-        num_epochs=num_epochs,
-        num_devices=num_devices,
-        device=device,
-        protocol=protocol,
-        data_dir=data_dir,
-        out=out,
-        resume=resume,
-        quiet=quiet,
-        settings=dict(
-            num_factors=num_factors,
-            nums_hiddens=list(nums_hiddens),
-            lr=lr,
-            wd=wd,
-            batch_size=batch_size,
-            cutoff=list(cutoff),
-        ),
-        choices=dict(split=split, head=head, loss=loss),
-    )
-    data = load_ranking_ml100k(data_dir, split)
+    data = run.data
     train_iter = pairwise_loader(data, [data.users, data.items], batch_size, run.streams)
-    ids = RatingIds.consecutive(data.num_users, data.num_items)
-    net = run.build(NeuMF, num_factors, data.num_users, data.num_items, nums_hiddens, head, ids=ids)
-    run.data_loaded()
 
+    net = run.build(NeuMF, num_factors, *data.sizes, nums_hiddens, head)
     net.initialize(ctx=run.devices, init=init.Normal(0.01))
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
     history = train_ranking(
         net,
         train_iter,
         data.test_items,
-        PAIRWISE_LOSSES[loss](),
+        RANKING_LOSSES[loss](),
         trainer,
         None,
-        data.num_users,
-        data.num_items,
+        *data.sizes,
         num_epochs,
         run.devices,
         candidates=data.candidates,
-        protocol=protocol,
-        quiet=quiet,
-        cutoffs=cutoff,
-        saver=run.saver,
+        **run.options,
     )
-    compares = head is Head.sum and loss is PairwiseLoss.bpr and split is Split.seq_aware
-    return run.finish(history, RANKING_CURVE, compares=compares)
+    return run.finish(history, compares=head is Head.sum and loss is RankingLoss.bpr)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

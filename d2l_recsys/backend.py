@@ -6,24 +6,27 @@ they are loaded here before the first ``import mxnet``. With the CPU wheel nothi
 Where MXNet is not installed or cannot be loaded, the import raises BackendError.
 """
 
+import importlib.util
+import pathlib
 import sys
 from types import TracebackType
 from typing import Optional, Type
 
-from d2l_recsys import cuda
 from d2l_recsys.errors import BackendError, NoBackendError
-from d2l_recsys.threads import fix_num_threads
+from d2l_recsys.hardware import cuda
+from d2l_recsys.hardware.threads import fix_num_threads
 
 __all__ = ["autograd", "gluon", "init", "mx", "nn", "np", "npx"]
 
 
 def _told(error: BackendError) -> BackendError:
-    """``error``; a script with our command line that does not catch it ends in one line.
+    """``error``; where nobody catches it, a script of the chapter ends in one line.
 
-    The chapters import MXNet before ``cli.run`` could tell what is wrong.
+    A script imports MXNet before its command line could tell what is wrong.
     """
-    script, cli = sys.modules["__main__"], sys.modules.get("d2l_recsys.command_line")
-    if cli is None or not any(value is cli for value in vars(script).values()):
+    script = pathlib.Path(getattr(sys.modules["__main__"], "__file__", None) or "-").resolve()
+    chapters = importlib.util.find_spec("d2l_recsys.chapters").submodule_search_locations
+    if not {str(folder) for folder in script.parents} & {*map(_resolved, chapters)}:
         return error
     otherwise = sys.excepthook
 
@@ -34,11 +37,17 @@ def _told(error: BackendError) -> BackendError:
             raise error
 
         if raised is error:
-            cli.run(fail, [])
+            from d2l_recsys.sections import command_line
+
+            command_line.run(fail, [])
         otherwise(kind, raised, trace)
 
     sys.excepthook = end
     return error
+
+
+def _resolved(folder: str) -> str:
+    return str(pathlib.Path(folder).resolve())
 
 
 fix_num_threads()

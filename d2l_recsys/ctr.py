@@ -8,22 +8,22 @@ from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
-from d2l_recsys.click_files import (
+from d2l_recsys.datasets.click_encoding import encode_in_memory, encode_on_disk, field_dims, offsets
+from d2l_recsys.datasets.click_files import (
     SHARES,
     Chunk,
     ClickFile,
-    Layout,
+    RowLayout,
     SkippedRows,
     book,
     digest,
     file_name,
     read_chunks,
 )
-from d2l_recsys.data import default_data_dir
-from d2l_recsys.encoded import encode_in_memory, encode_on_disk, field_dims, offsets
+from d2l_recsys.datasets.click_vocabulary import FeatureMap
+from d2l_recsys.datasets.location import default_data_dir
 from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.settings import check_settings
-from d2l_recsys.vocabulary import FeatureMap
 
 __all__ = ["CTRDataset"]
 
@@ -75,7 +75,7 @@ class CTRDataset:
         min_threshold: int = 4,
         num_feat: int = 34,
         strict: bool = False,
-        layout: Optional[Layout] = None,
+        layout: Optional[RowLayout] = None,
         part: Optional[str] = None,
         encoded_dir: Union[str, "os.PathLike[str]", None] = None,
         quiet: bool = True,
@@ -129,7 +129,7 @@ class CTRDataset:
                     f"{self.NUM_FEATS}; give those of its own training set"
                 )
 
-    def _no_row(self, part: Optional[str], layout: Optional[Layout]) -> str:
+    def _no_row(self, part: Optional[str], layout: Optional[RowLayout]) -> str:
         if not self.skipped.lines:
             return f"{self.skipped.name} is too short for a {part} part; give it ten rows or more"
         number, reason = self.skipped.lines[0]

@@ -1,33 +1,46 @@
-"""MovieLens-100K: find or fetch it, read it, split it, turn it into arrays (section 15.2).
+"""The chapter's data: read it, split it, turn it into arrays and minibatches (15.2 and 15.8).
 
 The functions keep the chapter's names and arguments; what they take beyond those comes last. The
-book's loops over rows are array operations here, and a file that is not what it should be is
-refused with the line at fault. Needs numpy and pandas alone.
+book's loops over rows are array operations here. Where the files lie and how they are read is in
+``datasets``. Needs numpy and pandas alone.
 """
 
-import contextlib
 import hashlib
-import io
-import os
-import pathlib
-import re
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+import sys
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 import pandas as pd
 
-from d2l_recsys.batches import BatchLoader
-from d2l_recsys.errors import DataError, SettingError
-from d2l_recsys.fetch import Source, download_url, download_wheel, fetch, verify
-from d2l_recsys.settings import Feedback, Split, as_choice
+from d2l_recsys.ctr import CTRDataset
+from d2l_recsys.datasets.click_sets import find_book, find_downloaded, recast_movielens
+from d2l_recsys.datasets.location import PathLike, data_folder, default_data_dir
+from d2l_recsys.datasets.movielens import (
+    dataset_ml100k,
+    find_ml100k,
+    locate_ml100k,
+    read_data_ml100k,
+    read_items_ml100k,
+    read_users_ml100k,
+    title_and_year,
+)
+from d2l_recsys.errors import DataError, NoSourceError, SettingError
+from d2l_recsys.loaders.batches import BatchLoader, MappedLoader, training_loader
+from d2l_recsys.loaders.interactions import RankingData
+from d2l_recsys.loaders.splits import in_training
+from d2l_recsys.settings import ClickDataset, Feedback, Split, as_choice
 
 __all__ = [
+    "CTRData",
+    "CTRDataset",
     "RankingData",
+    "click_batches",
     "data_folder",
     "dataset_ml100k",
     "default_data_dir",
     "find_ml100k",
     "load_all_ml100k",
+    "load_data_ctr",
     "load_data_ml100k",
     "load_ranking_ml100k",
     "locate_ml100k",
@@ -39,370 +52,7 @@ __all__ = [
     "title_and_year",
 ]
 
-PathLike = Union[str, "os.PathLike[str]"]
 Rng = Union[np.random.Generator, int, None]
-
-DATA_VARIABLE = "D2L_RECSYS_DATA"
-COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
-U_DATA_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
-# The column order of u.item's last nineteen fields.
-# fmt: off
-GENRES = (
-    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
-    "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
-    "Thriller", "War", "Western",
-)
-# fmt: on
-
-
-class Layout(NamedTuple):
-    """How one distribution of MovieLens-100K names and writes its files."""
-
-    ratings: str
-    ratings_header: Optional[str]
-    items: str
-    users: str
-
-
-GROUPLENS = Layout("u.data", None, "u.item", "u.user")
-RECBOLE = Layout(
-    "ml-100k.inter",
-    "user_id:token\titem_id:token\trating:float\ttimestamp:float",
-    "ml-100k.item",
-    "ml-100k.user",
-)
-
-ML100K_SOURCES = (
-    Source(
-        name="GroupLens",
-        url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
-        known_hash="sha1:cd4dcac4241c8a4ad7badc7ca635da8a69dddb83",
-        members={name: f"ml-100k/{name}" for name in ("u.data", "u.item", "u.user", "README")},
-        download=download_url,
-    ),
-    Source(
-        name="the PyPI wheel of recbole 1.2.1",
-        url="recbole==1.2.1",
-        known_hash="sha256:9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
-        members={
-            name: f"recbole/dataset_example/ml-100k/{name}"
-            for name in (RECBOLE.ratings, RECBOLE.items, RECBOLE.users)
-        },
-        download=download_wheel,
-    ),
-)
-
-
-class Location(NamedTuple):
-    """Where MovieLens-100K lies, how it is laid out, and its record where it was fetched."""
-
-    folder: pathlib.Path
-    layout: Layout
-    record: dict
-
-    @property
-    def ratings(self) -> pathlib.Path:
-        """The file of ratings."""
-        return self.folder / self.layout.ratings
-
-    def rating_lines(self) -> bytes:
-        """The lines of that file that are ratings: all, or all but the header."""
-        content = _read_bytes(self.ratings)
-        header = self.layout.ratings_header
-        if header is None:
-            return content
-        first, _, lines = content.partition(b"\n")
-        if first.strip() != header.encode():
-            raise DataError(f"{self.ratings}, line 1: expected the header {header!r}")
-        return lines
-
-
-def default_data_dir() -> pathlib.Path:
-    """``$D2L_RECSYS_DATA``; else ``data`` of the checkout; else, installed, the user's cache."""
-    if os.environ.get(DATA_VARIABLE):
-        return pathlib.Path(os.environ[DATA_VARIABLE])
-    data = pathlib.Path(__file__).resolve().parent.parent / "data"
-    if not (data / "README.md").is_file():
-        import pooch
-
-        return pathlib.Path(pooch.os_cache("d2l_recsys"))
-    try:
-        return data.relative_to(pathlib.Path.cwd())
-    except ValueError:
-        return data
-
-
-def data_folder(data_dir: Optional[PathLike] = None) -> pathlib.Path:
-    """``data_dir``, or where it is None ``default_data_dir()``.
-
-    Raises DataError for a folder that was named, there or by the environment, but is not there.
-    """
-    folder = pathlib.Path(data_dir) if data_dir is not None else default_data_dir()
-    was_named = data_dir is not None or bool(os.environ.get(DATA_VARIABLE))
-    with _named_in_errors(data_dir):
-        if was_named and not folder.is_dir():
-            raise DataError(
-                f"{_named_by(data_dir)}: the folder {folder} does not exist; name another"
-            )
-    return folder
-
-
-def _named_by(data_dir: Optional[PathLike]) -> str:
-    return "--data-dir" if data_dir is not None else DATA_VARIABLE
-
-
-@contextlib.contextmanager
-def _named_in_errors(data_dir: Optional[PathLike]) -> Iterator[None]:
-    """What the system refuses is told as an error of the folder's name."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{_named_by(data_dir)}: {error.strerror}; name another folder") from error
-
-
-def find_ml100k(data_dir: Optional[PathLike] = None) -> Location:
-    """Find MovieLens-100K, and fetch it where it is not there yet.
-
-    Looks in ``data_dir`` (default: ``default_data_dir()``) and in its folder ``ml-100k``, for
-    GroupLens's files or the recbole wheel's; fetched files go to that folder ``ml-100k`` and are
-    checked against their SHA-256 each time they are found.
-
-    Raises DataError for a folder that was named but is not there, for fetched files that have
-    changed since, and where no source answers.
-    """
-    location = locate_ml100k(data_dir)
-    if location is None:
-        target = data_folder(data_dir) / "ml-100k"
-        by_hand = (
-            f"put u.data, u.item and u.user of ml-100k.zip by hand into {target}, "
-            "or name a folder that holds them with --data-dir"
-        )
-        fetch(ML100K_SOURCES, target, by_hand)
-        location = locate_ml100k(data_dir)
-        if location is None:
-            raise DataError(f"{target} holds a record but no ratings; delete it to fetch again")
-    return location
-
-
-def locate_ml100k(data_dir: Optional[PathLike] = None) -> Optional[Location]:
-    """Where ``find_ml100k`` finds MovieLens-100K; None where it would have to fetch it."""
-    folder = data_folder(data_dir)
-    with _named_in_errors(data_dir):
-        found = _layout_in(folder) or _layout_in(folder / "ml-100k")
-    return found and Location(*found, record=verify(found[0]))
-
-
-def _layout_in(folder: pathlib.Path) -> Optional[Tuple[pathlib.Path, Layout]]:
-    for layout in (GROUPLENS, RECBOLE):
-        path = folder / layout.ratings
-        if path.is_file():
-            return folder, layout
-        if path.exists():
-            raise DataError(f"{path} is not a file; put the ratings there or name another folder")
-    return None
-
-
-def dataset_ml100k(data_dir: Optional[PathLike] = None) -> Dict[str, object]:
-    """What a result says of its data: name, source, SHA-256 of the rating lines, substitute.
-
-    The digest is that of ``u.data``: the wheel's header line is left out of it. ``substitute`` is
-    True for any other ratings, whose numbers are then not comparable with the chapter's.
-    """
-    location = find_ml100k(data_dir)
-    digest = hashlib.sha256(location.rating_lines()).hexdigest()
-    return {
-        "name": "ml-100k",
-        "source": location.record.get("source", "a folder of the user's"),
-        "sha256": digest,
-        "substitute": digest != U_DATA_SHA256,
-    }
-
-
-# Reading
-
-
-def read_data_ml100k(data_dir: Optional[PathLike] = None) -> Tuple[pd.DataFrame, int, int]:
-    """The ratings, in file order, with the number of users and of items.
-
-    Returns a frame of int64 columns ``user_id``, ``item_id`` (both from 1), ``rating`` (1 to 5) and
-    ``timestamp`` (seconds since 1970), ``num_users`` and ``num_items``.
-
-    Raises DataError naming file and line for a file that is empty or has a line that is not four
-    whole numbers, a rating outside 1-5 or a repeated user-item pair, and naming the id where ids
-    have gaps: the counts of distinct ids would then not be the sizes of the embedding tables.
-    """
-    location = find_ml100k(data_dir)
-    first_line = 1 if location.layout.ratings_header is None else 2
-    data = _parse_ratings(location.ratings, location.rating_lines(), first_line)
-    _check_ratings(data, location.ratings, first_line)
-    return data, data["user_id"].nunique(), data["item_id"].nunique()
-
-
-def _read_bytes(path: pathlib.Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _parse_ratings(path: pathlib.Path, body: bytes, first_line: int) -> pd.DataFrame:
-    """The rating lines ``body`` of ``path`` as int64 columns."""
-    body = body.replace(b"\r\n", b"\n").rstrip(b"\n")
-    if not body:
-        raise DataError(f"{path} is empty; delete it to have the data fetched, or replace it")
-    # pandas cuts a field at a NUL, strips quotes and takes 4.0 for 4: nothing of that reaches it.
-    if body.translate(None, b"0123456789-\t\n"):
-        raise _first_bad_line(path, body, first_line)
-    try:
-        data = pd.read_csv(
-            io.BytesIO(body),
-            sep="\t",
-            names=COLUMNS,
-            dtype=np.int64,
-            skip_blank_lines=False,
-            encoding="latin-1",
-        )
-    except (ValueError, OverflowError):
-        data = None
-    # It also forgives lines that are too long or too short together, and widens large numbers.
-    if (
-        data is None
-        or body.count(b"\t") != (len(COLUMNS) - 1) * len(data)
-        or (data.dtypes != np.int64).any()
-    ):
-        raise _first_bad_line(path, body, first_line)
-    return data
-
-
-def _first_bad_line(path: pathlib.Path, body: bytes, first_line: int) -> DataError:
-    for number, line in enumerate(body.split(b"\n"), first_line):
-        fields = line.split(b"\t")
-        if len(fields) != len(COLUMNS):
-            return DataError(
-                f"{path}, line {number}: {len(fields)} columns where {len(COLUMNS)} belong "
-                f"({', '.join(COLUMNS)}, separated by tabs)"
-            )
-        for name, field in zip(COLUMNS, fields):
-            if not re.fullmatch(rb"-?0*[0-9]{1,19}", field) or _too_large(field):
-                shown = field[:40].decode("latin-1")
-                return DataError(f"{path}, line {number}: {name} is {shown!r}, not a whole number")
-    return DataError(f"{path} is not lines of four whole numbers separated by tabs")
-
-
-def _too_large(field: bytes) -> bool:
-    """Whether a whole number of 19 digits or fewer, zeros aside, does not fit into int64."""
-    digits = int(field.lstrip(b"-0") or 0)
-    return digits > 2**63 - (not field.startswith(b"-"))
-
-
-def _check_ratings(data: pd.DataFrame, path: pathlib.Path, first_line: int) -> None:
-    outside = ~data["rating"].between(1, 5)
-    if outside.any():
-        row = int(np.argmax(outside))
-        raise DataError(
-            f"{path}, line {row + first_line}: the rating {data['rating'][row]} is outside 1-5"
-        )
-    repeated = data.duplicated(["user_id", "item_id"])
-    if repeated.any():
-        row = int(np.argmax(repeated))
-        user, item = data["user_id"][row], data["item_id"][row]
-        first = int(np.argmax((data["user_id"] == user) & (data["item_id"] == item)))
-        raise DataError(
-            f"{path}, line {row + first_line}: user {user} has rated item {item} before, "
-            f"on line {first + first_line}; keep one of the two"
-        )
-    for column in ("user_id", "item_id"):
-        ids = np.unique(data[column])
-        gaps = np.flatnonzero(ids != np.arange(1, len(ids) + 1))
-        if len(gaps):
-            where, expected = ids[gaps[0]], gaps[0] + 1
-            raise DataError(
-                f"{path}: {column}s must run from 1 without gaps, but {where} stands where "
-                f"{expected} is due; renumber them"
-            )
-
-
-def read_items_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
-    """The movies: ``item_id``, ``title`` without the year, ``year``, ``genres``.
-
-    ``year`` is <NA> where it is unknown, ``genres`` holds lists of names. Both layouts give the
-    same frame. Raises DataError naming file and line for a line that is not a movie.
-    """
-    location = find_ml100k(data_dir)
-    path = location.folder / location.layout.items
-    if location.layout is GROUPLENS:
-        movies = []
-        for number, row in _rows(path, "|", 5 + len(GENRES), "latin-1"):
-            title, year = title_and_year(row[1])
-            wrong = next((flag for flag in row[5:] if flag not in ("0", "1")), None)
-            if wrong is not None:
-                raise DataError(f"{path}, line {number}: a genre is {wrong[:40]!r}, not 0 or 1")
-            genres = [genre for genre, flag in zip(GENRES, row[5:]) if flag == "1"]
-            movies.append((_integer(path, number, "item id", row[0]), title, year, genres))
-    else:
-        movies = []
-        for number, row in _rows(path, "\t", 4, "utf-8", header=True):
-            year = int(row[2]) if re.fullmatch(r"\d{4}", row[2]) else None
-            title = row[1].strip()
-            if year is None:
-                title, year = title_and_year(title)
-                title = title.replace("unkonwn", "unknown")  # the wheel's word for item 267
-            movies.append((_integer(path, number, "item id", row[0]), title, year, row[3].split()))
-    frame = pd.DataFrame(movies, columns=["item_id", "title", "year", "genres"])
-    return frame.astype({"year": "Int64"})
-
-
-def read_users_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
-    """The users: ``user_id``, ``age`` (years), ``gender``, ``occupation``, ``zip_code`` (a string).
-
-    Raises DataError naming file and line for a line that is not a user.
-    """
-    location = find_ml100k(data_dir)
-    path = location.folder / location.layout.users
-    grouplens = location.layout is GROUPLENS
-    rows = _rows(path, "|" if grouplens else "\t", 5, "utf-8", header=not grouplens)
-    users = [
-        (_integer(path, number, "user id", row[0]), _integer(path, number, "age", row[1]), *row[2:])
-        for number, row in rows
-    ]
-    return pd.DataFrame(users, columns=["user_id", "age", "gender", "occupation", "zip_code"])
-
-
-def _rows(
-    path: pathlib.Path, separator: str, columns: int, encoding: str, header: bool = False
-) -> Iterator[Tuple[int, List[str]]]:
-    """Line number and fields of each line of a small text table."""
-    try:
-        text = _read_bytes(path).decode(encoding)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not {encoding} text ({error.reason})") from error
-    for number, line in enumerate(text.rstrip("\r\n").split("\n"), 1):
-        fields = line.rstrip("\r").split(separator)
-        if len(fields) != columns:
-            raise DataError(
-                f"{path}, line {number}: {len(fields)} columns where {columns} belong "
-                f"(separated by {separator!r})"
-            )
-        if not (header and number == 1):
-            yield number, fields
-    if header and number == 1:
-        raise DataError(f"{path} has no line but its header; replace it")
-
-
-def _integer(path: pathlib.Path, number: int, name: str, field: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,18}", field):
-        raise DataError(f"{path}, line {number}: {name} is {field[:40]!r}, not a whole number")
-    return int(field)
-
-
-def title_and_year(text: str) -> Tuple[str, Optional[int]]:
-    """``Toy Story (1995)`` as title and year; a trailing ``(V)`` marks a video and is dropped."""
-    # Blanks are stripped apart: to match them in front of others takes the cube of their number.
-    match = re.fullmatch(r"(.*)\((\d{4})\)\s*(?:\(V\))?", text.strip())
-    return (match[1].strip(), int(match[2])) if match else (text.strip(), None)
-
-
-# Splitting and loading
 
 
 def split_data_ml100k(
@@ -429,8 +79,8 @@ def split_data_ml100k(
     if split is Split.random:
         if not 0 < test_ratio < 1:
             raise SettingError(f"test_ratio is {test_ratio}; it must lie between 0 and 1")
-        in_train = np.random.default_rng(rng).uniform(size=len(data)) < 1 - test_ratio
-        return data[in_train], data[~in_train]
+        train = in_training(len(data), test_ratio, rng)
+        return data[train], data[~train]
     if data.empty:
         raise DataError("there are no ratings to split")
     if split is Split.validation:
@@ -526,28 +176,9 @@ def split_and_load_ml100k(
     return (
         num_users,
         num_items,
-        BatchLoader(
-            *train, batch_size=batch_size, shuffle=True, last_batch="rollover", rng=shuffle_rng
-        ),
+        training_loader(*train, batch_size=batch_size, rng=shuffle_rng),
         BatchLoader(*test, batch_size=batch_size),
     )
-
-
-class RankingData(NamedTuple):
-    """Implicit feedback, split by time: training pairs, and what ranking is tested on.
-
-    ``users`` and ``items`` (int32) are the training pairs, by user and time, ``ratings`` (float32)
-    what was given; ``candidates`` holds the same pairs as a list a user, ``test_items`` each user's
-    held-out item, as ``evaluate_ranking`` takes them.
-    """
-
-    num_users: int
-    num_items: int
-    users: np.ndarray
-    items: np.ndarray
-    ratings: np.ndarray
-    candidates: Dict[int, List[int]]
-    test_items: Dict[int, List[int]]
 
 
 def load_ranking_ml100k(
@@ -594,3 +225,109 @@ def load_all_ml100k(data_dir: Optional[PathLike] = None) -> RankingData:
     columns = _columns(data, num_users, num_items, Feedback.explicit)
     *_, candidates = load_data_ml100k(data, num_users, num_items, "implicit")
     return RankingData(num_users, num_items, *columns, candidates, test_items={})
+
+
+class CTRData(NamedTuple):
+    """Training and test clicks, their batches, and what a result says of them."""
+
+    train: CTRDataset
+    test: CTRDataset
+    train_iter: BatchLoader
+    test_iter: BatchLoader
+    dataset: Dict[str, object]
+
+    @property
+    def loaders(self) -> Tuple[BatchLoader, BatchLoader]:
+        """The batches to train and to test on."""
+        return self.train_iter, self.test_iter
+
+
+def load_data_ctr(
+    dataset: str = "book",
+    data_dir: Optional[PathLike] = None,
+    batch_size: int = 2048,
+    min_threshold: int = 4,
+    strict: bool = False,
+    shuffle_rng: Union[np.random.Generator, int, None] = None,
+    quiet: bool = True,
+) -> CTRData:
+    """Find or fetch a click data set, encode it and cut it into batches.
+
+    Parameters
+    ----------
+    dataset : ``book`` is the book's set; where it cannot be had, a line on standard error says so
+        and ``movielens``, MovieLens-100K recast as clicks, takes its place. ``criteo`` and
+        ``avazu`` read the training file of those sets, every tenth row of which is a test row
+    data_dir : the folder to look in (default: ``default_data_dir()``), or in a folder ``ctr``,
+        ``ml-100k``, ``criteo`` or ``avazu`` of it; what is fetched goes there
+    batch_size : rows in a batch; the training batches are shuffled by ``shuffle_rng`` and roll
+        over, the test batches keep order and every row
+    min_threshold, strict : as in ``CTRDataset``; rows left out are named on standard error
+    quiet : show no progress bar
+
+    The mapper of the training set encodes the test set: a value that is new there has its field's
+    default id. Raises SettingError for an unknown ``dataset``, DataError where there is no data and
+    for a set with labels of one class only, and what ``CTRDataset`` raises.
+    """
+    choice = as_choice(ClickDataset, "dataset", dataset)
+    folder = data_folder(data_dir)
+    if choice is ClickDataset.book:
+        try:
+            found = find_book(folder)
+        except NoSourceError as error:
+            print(f"{error}; MovieLens-100K takes its place, recast as clicks", file=sys.stderr)
+            found = recast_movielens(data_dir)
+    elif choice is ClickDataset.movielens:
+        found = recast_movielens(data_dir)
+    else:
+        found = find_downloaded(choice, folder)
+
+    first, last = found.files[0], found.files[-1]
+    parts = ("train", "test") if len(found.files) == 1 else (None, None)
+    options = {"min_threshold": min_threshold, "strict": strict, "layout": found.layout}
+    train = CTRDataset(first, part=parts[0], quiet=quiet, **options)
+    test = CTRDataset(
+        last, train.feat_mapper, train.defaults, part=parts[1], quiet=quiet, **options
+    )
+    for rows in (train, test):
+        if str(rows.skipped):
+            print(rows.skipped, file=sys.stderr)
+        if rows.num_clicks in (0, len(rows)):
+            raise DataError(
+                f"{rows.skipped.name}: each of its {len(rows)} rows has the label "
+                f"{int(rows.num_clicks > 0)}; clicks and others are needed to learn and to test"
+            )
+    described = {
+        "name": found.name,
+        "source": found.source,
+        "sha256": _sha256(train, test),
+        "substitute": found.substitute,
+        "train_rows": len(train),
+        "test_rows": len(test),
+        "rows_left_out": train.skipped.count + test.skipped.count,
+    }
+    return CTRData(
+        train,
+        test,
+        click_batches(train, batch_size, shuffle=True, last_batch="rollover", rng=shuffle_rng),
+        click_batches(test, batch_size),
+        described,
+    )
+
+
+def click_batches(rows: CTRDataset, batch_size: int, **options: object) -> BatchLoader:
+    """Batches of features and labels, through a ``MappedLoader`` where these are in mapped files.
+
+    ``options`` are the loader's.
+    """
+    mapped = isinstance(rows.features, np.memmap)
+    loader = MappedLoader if mapped else BatchLoader
+    return loader(rows.features, rows.labels, batch_size=batch_size, **options)
+
+
+def _sha256(*datasets: CTRDataset) -> str:
+    """Of one file its SHA-256; of two, that of both digests one after the other."""
+    digests = list(dict.fromkeys(rows.sha256 for rows in datasets))
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )

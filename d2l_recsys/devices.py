@@ -1,6 +1,5 @@
 """Devices, and batches spread over them."""
 
-import enum
 import functools
 import os
 import sys
@@ -8,19 +7,12 @@ from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy
 
-from d2l_recsys import cuda
 from d2l_recsys.backend import mx, np
 from d2l_recsys.errors import DeviceError, SettingError
-from d2l_recsys.settings import as_choice
+from d2l_recsys.hardware import cuda
+from d2l_recsys.settings import Device, as_choice
 
-__all__ = ["Device", "batches_on", "pick_devices", "share_bounds", "try_all_gpus"]
-
-
-class Device(str, enum.Enum):
-    """Where to compute."""
-
-    cpu = "cpu"
-    gpu = "gpu"
+__all__ = ["pick_devices", "share_bounds", "split_and_load", "try_all_gpus"]
 
 
 def try_all_gpus() -> List[mx.Context]:
@@ -114,7 +106,7 @@ def share_bounds(start: int, stop: int, num_devices: int) -> List[Tuple[int, int
     return list(zip(cuts[:-1], cuts[1:]))
 
 
-def batches_on(
+def split_and_load(
     devices: Sequence[mx.Context], data_iter: Iterable
 ) -> Iterator[List[List[np.ndarray]]]:
     """Yield each batch as the list of its shares: a device's share is its rows of each array.

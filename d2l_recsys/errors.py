@@ -1,18 +1,5 @@
 """The errors a user can mend. Each message is one line that says what is wrong and what to do."""
 
-__all__ = [
-    "BackendError",
-    "DataError",
-    "DeviceError",
-    "DivergedError",
-    "NoBackendError",
-    "NoSourceError",
-    "OutputError",
-    "RecsysError",
-    "SettingError",
-    "WorkerError",
-]
-
 
 class RecsysError(Exception):
     """Base of every error that the user, not the program, has to mend.

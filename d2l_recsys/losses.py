@@ -5,27 +5,18 @@ their distance :math:`d = \hat y_{ui} - \hat y_{uj}`, and both are sums over a b
 steps with the number of pairs makes them means.
 """
 
-import enum
 from typing import Any, Optional
 
 from d2l_recsys.backend import gluon
+from d2l_recsys.settings import RankingLoss
 
 __all__ = [
-    "PAIRWISE_LOSSES",
+    "RANKING_LOSSES",
     "BPRLoss",
     "HingeLossbRec",
     "LogLoss",
-    "PairwiseLoss",
     "softplus",
 ]
-
-
-class PairwiseLoss(str, enum.Enum):
-    """What training on pairs of a seen and an unseen item minimises."""
-
-    bpr = "bpr"
-    hinge = "hinge"
-    log = "log"
 
 
 def softplus(F: Any, x: Any) -> Any:
@@ -94,8 +85,8 @@ class LogLoss(gluon.loss.Loss):
         return F.np.sum(losses, axis=0, keepdims=True)
 
 
-PAIRWISE_LOSSES = {
-    PairwiseLoss.bpr: BPRLoss,
-    PairwiseLoss.hinge: HingeLossbRec,
-    PairwiseLoss.log: LogLoss,
+RANKING_LOSSES = {
+    RankingLoss.bpr: BPRLoss,
+    RankingLoss.hinge: HingeLossbRec,
+    RankingLoss.log: LogLoss,
 }

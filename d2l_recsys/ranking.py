@@ -10,8 +10,8 @@ from typing import Dict, Iterable, Mapping, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from d2l_recsys.errors import DataError, SettingError
-from d2l_recsys.interactions import UserItems, user_items
-from d2l_recsys.metrics import Scores
+from d2l_recsys.loaders.interactions import RankingData, UserItems, user_items
+from d2l_recsys.settings import Scores
 
 __all__ = ["HeldOut", "hit_and_auc", "ranking_metrics"]
 
@@ -98,6 +98,11 @@ class HeldOut:
                 f"user {self.held_out.users[np.argmax(alone)]} (counted from 0) has nothing unseen "
                 "to rank the held-out item against, and no AUC; leave that user out"
             )
+
+    @classmethod
+    def of(cls, data: RankingData) -> "HeldOut":
+        """What ``data`` holds out, among all that its users have not seen."""
+        return cls(data.test_items, data.candidates, *data.sizes)
 
     @property
     def num_negatives(self) -> np.ndarray:

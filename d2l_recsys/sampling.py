@@ -4,10 +4,9 @@ from typing import Iterable, Iterator, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
-from d2l_recsys.batches import BATCHES_PER_BLOCK, BatchLoader
-from d2l_recsys.data import RankingData
 from d2l_recsys.errors import DataError
-from d2l_recsys.interactions import user_items
+from d2l_recsys.loaders.batches import BATCHES_PER_BLOCK, BatchLoader
+from d2l_recsys.loaders.interactions import RankingData, user_items
 from d2l_recsys.seeds import Streams
 
 __all__ = ["NegativeSampler", "PairwiseLoader", "pairwise_loader"]
@@ -95,7 +94,7 @@ def pairwise_loader(
 
     ``arrays`` hold users, what the net needs beside them, and items; negatives come last.
     """
-    sampler = NegativeSampler(data.candidates, data.num_users, data.num_items, streams.negatives)
+    sampler = NegativeSampler(data.candidates, *data.sizes, streams.negatives)
     return PairwiseLoader(
         *arrays,
         sampler=sampler,

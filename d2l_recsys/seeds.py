@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Streams", "epoch_seed", "seed_streams"]
-
 
 class Streams(NamedTuple):
     """A generator for each use of randomness on the host (MXNet's own is seeded apart)."""

@@ -7,8 +7,8 @@ from typing import Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
-from d2l_recsys.batches import BATCHES_PER_BLOCK, BatchLoader
 from d2l_recsys.errors import DataError
+from d2l_recsys.loaders.batches import BATCHES_PER_BLOCK, BatchLoader
 from d2l_recsys.sampling import PairwiseLoader
 from d2l_recsys.settings import check_settings
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from d2l_recsys.data import COLUMNS, find_ml100k
+from d2l_recsys.datasets.movielens import COLUMNS, find_ml100k
 from d2l_recsys.errors import DataError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

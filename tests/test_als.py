@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chapters import als
-from chapters.als import Explicit, Implicit, fit, main
-from d2l_recsys.data import RankingData, load_ranking_ml100k
+from d2l_recsys.chapters.extras import als
+from d2l_recsys.chapters.extras.als import Explicit, Implicit, fit, main
+from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import SettingError
+from d2l_recsys.loaders.interactions import RankingData
 from d2l_recsys.saved_models import load_model
 from d2l_recsys.settings import Feedback
 

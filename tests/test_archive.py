@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from d2l_recsys.archive import pack, unpack
 from d2l_recsys.errors import DataError
+from d2l_recsys.storage.archive import pack, unpack
 
 CONTENT = {"seed": 2**127, "loss": 0.1, "none": None, "title": "Ü", "rows": [{"a": 1}]}
 ARRAYS = {"b": np.arange(6, dtype=np.int64).reshape(2, 3), "a": np.float32([[1.5], [np.nan]])}

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys import attention  # noqa: E402
 from d2l_recsys.errors import SettingError  # noqa: E402
+from d2l_recsys.layers import attention  # noqa: E402
 
 autograd, mx, nn, npx = backend.autograd, backend.np, backend.nn, backend.npx
 WIDTH, LENGTH = 8, 5

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import autoencoder  # noqa: E402
-from d2l_recsys.companion import CompanionRun  # noqa: E402
+from d2l_recsys.chapters.extras import autoencoder  # noqa: E402
 from d2l_recsys.data import load_ranking_ml100k  # noqa: E402
 from d2l_recsys.errors import DataError  # noqa: E402
-from d2l_recsys.objectives import own_loss  # noqa: E402
-from d2l_recsys.rows import seen_rows  # noqa: E402
+from d2l_recsys.loaders.interactions import seen_rows  # noqa: E402
+from d2l_recsys.runs.run import CompanionRun  # noqa: E402
+from d2l_recsys.training.objectives import own_loss  # noqa: E402
 
 autograd, mx = backend.autograd, backend.np
 ROWS = np.array([[0, 1, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 1, 0]], dtype="float32")
@@ -97,4 +97,4 @@ def test_it_is_trained_on_the_rows_that_it_reads(net, ratings_dir, tmp_path, mon
     autoencoder.main(data_dir=ratings_dir, out=tmp_path, quiet=True)
     expected = seen_rows(load_ranking_ml100k(ratings_dir))
     np.testing.assert_array_equal(seen["train_iter"].arrays, [expected])
-    np.testing.assert_array_equal(net.reads(load_ranking_ml100k(ratings_dir)), expected)
+    np.testing.assert_array_equal(net.user_inputs(load_ranking_ml100k(ratings_dir)), expected)

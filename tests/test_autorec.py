@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import autorec  # noqa: E402
+from d2l_recsys.chapters import autorec  # noqa: E402
 from d2l_recsys.data import (  # noqa: E402
     load_data_ml100k,
     load_ranking_ml100k,
@@ -10,8 +10,8 @@ from d2l_recsys.data import (  # noqa: E402
     split_data_ml100k,
 )
 from d2l_recsys.errors import DataError, SettingError  # noqa: E402
+from d2l_recsys.evaluation.scoring import all_scores, user_scores  # noqa: E402
 from d2l_recsys.saved_models import load_model  # noqa: E402
-from d2l_recsys.scoring import all_scores, user_scores  # noqa: E402
 from d2l_recsys.seeds import seed_streams  # noqa: E402
 from d2l_recsys.train import train_recsys_rating  # noqa: E402
 
@@ -186,4 +186,4 @@ def test_rows_of_another_length_are_refused(ratings_dir):
         net = autorec.AutoRec(3, length, variant=variant)
         net.initialize()
         with pytest.raises(DataError, match=others):
-            net.reads(data)
+            net.user_inputs(data)

@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from d2l_recsys import cuda
+from d2l_recsys.hardware import cuda
 
 # As an installed d2l-recsys does.
 COMMAND = "import sys; from d2l_recsys.__main__ import main; sys.argv[0] = 'd2l-recsys'; main()"
@@ -59,7 +59,7 @@ def test_a_command_says_in_one_line_what_is_wrong(broken, command, name):
     assert line.startswith(f"{name}: error: {said}")
 
 
-@pytest.mark.parametrize("before", ["", "from d2l_recsys import command_line as cli; "])
+@pytest.mark.parametrize("before", ["", "from d2l_recsys.sections import command_line; "])
 def test_an_import_raises_an_error_to_catch(broken, before):
     run, said = broken
     code = (
@@ -74,7 +74,7 @@ def test_an_import_raises_an_error_to_catch(broken, before):
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("before", ["", "import d2l_recsys.command_line; "])
+@pytest.mark.parametrize("before", ["", "import d2l_recsys.sections.command_line; "])
 def test_an_import_that_is_not_caught_has_its_traceback(broken, before):
     run, said = broken
     done = run("-c", f"{before}import d2l_recsys.backend")

@@ -9,8 +9,9 @@ import pytest
 
 from d2l_recsys.baseline import oracle
 from d2l_recsys.baseline.answers import FolderAnswers, NoAnswer, PortFailed, answers_of
+from d2l_recsys.baseline.ladder import PROTOCOLS
 from d2l_recsys.baseline.npz import npz_bytes
-from d2l_recsys.baseline.questions import KINDS, PROTOCOLS, Question, ask
+from d2l_recsys.baseline.questions import KINDS, Question, ask
 from d2l_recsys.errors import DataError, RecsysError, SettingError
 
 ORACLE = "d2l_recsys.baseline.oracle"
@@ -95,7 +96,6 @@ def refusal(port):
 
 def test_a_module_is_named():
     found = answers_of(ORACLE)
-    assert found.name == ORACLE
     assert found.make is oracle.Port
     answer = found.answer(question("batches"))
     np.testing.assert_array_equal(answer["batches"], [[0, 1], [2, 3]])
@@ -116,7 +116,6 @@ def test_a_file_is_named_from_anywhere(tmp_path, monkeypatch):
     ):
         monkeypatch.chdir(folder)
         found = answers_of(str(port))
-        assert found.name == str(port)
         assert found.make("fm", "defined").made == ("fm", "defined")
         assert found.make.__init__.__globals__["number"] == 5
 
@@ -138,7 +137,6 @@ def test_a_folder_with_an_init_is_a_package(here):
     (package / "forward.npz").write_bytes(npz_bytes({}))
     for port in ("made_up/package", "made_up/package/", str(package), "made_up.package"):
         found = answers_of(port)
-        assert found.name == port
         assert found.make.__module__ == "made_up.package.of_mf"
 
 
@@ -147,7 +145,6 @@ def test_a_folder_of_answers_is_named(tmp_path):
     (tmp_path / "mf" / "forward.npz").write_bytes(npz_bytes({"output": np.ones(2)}))
     found = answers_of(str(tmp_path))
     assert isinstance(found, FolderAnswers)
-    assert found.name == str(tmp_path)
     assert found.answer(question("forward"))["output"].tolist() == [1, 1]
 
 
@@ -429,7 +426,8 @@ def test_what_a_port_changes_is_its_own(tmp_path):
 
 def numbers(found, seeds=(0, 1, 2), note=lambda line: None):
     given = {"ratings": np.ones((2, 4))}
-    return found.numbers("mf", "mf", "defined", given, {"lr": 0.5}, seeds, note)
+    asked = Question("mf/6-numbers", 6, "train", "mf", ("defined",), {"lr": 0.5}, given)
+    return found.numbers(asked, seeds, note)
 
 
 def test_numbers_are_gathered_over_seeds(tmp_path):

@@ -10,7 +10,8 @@ from d2l_recsys.baseline import oracle
 from d2l_recsys.baseline.answers import NoAnswer, PortFailed
 from d2l_recsys.baseline.check import Status, check
 from d2l_recsys.baseline.files import Baseline
-from d2l_recsys.baseline.questions import RUNGS, ask
+from d2l_recsys.baseline.ladder import RUNGS
+from d2l_recsys.baseline.questions import ask
 from d2l_recsys.baseline.report import as_json, as_junit, first_wrong, table, verdict
 
 ALL = range(len(RUNGS))
@@ -24,8 +25,6 @@ def baseline():
 class Asked:
     """The oracle's answers, changed by ``change``; it keeps the names of what it was asked."""
 
-    name = "a port"
-
     def __init__(self, change=lambda question, answer: answer, numbers=None):
         self.change, self.final, self.names = change, numbers, []
 
@@ -33,11 +32,11 @@ class Asked:
         self.names.append(question.name)
         return self.change(question, ask(oracle.Port, question))
 
-    def numbers(self, track, model, protocol, given, settings, seeds, note):
-        self.names.append(f"{track}/6-numbers")
+    def numbers(self, question, seeds, note):
+        self.names.append(question.name)
         if isinstance(self.final, Exception):
             raise self.final
-        return self.final[track]
+        return self.final
 
 
 def climb(baseline, answers, protocols=("printed", "defined"), rungs=ALL, inputs=()):
@@ -148,13 +147,11 @@ def final_numbers(baseline, shift=0.0):
     rng = np.random.default_rng(4)
     reference = baseline.index["convergence"]["mf"]
     return {
-        "mf": {
-            protocol: {
-                name: [value + shift for value in rng.choice(values, 10, replace=False)]
-                for name, values in reference[protocol].items()
-            }
-            for protocol in ("printed", "defined")
+        protocol: {
+            name: [value + shift for value in rng.choice(values, 10, replace=False)]
+            for name, values in reference[protocol].items()
         }
+        for protocol in ("printed", "defined")
     }
 
 

@@ -19,7 +19,8 @@ from d2l_recsys.baseline.convergence import (
     rank_test,
 )
 from d2l_recsys.baseline.files import Baseline
-from d2l_recsys.baseline.questions import MODELS, ask, tracks
+from d2l_recsys.baseline.ladder import MODELS, tracks
+from d2l_recsys.baseline.questions import ask
 
 
 def by_counting(reference, values):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from d2l_recsys.baseline.files import FILES, INDEX, SUMS, VERSION, Baseline, as_index, checksums
+from d2l_recsys.baseline.ladder import MODELS, PROTOCOLS, RUNGS, tracks
 from d2l_recsys.baseline.npz import npz_bytes
-from d2l_recsys.baseline.questions import KINDS, MODELS, PROTOCOLS, RUNGS, Question, tracks
+from d2l_recsys.baseline.questions import KINDS, Question
 from d2l_recsys.errors import DataError
 
 MOST_BYTES = 25e6

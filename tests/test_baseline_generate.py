@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from d2l_recsys.baseline import made_up_data
 from d2l_recsys.baseline.compare import compare
 from d2l_recsys.baseline.files import Baseline
-from d2l_recsys.baseline.questions import MODELS, ask
+from d2l_recsys.baseline.ladder import MODELS
+from d2l_recsys.baseline.questions import ask
 from d2l_recsys.errors import DataError
 
 generate = pytest.importorskip("d2l_recsys.baseline.generate")
+reference = pytest.importorskip("d2l_recsys.baseline.reference")
+tolerances = pytest.importorskip("d2l_recsys.baseline.tolerances").tolerances
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +34,29 @@ def test_the_projects_own_code_is_right(baseline, model):
         if entry["model"] != model or entry["rung"] > 4:
             continue
         question = baseline.question(entry)
-        answer = ask(generate.reference.Port, question)
+        answer = ask(reference.Port, question)
         found = compare(question.rung, baseline.expected(entry), answer, question.given)
         assert max(difference.distance for difference in found) <= entry["tolerance"], entry["name"]
+
+
+def test_the_made_up_data_is_that_of_the_files(baseline):
+    rng = np.random.default_rng(made_up_data.SEED)
+    made_up = {"ratings": made_up_data.ratings(rng), **made_up_data.clicks(rng)}
+    given = {}
+    for entry in baseline.entries:
+        if entry["name"] in ("mf/0-data", "fm/0-data"):
+            given.update(baseline.question(entry).given)
+    for name, array in made_up.items():
+        np.testing.assert_array_equal(given[name], array)
 
 
 def test_no_file_is_made_where_the_oracle_disagrees(baseline):
     (entry,) = [e for e in baseline.entries if e["name"] == "mf/3-gradients-first"]
     question, expected = baseline.question(entry), baseline.expected(entry)
-    assert generate.tolerances(question, expected)["tolerance"] == entry["tolerance"]
+    assert tolerances(question, expected)["tolerance"] == entry["tolerance"]
     wrong = {name: 1.001 * array for name, array in expected.items()}
     with pytest.raises(DataError, match=r"the project and the oracle disagree by 0\.001"):
-        generate.tolerances(question, wrong)
+        tolerances(question, wrong)
 
 
 def numbers(seeds):

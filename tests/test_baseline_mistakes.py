@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from d2l_recsys.baseline import mistakes, oracle, world
+from d2l_recsys.baseline import made_up_data, mistakes, oracle
 from d2l_recsys.baseline.answers import ModuleAnswers
 from d2l_recsys.baseline.chapter_data import read_inputs
 from d2l_recsys.baseline.check import check
 from d2l_recsys.baseline.compare import compare
 from d2l_recsys.baseline.convergence import THRESHOLD, law_tests
 from d2l_recsys.baseline.files import Baseline
+from d2l_recsys.baseline.ladder import MODELS, PROTOCOLS, RUNGS, TRAINED_APART
+from d2l_recsys.baseline.made_up_data import NUM_ITEMS, NUM_USERS
 from d2l_recsys.baseline.mistakes import MISTAKES, diagnose, usual_causes
-from d2l_recsys.baseline.questions import MODELS, PROTOCOLS, RUNGS, TRAINED_APART, Question, ask
+from d2l_recsys.baseline.questions import Question, ask
 from d2l_recsys.baseline.report import semantics_map
 
 # How many times the tolerance a mistake has to be off, so that it is sure to be seen.
@@ -53,7 +55,7 @@ def asked(ask_once):
 
 @pytest.fixture(scope="module")
 def ratings():
-    return world.ratings(np.random.default_rng(SEED))
+    return made_up_data.ratings(np.random.default_rng(SEED))
 
 
 def cut_short(question, steps):
@@ -84,8 +86,8 @@ def cases(rungs):
 
 
 def settings_of(model):
-    sizes = {"num_users": world.NUM_USERS, "num_items": world.NUM_ITEMS}
-    return {**world.SETTINGS[model], **sizes, "field_dims": [300, 400, 500]}
+    sizes = {"num_users": NUM_USERS, "num_items": NUM_ITEMS}
+    return {**made_up_data.SETTINGS[model], **sizes, "field_dims": [300, 400, 500]}
 
 
 def first_weights(mistake, model):
@@ -223,8 +225,8 @@ def test_answers_of_rung_6_are_not_diagnosed():
 def negatives(ratings):
     found = oracle.Port("neumf", "printed").data({"ratings": ratings})
     given = {
-        "users": np.arange(world.NUM_USERS), "train": found["train"],
-        "num_users": np.array(world.NUM_USERS), "num_items": np.array(world.NUM_ITEMS),
+        "users": np.arange(NUM_USERS), "train": found["train"],
+        "num_users": np.array(NUM_USERS), "num_items": np.array(NUM_ITEMS),
     }  # fmt: skip
     return lambda make, seed: make("neumf", "printed").negatives(given, seed)
 
@@ -235,7 +237,7 @@ def test_negatives_of_all_seeds_are_the_same(negatives):
 
 
 def few_epochs(model):
-    return {**world.SETTINGS[model], "num_epochs": 2}
+    return {**made_up_data.SETTINGS[model], "num_epochs": 2}
 
 
 def numbers(make, model, ratings, seed=SEED, **settings):

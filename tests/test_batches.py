@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2l_recsys.batches import BatchLoader
 from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.loaders.batches import BatchLoader
 
 gluon = pytest.importorskip("d2l_recsys.backend").gluon
 

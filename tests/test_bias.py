@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chapters.bias import Bias, fit, main
-from d2l_recsys.data import RankingData, load_ranking_ml100k
+from d2l_recsys.chapters.extras.bias import Bias, fit, main
+from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import SettingError
+from d2l_recsys.loaders.interactions import RankingData
 
 
 def data_of(R):

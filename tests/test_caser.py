@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import caser  # noqa: E402
+from d2l_recsys.chapters import caser  # noqa: E402
 from d2l_recsys.data import load_ranking_ml100k  # noqa: E402
 from d2l_recsys.errors import SettingError  # noqa: E402
+from d2l_recsys.evaluation.scoring import all_scores  # noqa: E402
 from d2l_recsys.losses import BPRLoss  # noqa: E402
 from d2l_recsys.ranking import HeldOut  # noqa: E402
 from d2l_recsys.saved_models import load_model  # noqa: E402
-from d2l_recsys.scoring import all_scores  # noqa: E402
 from d2l_recsys.sequences import sequence_windows  # noqa: E402
 from d2l_recsys.train import train_ranking  # noqa: E402
 
@@ -175,7 +175,7 @@ def test_a_saved_model_ranks_as_it_did_by_what_it_reads_of_the_data(split, ratin
     result = caser.main(split=split, out=tmp_path, **options)
     assert result["settings"]["split"] == split
     net, data = load_model(tmp_path).net, load_ranking_ml100k(ratings_dir, split)
-    for user, last in enumerate(net.reads(data)):
+    for user, last in enumerate(net.user_inputs(data)):
         assert last.tolist() == data.candidates[user][-4:]
     held_out = HeldOut(data.test_items, data.candidates, data.num_users, data.num_items)
     ranks = [held_out.ranks(*block) for block in all_scores(net, data)]

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import cdae  # noqa: E402
-from d2l_recsys.companion import CompanionRun  # noqa: E402
+from d2l_recsys.chapters.extras import cdae  # noqa: E402
 from d2l_recsys.data import load_ranking_ml100k  # noqa: E402
 from d2l_recsys.errors import DataError, SettingError  # noqa: E402
-from d2l_recsys.objectives import own_loss  # noqa: E402
-from d2l_recsys.rows import seen_rows  # noqa: E402
+from d2l_recsys.loaders.interactions import seen_rows  # noqa: E402
+from d2l_recsys.runs.run import CompanionRun  # noqa: E402
 from d2l_recsys.saved_models import load_model  # noqa: E402
+from d2l_recsys.training.objectives import own_loss  # noqa: E402
 
 autograd, mx = backend.autograd, backend.np
 USERS = np.array([3, 0], dtype="int32")
@@ -199,4 +199,4 @@ def test_it_is_trained_on_the_rows_that_it_reads(ratings_dir, tmp_path, monkeypa
     assert users.dtype == np.int32
     assert list(users) == list(range(30))
     np.testing.assert_array_equal(rows, seen_rows(data))
-    np.testing.assert_array_equal(rows, made(3, 30, 40).reads(data))
+    np.testing.assert_array_equal(rows, made(3, 30, 40).user_inputs(data))

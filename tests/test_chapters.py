@@ -8,10 +8,10 @@ import pytest
 from conftest import run_script
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import autorec, caser, deepfm, fm, mf, neumf  # noqa: E402
-from d2l_recsys import run  # noqa: E402
+from d2l_recsys.chapters import autorec, caser, deepfm, fm, mf, neumf  # noqa: E402
 from d2l_recsys.errors import SettingError  # noqa: E402
-from d2l_recsys.plots import draw_curves  # noqa: E402
+from d2l_recsys.runs import run, section_run  # noqa: E402
+from d2l_recsys.runs.plots import draw_curves  # noqa: E402
 from d2l_recsys.seeds import seed_streams  # noqa: E402
 
 SECTIONS = {
@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(quick):
 def test_every_stream_of_the_seed_is_drawn_from_for_its_use(section, quick, monkeypatch):
     streams = seed_streams(7)
     before = [stream.bit_generator.state for stream in streams]
-    monkeypatch.setattr(run, "seed_streams", {7: streams}.__getitem__)
+    monkeypatch.setattr(section_run, "seed_streams", {7: streams}.__getitem__)
     quick(seed=7)
     drawn = {
         name

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from d2l_recsys.archive import pack, unpack
-from d2l_recsys.batches import LoaderState
-from d2l_recsys.checkpoint import (
+from d2l_recsys.errors import DataError
+from d2l_recsys.loaders.batches import LoaderState
+from d2l_recsys.storage.archive import pack, unpack
+from d2l_recsys.training.checkpoint import (
     CHECKPOINT,
     KIND,
     VERSION,
@@ -12,7 +13,6 @@ from d2l_recsys.checkpoint import (
     is_unfinished,
     read_checkpoint,
 )
-from d2l_recsys.errors import DataError
 
 RUN = {"section": "mf", "seed": 3, "lr": 0.002, "nums_hiddens": [10, 10]}
 SAVED = Checkpoint(

@@ -9,8 +9,8 @@ from conftest import made_up_clicks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2l_recsys import click_files
-from d2l_recsys.click_files import (
+from d2l_recsys.datasets import click_files
+from d2l_recsys.datasets.click_files import (
     AVAZU,
     AVAZU_HEADER,
     CRITEO,

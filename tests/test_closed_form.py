@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from d2l_recsys.archive import pack, unpack
-from d2l_recsys.closed_form import ClosedForm, axes
 from d2l_recsys.errors import DataError
-from d2l_recsys.ids import RatingIds
-from d2l_recsys.registry import COMPANIONS
+from d2l_recsys.models.closed_form import ClosedForm, axes
 from d2l_recsys.saved_models import KIND, MODEL, VERSION, TrainedModel, load_model, save_model
+from d2l_recsys.saved_models.ids import RatingIds
+from d2l_recsys.sections.registry import COMPANIONS
+from d2l_recsys.storage.archive import pack, unpack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def test_parts_that_are_missing_or_too_many_are_refused():
 @pytest.fixture
 def saved(tmp_path):
     """A saved popularity of four items and three users."""
-    from chapters.popularity import Popularity
+    from d2l_recsys.chapters.extras.popularity import Popularity
 
     model = Popularity(np.array([3, 0, 2, 1], dtype=np.float32))
     ids = RatingIds.consecutive(3, 4)

@@ -8,9 +8,9 @@ import subprocess
 import pytest
 from conftest import run_script
 
-from d2l_recsys import command_line as cli
-from d2l_recsys.data import RECBOLE
-from d2l_recsys.registry import SECTIONS
+from d2l_recsys.datasets.movielens import RECBOLE
+from d2l_recsys.sections import command_line as cli
+from d2l_recsys.sections.registry import SECTIONS
 
 
 def assert_refused(done, message):

@@ -12,13 +12,14 @@ from conftest import made_up_ratings, what_it_left, write_ratings
 
 pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.backend import mx, nn
-from d2l_recsys.closed_form import ClosedForm
 from d2l_recsys.data import load_ranking_ml100k, read_data_ml100k, split_data_ml100k
 from d2l_recsys.errors import SettingError
+from d2l_recsys.evaluation.scoring import all_scores
+from d2l_recsys.models.closed_form import ClosedForm
+from d2l_recsys.models.contract import Recommender
 from d2l_recsys.ranking import HeldOut
-from d2l_recsys.registry import COMPANIONS, HITS
 from d2l_recsys.saved_models import load_model
-from d2l_recsys.scoring import all_scores, item_similarities
+from d2l_recsys.sections.registry import COMPANIONS, HITS
 
 # For made-up data of 30 users and 40 items.
 QUICK = {
@@ -182,14 +183,14 @@ def test_training_lowers_the_loss(left):
 
 def test_items_are_alike_or_it_says_that_it_cannot_tell(name, left):
     model = load_model(left).net
-    similarities = item_similarities(model, 3)
+    similarities = model.similar_to(3)
     if name in HAVE_NO_VECTORS:
         assert similarities is None
         return
     assert similarities.shape == (40,)
     assert np.isfinite(similarities).all()
     assert np.ptp(similarities) > 0
-    if not hasattr(model, "similar_to"):
+    if type(model).similar_to is Recommender.similar_to:
         assert similarities[3] == pytest.approx(1)
         assert np.abs(similarities).max() <= 1 + 1e-6
 

@@ -8,9 +8,10 @@ from conftest import made_up_clicks, peak_memory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from d2l_recsys import click_files, ctr, vocabulary
-from d2l_recsys.click_files import AVAZU, AVAZU_HEADER, CRITEO, Field, book
+from d2l_recsys import ctr
 from d2l_recsys.ctr import CTRDataset
+from d2l_recsys.datasets import click_files, click_vocabulary
+from d2l_recsys.datasets.click_files import AVAZU, AVAZU_HEADER, CRITEO, Field, book
 from d2l_recsys.errors import DataError, SettingError
 
 
@@ -82,8 +83,8 @@ def test_any_rows_equal_d2ls_class(d2l, tmp_path, rows, min_threshold, data):
 
 @pytest.mark.network
 def test_the_books_files_equal_d2ls_class(d2l):
-    from d2l_recsys.click_data import find_book
-    from d2l_recsys.data import default_data_dir
+    from d2l_recsys.datasets.click_sets import find_book
+    from d2l_recsys.datasets.location import default_data_dir
 
     try:
         train, test = find_book(default_data_dir()).files
@@ -164,7 +165,7 @@ def test_bad_files_and_mappers_are_refused(tmp_path):
 def small_chunks(monkeypatch):
     """Many chunks, and counts that do not fit into memory."""
     monkeypatch.setattr(click_files, "CHUNK_BYTES", 5000)
-    monkeypatch.setattr(vocabulary, "VALUES_IN_MEMORY", 100)
+    monkeypatch.setattr(click_vocabulary, "VALUES_IN_MEMORY", 100)
 
 
 def assert_same(a, b):
@@ -294,8 +295,8 @@ def test_no_valid_row_on_disk(tmp_path):
 
 PEAK = """
 import sys
-from d2l_recsys import click_files, ctr, vocabulary
-click_files.CHUNK_BYTES, vocabulary.VALUES_IN_MEMORY = 2**20, 10_000
+from d2l_recsys import ctr\nfrom d2l_recsys.datasets import click_files, click_vocabulary
+click_files.CHUNK_BYTES, click_vocabulary.VALUES_IN_MEMORY = 2**20, 10_000
 ctr.CTRDataset(sys.argv[1], num_feat=5, encoded_dir=sys.argv[2])
 """
 

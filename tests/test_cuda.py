@@ -11,8 +11,8 @@ import types
 import pytest
 from conftest import ROOT
 
-from d2l_recsys import cuda
 from d2l_recsys.errors import DeviceError
+from d2l_recsys.hardware import cuda
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def stub_driver(tmp_path_factory):
     return run
 
 
-READ = "from d2l_recsys import cuda; print(*cuda.read_driver())"
+READ = "from d2l_recsys.hardware import cuda; print(*cuda.read_driver())"
 
 
 @pytest.mark.parametrize(

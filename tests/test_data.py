@@ -8,20 +8,22 @@ from conftest import made_up_ratings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2l_recsys import data as data_module
 from d2l_recsys.data import (
-    COLUMNS,
-    RECBOLE,
-    dataset_ml100k,
-    default_data_dir,
-    find_ml100k,
     load_data_ml100k,
     load_ranking_ml100k,
     read_data_ml100k,
-    read_items_ml100k,
-    read_users_ml100k,
     split_and_load_ml100k,
     split_data_ml100k,
+)
+from d2l_recsys.datasets import movielens
+from d2l_recsys.datasets.location import default_data_dir
+from d2l_recsys.datasets.movielens import (
+    COLUMNS,
+    RECBOLE,
+    dataset_ml100k,
+    find_ml100k,
+    read_items_ml100k,
+    read_users_ml100k,
 )
 from d2l_recsys.errors import DataError, SettingError
 
@@ -124,7 +126,7 @@ def test_both_layouts_read_alike(tmp_path, ratings):
     body = ratings.to_csv(sep="\t", header=False, index=False)
     (grouplens / "u.data").write_text(body)
     (wheel / "ml-100k.inter").write_text(RECBOLE.ratings_header + "\n" + body)
-    flags = ["|".join("1" if g in genres else "0" for g in data_module.GENRES) for genres in (
+    flags = ["|".join("1" if g in genres else "0" for g in movielens.GENRES) for genres in (
         ["unknown"], ["Comedy", "Sci-Fi"], ["Drama"], ["Children's"])]  # fmt: skip
     (grouplens / "u.item").write_text(
         f"1|unknown||||{flags[0]}\n"

@@ -10,11 +10,11 @@ import pytest
 from conftest import ROOT, what_it_left
 
 pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys import train
-from d2l_recsys.archive import pack, unpack
-from d2l_recsys.checkpoint import CHECKPOINT, KIND, VERSION
-from d2l_recsys.registry import SECTIONS
-from d2l_recsys.saver import parameters_of
+from d2l_recsys.models.parameters import parameters_of
+from d2l_recsys.sections.registry import SECTIONS
+from d2l_recsys.storage.archive import pack, unpack
+from d2l_recsys.training.checkpoint import CHECKPOINT, KIND, VERSION
+from d2l_recsys.training.loop import Steps
 
 TRAINED = [name for name, section in SECTIONS.items() if section.trains]
 WITH_DROPOUT = ("autorec", "caser", "deepfm")
@@ -42,7 +42,7 @@ def agree(section, data_dir, folder, monkeypatch, epochs, **options):
     if section in WITH_DROPOUT:
         options["dropout"] = 0.0
     options.update(data_dir=data_dir, out=folder, quiet=True)
-    path, run_steps = folder / CHECKPOINT, train._Steps.run
+    path, run_steps = folder / CHECKPOINT, Steps.run
     main = SECTIONS[section].main()
     main(num_epochs=epochs, **options)
     content, arrays = unpack(path, KIND, VERSION, "")
@@ -54,7 +54,7 @@ def agree(section, data_dir, folder, monkeypatch, epochs, **options):
         weights.append(parameters_of(steps.net))
         return done
 
-    monkeypatch.setattr(train._Steps, "run", run)
+    monkeypatch.setattr(Steps, "run", run)
     for num_devices in (1, 2, 3):
         devices = [f"cpu({i})" for i in range(num_devices)]
         content["run"].update(num_devices=num_devices, devices=devices)
@@ -99,7 +99,7 @@ def test_they_agree_with_the_chapters_settings_on_the_real_data(
 # Each section in turn, in a process of its own, into a folder of its own.
 ALL_SECTIONS = """
 import pathlib, sys
-from d2l_recsys.registry import SECTIONS
+from d2l_recsys.sections.registry import SECTIONS
 out, num_devices, num_epochs, batch_size = pathlib.Path(sys.argv[3]), *map(int, sys.argv[4:7])
 options = {"batch_size": batch_size} if batch_size else {}
 for name, section in SECTIONS.items():

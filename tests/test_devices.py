@@ -5,18 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2l_recsys import cuda
-from d2l_recsys.batches import BatchLoader
+from d2l_recsys.hardware import cuda
+from d2l_recsys.loaders.batches import BatchLoader
 
 backend = pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys import devices  # noqa: E402
-from d2l_recsys.devices import (  # noqa: E402
-    Device,
-    batches_on,
-    pick_devices,
-    share_bounds,
-    try_all_gpus,
-)
+from d2l_recsys.devices import Device, pick_devices, share_bounds, split_and_load, try_all_gpus  # noqa: E402
 from d2l_recsys.errors import DeviceError, SettingError  # noqa: E402
 
 mx, gluon, npx = backend.mx, backend.gluon, backend.npx
@@ -131,8 +125,8 @@ def test_shares_are_cut_where_gluon_cuts(rows, devices):
 def test_batch_loader_and_gluons_loader_give_the_same_shares(num_devices):
     arrays = np.arange(23, dtype="int32"), np.linspace(0, 1, 23)
     devices = [mx.cpu(i) for i in range(num_devices)]
-    ours = batches_on(devices, BatchLoader(*arrays, batch_size=5))
-    theirs = batches_on(
+    ours = split_and_load(devices, BatchLoader(*arrays, batch_size=5))
+    theirs = split_and_load(
         devices, gluon.data.DataLoader(gluon.data.ArrayDataset(*arrays), batch_size=5)
     )
     ours, theirs = list(ours), list(theirs)
@@ -146,5 +140,5 @@ def test_batch_loader_and_gluons_loader_give_the_same_shares(num_devices):
 
 
 def test_a_single_array_is_a_batch_of_its_own():
-    shares = next(batches_on([mx.cpu()], BatchLoader(np.ones((6, 2)), batch_size=4)))
+    shares = next(split_and_load([mx.cpu()], BatchLoader(np.ones((6, 2)), batch_size=4)))
     assert [[part.shape for part in share] for share in shares] == [[(4, 2)]]

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chapters.ease import EASE, fit, main, regularized_inverse
-from d2l_recsys.data import RankingData, load_ranking_ml100k
+from d2l_recsys.chapters.extras.ease import EASE, fit, main, regularized_inverse
+from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.loaders.interactions import RankingData
 
 
 def made_up(users, items, seed):
@@ -51,7 +52,7 @@ def test_each_column_is_the_ridge_regression_on_the_other_items(seed, users, ite
 def test_no_other_weights_with_that_diagonal_are_better(ratings_dir):
     data = load_ranking_ml100k(ratings_dir)
     model, l2 = fit(data, 4), 4
-    X = model.reads(data).astype(np.float64)
+    X = model.user_inputs(data).astype(np.float64)
 
     def objective(B):
         return ((X - X @ B) ** 2).sum() + l2 * (B**2).sum()
@@ -70,7 +71,7 @@ def test_a_score_is_the_sum_of_what_the_seen_items_add(ratings_dir):
     assert np.abs(model.B - model.B.T).max() > 0.01
     some = np.array([5, 2, 5])
     expected = [sum(model.similar_to(i) for i in data.candidates[u]) for u in some]
-    scores = model.score_all(some, model.reads(data)[some])
+    scores = model.score_all(some, model.user_inputs(data)[some])
     np.testing.assert_allclose(scores, expected, atol=1e-5)
     np.testing.assert_array_equal(model.similar_to(3), model.B[3])
 

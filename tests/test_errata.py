@@ -7,10 +7,15 @@ import pytest
 from conftest import ROOT
 
 pytest.importorskip("d2l_recsys.backend")
-from benchmarks import errata
+from benchmarks.errata import __main__ as command
+from benchmarks.errata import clicks, figures, ranking, ratings
+from benchmarks.errata.lab import Lab, Trained, all_trainings, outcome
+from benchmarks.errata.loops_data_tools import d2l, timer_sum, times_counted
+from d2l_recsys.backend import gluon, mx, npx
 from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.sections.registry import SYSTEMS
 
-TEXT = errata.entries((ROOT / "ERRATA.md").read_text(encoding="utf-8"))
+TEXT = figures.entries((ROOT / "ERRATA.md").read_text(encoding="utf-8"))
 KEPT = json.loads((ROOT / "docs" / "errata.json").read_text(encoding="utf-8"))
 
 
@@ -18,22 +23,22 @@ KEPT = json.loads((ROOT / "docs" / "errata.json").read_text(encoding="utf-8"))
 
 
 def test_text_and_figures_have_the_entries_that_are_measured():
-    assert sorted(TEXT) == sorted(KEPT["rows"]) == sorted(errata.ROWS)
+    assert sorted(TEXT) == sorted(KEPT["rows"]) == sorted(command.ROWS)
 
 
-@pytest.mark.parametrize("number", list(errata.ROWS))
+@pytest.mark.parametrize("number", list(command.ROWS))
 def test_every_figure_stands_in_the_text_of_its_entry(number):
     assert KEPT["rows"][number]
-    assert errata.unsaid(TEXT[number], KEPT["rows"][number]) == []
+    assert figures.unsaid(TEXT[number], KEPT["rows"][number]) == []
 
 
 # Numbers of an entry that are no figures: settings, a threshold in a title, how a number prints.
 NO_FIGURES = {"C1": {"16.6"}, "C3": {"0.01", "0.02"}, "D3": {"0.000"}}
 
 
-@pytest.mark.parametrize("number", list(errata.ROWS))
+@pytest.mark.parametrize("number", list(command.ROWS))
 def test_every_fraction_in_the_text_is_a_figure_of_its_entry(number):
-    shown = " ".join(errata.texts(KEPT["rows"][number]).values()).split()
+    shown = " ".join(figures.texts(KEPT["rows"][number]).values()).split()
     # Without the numbers of sections, as 15.10; those of equations and versions have two dots.
     text = re.sub(r"\b15\.\d+\b(?!\.)", "", TEXT[number])
     found = set(re.findall(r"(?<![\w.])-?\d[\d,]*\.\d+(?![\w]|\.\d)", text))
@@ -69,7 +74,7 @@ def test_an_entry_ends_at_the_next_heading():
     markdown = (
         "# Errata\n\nR9 x\n\n## A\n\n### R1 · One\n\na\n  b 1.0\n\n## Two\n\nc\n### K12 · K\nd\n"
     )
-    assert errata.entries(markdown) == {"R1": "One a b 1.0", "K12": "K d"}
+    assert figures.entries(markdown) == {"R1": "One a b 1.0", "K12": "K d"}
 
 
 @pytest.mark.parametrize(
@@ -86,8 +91,8 @@ def test_an_entry_ends_at_the_next_heading():
     ],
 )
 def test_a_figure_is_said_where_it_stands_as_a_whole(value, said, not_said):
-    assert errata.unsaid(said, {"figure": value}) == []
-    assert errata.unsaid(not_said, {"figure": value}) == ["figure"]
+    assert figures.unsaid(said, {"figure": value}) == []
+    assert figures.unsaid(not_said, {"figure": value}) == ["figure"]
 
 
 @pytest.mark.parametrize(
@@ -110,24 +115,24 @@ def test_a_figure_is_said_where_it_stands_as_a_whole(value, said, not_said):
     ],
 )
 def test_text_of_a_figure(name, value, text):
-    assert errata.text_of(name, value) == text
+    assert figures.text_of(name, value) == text
 
 
 def test_a_mean_is_shown_with_its_deviation():
-    figures = errata.mean_sd("RMSE", [1.0, 2.0, 3.0])
-    assert figures == {"RMSE": 2.0, "RMSE sd": 1.0}
-    assert errata.texts({**figures, "users": 3}) == {"RMSE": "2.000 ± 1.000", "users": "3"}
-    assert errata.texts({"gain": -0.0001, "gain sd": 0.02}) == {"gain": "0.000 ± 0.020"}
-    assert errata.texts({"gain": -0.1, "gain sd": 0.02}) == {"gain": "-0.100 ± 0.020"}
-    assert errata.mean_sd("one", [4]) == {"one": 4.0, "one sd": 0.0}
+    rmse = figures.mean_sd("RMSE", [1.0, 2.0, 3.0])
+    assert rmse == {"RMSE": 2.0, "RMSE sd": 1.0}
+    assert figures.texts({**rmse, "users": 3}) == {"RMSE": "2.000 ± 1.000", "users": "3"}
+    assert figures.texts({"gain": -0.0001, "gain sd": 0.02}) == {"gain": "0.000 ± 0.020"}
+    assert figures.texts({"gain": -0.1, "gain sd": 0.02}) == {"gain": "-0.100 ± 0.020"}
+    assert figures.mean_sd("one", [4]) == {"one": 4.0, "one sd": 0.0}
 
 
 def test_differences_are_of_the_seeds_that_both_have():
-    assert errata.differences([3.0, 5.0, 9.0], [1.0, 4.0]) == [2.0, 1.0]
+    assert figures.differences([3.0, 5.0, 9.0], [1.0, 4.0]) == [2.0, 1.0]
 
 
 def test_figures_are_kept_as_json_can_hold_them():
-    kept = errata.tidy(
+    kept = figures.tidy(
         {"a": 0.123456789, "b": np.float32(0.5), "c": np.int64(3), "d": math.inf, "e": "x", "f": 7}
     )
     assert kept == {"a": 0.123457, "b": 0.5, "c": 3, "d": "inf", "e": "x", "f": 7}
@@ -136,109 +141,109 @@ def test_figures_are_kept_as_json_can_hold_them():
 
 def test_figures_on_the_books_rows_stay_where_none_are_measured():
     before = {"book's rows: FM": 0.767, "FM": 1.0, "gone": 2.0}
-    assert errata.merged(before, {"FM": 3.0}) == {"FM": 3.0, "book's rows: FM": 0.767}
+    assert figures.merged(before, {"FM": 3.0}) == {"FM": 3.0, "book's rows: FM": 0.767}
     measured = {"FM": 3.0, "book's rows: DeepFM": 0.8}
-    assert errata.merged(before, measured) == measured
+    assert figures.merged(before, measured) == measured
 
 
 def test_rmse_as_printed_depends_on_batches_and_devices():
     labels, predictions = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 5.0])
     # Batches (0, 0) and (2): running means 0 and 1, and their mean.
-    one = errata.rmse_on(labels, predictions, 2, 1)
+    one = ratings.rmse_on(labels, predictions, 2, 1)
     assert one.printed["test_rmse"] == pytest.approx((0 + (0 + 2) / 2) / 2)
     assert one.defined["test_rmse"] == pytest.approx(math.sqrt(4 / 3))
     # Shares (0), (0) and (2): the reading after the second batch is 2 / 3.
-    two = errata.rmse_on(labels, predictions, 2, 2)
+    two = ratings.rmse_on(labels, predictions, 2, 2)
     assert two.printed["test_rmse"] == pytest.approx((0 + 2 / 3) / 2)
     assert two.defined == one.defined
 
 
 def test_the_timer_of_train_ranking_counts_from_the_start_at_every_batch():
     # Stops at 1 and 2 s; evaluation to 3 s; stops at 4 and 5 s.
-    assert errata.timer_sum([2, 2], [1, 1], 2) == pytest.approx(1 + 2 + 4 + 5)
+    assert timer_sum([2, 2], [1, 1], 2) == pytest.approx(1 + 2 + 4 + 5)
     # Four batches of 1 s without evaluation: 1 + 2 + 3 + 4 of 4 s.
-    assert errata.timer_sum([2, 2], [0, 0], 2) / 4 == pytest.approx(errata.times_counted(4)) == 2.5
+    assert timer_sum([2, 2], [0, 0], 2) / 4 == pytest.approx(times_counted(4)) == 2.5
 
 
 def test_the_rule_of_the_timer_is_that_of_d2l(monkeypatch):
     pytest.importorskip("d2l.mxnet")
-    timer_module = errata.d2l.time
+    timer_module = d2l.time
     # The clock reads 0 when the timer is made, then 1, 2, 4 and 5.
     readings = iter([0, 1, 2, 4, 5])
     monkeypatch.setattr(timer_module, "time", lambda: next(readings))
-    timer = errata.d2l.Timer()
+    timer = d2l.Timer()
     for _ in range(4):
         timer.stop()
-    assert timer.sum() == errata.timer_sum([2, 2], [1, 1], 2)
+    assert timer.sum() == timer_sum([2, 2], [1, 1], 2)
 
 
 def test_rows_scored_with_rollover_are_those_of_gluons_loader():
-    loader = errata.gluon.data.DataLoader(list(range(10)), 4, last_batch="rollover")
+    loader = gluon.data.DataLoader(list(range(10)), 4, last_batch="rollover")
     expected = [sum(len(batch) for batch in loader) for _ in range(5)]
-    assert errata.rows_scored(10, 4, 5) == expected == [8, 12, 8, 12, 8]
-    assert errata.rows_scored(3, 4, 2) == [0, 4]
+    assert clicks.rows_scored(10, 4, 5) == expected == [8, 12, 8, 12, 8]
+    assert clicks.rows_scored(3, 4, 2) == [0, 4]
 
 
 def test_a_curve_ends_late_in_epochs_with_a_batch_more_than_the_first():
     # Two batches in the first epoch, then three of 12 rows in every other one.
-    assert errata.curve_ends(10, 4, 4) == [1.0, 1.5, 1.0, 1.5]
+    assert clicks.curve_ends(10, 4, 4) == [1.0, 1.5, 1.0, 1.5]
 
 
 def test_the_floor_of_the_loss_is_that_of_saturated_scores():
-    errata.npx.set_np()
-    loss = errata.gluon.loss.SigmoidBinaryCrossEntropyLoss()
-    scores, labels = errata.np.array([[1.0], [0.0]]), errata.np.array([[1.0], [0.0]])
+    npx.set_np()
+    loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
+    scores, labels = mx.np.array([[1.0], [0.0]]), mx.np.array([[1.0], [0.0]])
     click, other = loss(scores, labels).asnumpy()
-    assert errata.loss_floor(1) == pytest.approx(click, abs=1e-6)
-    assert errata.loss_floor(0) == pytest.approx(other, abs=1e-6)
-    assert errata.loss_floor(0.25) == pytest.approx(0.25 * click + 0.75 * other, abs=1e-6)
+    assert clicks.loss_floor(1) == pytest.approx(click, abs=1e-6)
+    assert clicks.loss_floor(0) == pytest.approx(other, abs=1e-6)
+    assert clicks.loss_floor(0.25) == pytest.approx(0.25 * click + 0.75 * other, abs=1e-6)
 
 
 def test_different_ids_are_a_share_of_all_values():
     first = {"1": {"a": 0, "b": 1}, "2": {"c": 0, "d": 1}}
     second = {"1": {"a": 1, "b": 0}, "2": {"c": 0, "d": 1}}
-    assert errata.different_ids(first, second) == 0.5
-    assert errata.different_ids(first, first) == 0
+    assert clicks.different_ids(first, second) == 0.5
+    assert clicks.different_ids(first, first) == 0
 
 
 def test_tied_users_count_ties_with_unobserved_items_alone():
     scores = np.array([[1.0, 1.0, 2.0], [1.0, 1.0, 2.0], [3.0, 1.0, 2.0]])
     unobserved = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=bool)
-    assert errata.tied_users(scores, unobserved, np.array([0, 0, 0])) == 1
+    assert ranking.tied_users(scores, unobserved, np.array([0, 0, 0])) == 1
 
 
 def test_lists_of_sets_are_in_order_while_their_table_is_large_enough():
-    assert errata.order_breaks_below(8) == 0
-    length = errata.order_breaks_below(100, tries=5)
+    assert ranking.order_breaks_below(8) == 0
+    length = ranking.order_breaks_below(100, tries=5)
     assert 0 < length < 100
 
 
 def test_outcome_names_the_exception():
-    assert errata.outcome(lambda: 1 // 0) == "ZeroDivisionError"
-    assert errata.outcome(lambda: None) == "no error"
+    assert outcome(lambda: 1 // 0) == "ZeroDivisionError"
+    assert outcome(lambda: None) == "no error"
 
 
 def test_percent():
-    assert errata.percent(1, 8) == 12.5
+    assert figures.percent(1, 8) == 12.5
 
 
 # The command
 
 
 def test_entries_are_measured_in_their_order_and_unknown_ones_refused():
-    assert errata.chosen_rows(None) == list(errata.ROWS)
-    assert errata.chosen_rows("K2,R1") == ["R1", "K2"]
+    assert command.chosen_rows(None) == list(command.ROWS)
+    assert command.chosen_rows("K2,R1") == ["R1", "K2"]
     with pytest.raises(SettingError, match="'R99'"):
-        errata.chosen_rows("R1,R99")
+        command.chosen_rows("R1,R99")
 
 
 def test_the_reference_run_is_taken_where_it_holds_a_variant():
     spread = {"test_rmse": {"mean": 1.5, "sd": 0.7, "min": 1.0, "max": 2.0, "values": [1.0, 2.0]}}
     reference = {"variants": {"mf": {"section": "mf", "printed": spread, "defined": spread}}}
-    lab = errata.Lab(None, None, 3, reference)
+    lab = Lab(None, None, 3, reference)
     assert lab.values("mf", "printed", "test_rmse") == [1.0, 2.0]
-    figures = lab.mean_sd("RMSE", "mf", "defined", "test_rmse")
-    assert errata.texts(figures) == {"RMSE": "1.500 ± 0.707"}
+    rmse = lab.mean_sd("RMSE", "mf", "defined", "test_rmse")
+    assert figures.texts(rmse) == {"RMSE": "1.500 ± 0.707"}
 
 
 def test_what_the_reference_does_not_hold_is_trained_once_a_seed(monkeypatch):
@@ -247,10 +252,10 @@ def test_what_the_reference_does_not_hold_is_trained_once_a_seed(monkeypatch):
     def train(self, section, seed, **options):
         trained.append((section, seed, options))
         result = {"printed": {"test_auc": 0.5 + seed}, "defined": {}}
-        return errata.Trained(result, None, None, None, None)
+        return Trained(result, None, None, None, None)
 
-    monkeypatch.setattr(errata.Lab, "train", train)
-    lab = errata.Lab(None, None, 2, {})
+    monkeypatch.setattr(Lab, "train", train)
+    lab = Lab(None, None, 2, {})
     for _ in range(2):
         assert lab.values("neumf-linear", "printed", "test_auc") == [0.5, 1.5]
     options = {"num_devices": 2, "head": "linear"}
@@ -258,9 +263,9 @@ def test_what_the_reference_does_not_hold_is_trained_once_a_seed(monkeypatch):
 
 
 def test_clicks_are_those_of_movielens_but_where_the_books_rows_are_meant():
-    trainings = errata.all_trainings()
+    trainings = all_trainings()
     for name, how in trainings.items():
-        if how.section in errata.ON_CLICKS:
+        if SYSTEMS[how.section].on_clicks:
             expected = "book" if name.startswith("book-") else "movielens"
             assert how.options["dataset"] == expected, name
         else:
@@ -268,10 +273,10 @@ def test_clicks_are_those_of_movielens_but_where_the_books_rows_are_meant():
 
 
 def test_a_file_that_is_not_json_is_refused(tmp_path):
-    assert errata.read_json(tmp_path / "none.json") == {}
+    assert command.read_json(tmp_path / "none.json") == {}
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(DataError, match="not JSON"):
-        errata.read_json(tmp_path / "x.json")
+        command.read_json(tmp_path / "x.json")
 
 
 @pytest.fixture
@@ -279,7 +284,7 @@ def two_rows(monkeypatch):
     """Entries that take no time; the first has figures on the book's rows where there are any."""
     measured = {}
     monkeypatch.setattr(
-        errata, "ROWS", {"R1": lambda lab: measured["R1"], "K2": lambda lab: measured["K2"]}
+        command, "ROWS", {"R1": lambda lab: measured["R1"], "K2": lambda lab: measured["K2"]}
     )
     return measured
 
@@ -287,21 +292,21 @@ def two_rows(monkeypatch):
 def test_only_keeps_the_other_entries(two_rows, tmp_path, capsys):
     file = tmp_path / "errata.json"
     two_rows.update(R1={"a": 1}, K2={"b": 2.0, "b sd": 0.5})
-    errata.main(reference=tmp_path / "none.json", json_file=file)
+    command.main(reference=tmp_path / "none.json", json_file=file)
     before = json.loads(file.read_text())
     assert list(before) == ["command", "seeds", "num_devices", "reference", "environment", "rows"]
     assert before["rows"] == {"R1": {"a": 1}, "K2": {"b": 2.0, "b sd": 0.5}}
     assert before["reference"] is None
     assert "b: 2.000 ± 0.500" in capsys.readouterr().out
     two_rows.update(R1={"a": 10}, K2={"b": 20})
-    errata.main(only="K2", reference=tmp_path / "none.json", json_file=file)
+    command.main(only="K2", reference=tmp_path / "none.json", json_file=file)
     assert json.loads(file.read_text())["rows"] == {"R1": {"a": 1}, "K2": {"b": 20}}
     with pytest.raises(SettingError, match="--seeds is 5"):
-        errata.main(only="K2", seeds=5, reference=tmp_path / "none.json", json_file=file)
+        command.main(only="K2", seeds=5, reference=tmp_path / "none.json", json_file=file)
 
 
 def test_the_figures_tell_the_reference_run(tmp_path):
-    made = errata.provenance(3, {"seeds": [0, 1], "num_devices": 2, "variants": {}})
+    made = command.provenance(3, {"seeds": [0, 1], "num_devices": 2, "variants": {}})
     assert made["reference"] == {
         "file": "docs/reference/reference.json",
         "seeds": 2,

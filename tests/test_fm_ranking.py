@@ -5,8 +5,8 @@ import pytest
 from test_gmf import ITEMS, USERS, check_all_scores, float64, made, pairs, two_tastes
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import fm_ranking  # noqa: E402
-from d2l_recsys.data import read_items_ml100k, read_users_ml100k  # noqa: E402
+from d2l_recsys.chapters.extras import fm_ranking  # noqa: E402
+from d2l_recsys.datasets.movielens import read_items_ml100k, read_users_ml100k  # noqa: E402
 from d2l_recsys.errors import DataError, SettingError  # noqa: E402
 from d2l_recsys.saved_models import load_model  # noqa: E402
 

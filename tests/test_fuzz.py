@@ -26,26 +26,19 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from d2l_recsys import click_files, ctr
-from d2l_recsys import data as data_module
-from d2l_recsys.archive import KEY, pack
-from d2l_recsys.click_files import AVAZU, AVAZU_HEADER, CRITEO, book
+from d2l_recsys import ctr
 from d2l_recsys.ctr import CTRDataset
-from d2l_recsys.data import (
-    GENRES,
-    RECBOLE,
-    load_data_ml100k,
-    read_data_ml100k,
-    read_items_ml100k,
-    read_users_ml100k,
-    split_and_load_ml100k,
-)
+from d2l_recsys.data import load_data_ml100k, read_data_ml100k, split_and_load_ml100k
+from d2l_recsys.datasets import click_files, movielens
+from d2l_recsys.datasets.click_files import AVAZU, AVAZU_HEADER, CRITEO, book
+from d2l_recsys.datasets.download import file_digest, verify
+from d2l_recsys.datasets.movielens import GENRES, RECBOLE, read_items_ml100k, read_users_ml100k
 from d2l_recsys.errors import DataError, NoSourceError
-from d2l_recsys.fetch import file_digest, verify
-from d2l_recsys.report import data_lines, label, table
-from d2l_recsys.reproduce import STAMPED, read_described, read_run
-from d2l_recsys.results import read_result
-from d2l_recsys.summary import summarise
+from d2l_recsys.reproduction.runs import STAMPED, read_described, read_run
+from d2l_recsys.reproduction.summary import summarise
+from d2l_recsys.reproduction.tables import data_lines, label, table
+from d2l_recsys.runs.results import read_result
+from d2l_recsys.storage.archive import KEY, pack
 
 # What reading may take: bytes of memory and addresses beside a multiple of the file's size, time.
 MEMORY, ADDRESSES, MULTIPLE, SECONDS = 2**26, 2**28, 64, 60
@@ -666,7 +659,7 @@ def small_pieces(tmp_path_factory):
         patch.setattr(click_files, "CHUNK_BYTES", 2**13)  # for each reader another
         patch.setattr(click_files, "LINE_BYTES", 2**17, raising=False)
         patch.setattr(ctr, "LARGE", 2**17)
-        patch.setattr(data_module, "fetch", fetch)
+        patch.setattr(movielens, "fetch", fetch)
         patch.setenv("D2L_RECSYS_DATA", str(tmp_path_factory.mktemp("data")))
         yield
 

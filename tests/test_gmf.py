@@ -4,12 +4,13 @@ import pytest
 from conftest import write_ratings
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import gmf  # noqa: E402
-from d2l_recsys.data import COLUMNS  # noqa: E402
-from d2l_recsys.evaluation import _PairByPair  # noqa: E402
+from d2l_recsys.chapters.extras import gmf  # noqa: E402
+from d2l_recsys.datasets.movielens import COLUMNS  # noqa: E402
+from d2l_recsys.evaluation.evaluators import _PairByPair  # noqa: E402
 from d2l_recsys.losses import BPRLoss, HingeLossbRec, LogLoss  # noqa: E402
-from d2l_recsys.objectives import ranking_loss  # noqa: E402
+from d2l_recsys.runs import run  # noqa: E402
 from d2l_recsys.saved_models import load_model  # noqa: E402
+from d2l_recsys.training.objectives import ranking_loss  # noqa: E402
 
 USERS, ITEMS = np.array([0, 5, 5, 2], dtype="int32"), np.array([8, 0, 8, 3], dtype="int32")
 
@@ -60,7 +61,7 @@ def check_all_scores(net, num_users, num_items):
     """``score_all`` gives what the net gives pair by pair."""
     users = backend.np.array(np.random.default_rng(0).permutation(num_users), dtype="int32")
     at_once = net.score_all(users).asnumpy()
-    one_by_one = _PairByPair(net, num_items)(users).asnumpy()
+    one_by_one = _PairByPair(net, num_items).score_all(users).asnumpy()
     assert at_once.shape == (num_users, num_items)
     np.testing.assert_allclose(at_once, one_by_one, rtol=1e-4, atol=1e-5)
     assert one_by_one.std() > 0.1
@@ -105,7 +106,7 @@ def test_the_loss_is_the_one_asked_for(name, kind, ratings_dir, tmp_path, monkey
         seen.append(type(loss))
         return ranking_loss(net, loss)
 
-    monkeypatch.setattr(gmf, "ranking_loss", record)
+    monkeypatch.setattr(run, "ranking_loss", record)
     options = {"num_epochs": 1, "batch_size": 64, "data_dir": ratings_dir, "quiet": True}
     result = gmf.main(loss=name, out=tmp_path, **options)
     assert seen == [kind]

@@ -3,14 +3,14 @@ import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.errors import DataError  # noqa: E402
-from d2l_recsys.graph import (  # noqa: E402
+from d2l_recsys.layers.graph import (  # noqa: E402
     Adjacency,
     GraphRecommender,
     Memory,
     UserItemGraph,
     normalized_adjacency,
 )
-from d2l_recsys.saver import parameters_of  # noqa: E402
+from d2l_recsys.models.parameters import parameters_of  # noqa: E402
 
 autograd, gluon, mx, npx = backend.autograd, backend.gluon, backend.mx, backend.npx
 npx.set_np()

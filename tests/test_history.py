@@ -4,8 +4,8 @@ import io
 import numpy as np
 import pytest
 
-from d2l_recsys.history import RANKING_CURVE, RATING_CURVE, History
-from d2l_recsys.metrics import Scores
+from d2l_recsys.settings import Scores
+from d2l_recsys.training.history import RANKING_CURVE, RATING_CURVE, History
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.errors import DataError
-from d2l_recsys.ids import ClickIds, RatingIds
+from d2l_recsys.saved_models.ids import ClickIds, RatingIds
 
 
 def test_consecutive_ids_are_rows_counted_from_one():

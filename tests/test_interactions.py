@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2l_recsys.errors import DataError
-from d2l_recsys.interactions import interaction_matrix, user_items
+from d2l_recsys.loaders.interactions import interaction_matrix, user_items
 
 
 @settings(max_examples=100, deadline=None)

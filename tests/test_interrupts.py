@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from d2l_recsys.interrupts import noting_interrupts
+from d2l_recsys.training.interrupts import noting_interrupts
 
 
 def interrupt():

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chapters.itemknn import fit, main
-from d2l_recsys.data import RankingData, load_ranking_ml100k
+from d2l_recsys.chapters.extras.itemknn import fit, main
+from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.loaders.interactions import RankingData
 
 
 def made_up(users, items, seed, density=0.4):
@@ -61,7 +62,7 @@ def test_with_all_neighbours_and_no_shrinkage_they_are_scikit_learns_cosines(rat
     pairwise = pytest.importorskip("sklearn.metrics.pairwise")
     data = load_ranking_ml100k(ratings_dir)
     model = fit(data, 10**6, 0)
-    cosines = pairwise.cosine_similarity(model.reads(data).T.astype(np.float64))
+    cosines = pairwise.cosine_similarity(model.user_inputs(data).T.astype(np.float64))
     np.fill_diagonal(cosines, 0)
     np.testing.assert_allclose(model.similarities, cosines, atol=1e-6)
 
@@ -71,7 +72,7 @@ def test_a_score_is_the_sum_over_the_items_neighbours_that_were_seen(ratings_dir
     model = fit(data, 7, 3)
     # Neighbours are not mutual: whose are meant shows.
     assert ((model.similarities > 0) != (model.similarities > 0).T).any()
-    rows = model.reads(data)
+    rows = model.user_inputs(data)
     expected = np.zeros((3, data.num_items))
     some = np.array([4, 29, 4])
     for row, user in enumerate(some):
@@ -85,7 +86,7 @@ def test_a_score_is_the_sum_over_the_items_neighbours_that_were_seen(ratings_dir
 
 def test_it_reads_what_was_seen(ratings_dir):
     data = load_ranking_ml100k(ratings_dir)
-    rows = fit(data, 5, 1).reads(data)
+    rows = fit(data, 5, 1).user_inputs(data)
     assert rows.dtype == np.float32
     assert [np.flatnonzero(row).tolist() for row in rows] == [
         sorted(data.candidates[u]) for u in range(data.num_users)
@@ -104,7 +105,7 @@ def test_what_rests_on_few_users_shrinks_most():
 def test_without_the_rows_of_its_items_it_does_not_rank(ratings_dir):
     data = load_ranking_ml100k(ratings_dir)
     model = fit(data, 5, 1)
-    for rows in (None, model.reads(data)[:1, 1:]):
+    for rows in (None, model.user_inputs(data)[:1, 1:]):
         with pytest.raises(DataError, match=r"give it their rows|a model of 40 items"):
             model.score_all(np.arange(1), rows)
 

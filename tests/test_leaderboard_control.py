@@ -7,7 +7,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2l_recsys.data import COLUMNS, read_data_ml100k, read_items_ml100k, split_data_ml100k
+from d2l_recsys.data import read_data_ml100k, split_data_ml100k
+from d2l_recsys.datasets.movielens import COLUMNS, read_items_ml100k
 from d2l_recsys.errors import DataError
 from d2l_recsys.leaderboard.control import deal_anew, write_shuffled
 

@@ -1,14 +1,13 @@
 import inspect
-import json
 
 import pytest
 
 from d2l_recsys.errors import SettingError
-from d2l_recsys.leaderboard.commands import SEARCHED
 from d2l_recsys.leaderboard.entries import ENTRIES, POPULARITY, as_entries
-from d2l_recsys.registry import COMPANIONS, SECTIONS, Kind
+from d2l_recsys.leaderboard.search import recorded
+from d2l_recsys.sections.registry import COMPANIONS, SECTIONS, Kind
 
-SEARCH = json.loads(SEARCHED.read_text())
+SEARCH = recorded()
 
 
 def test_every_system_that_can_rank_is_on_the_leaderboard():
@@ -42,15 +41,15 @@ def test_the_settings_are_those_that_the_search_found_best(entry):
         assert entry.name not in SEARCH or len(SEARCH[entry.name]) == 1
         return
     trials = SEARCH[entry.name]
-    tried = [{**trial["options"]} for trial in trials]
+    tried = [{**trial.options} for trial in trials]
     if entry.chooses_epoch:
         most = entry.space["num_epochs"][0]
         assert all(1 <= options["num_epochs"] <= most for options in tried)
         for options in tried:
             options["num_epochs"] = most
     assert sorted(map(str, tried)) == sorted(map(str, entry.trials()))
-    best = max(trials, key=lambda trial: trial["ndcg"])
-    assert runs_with == best["options"]
+    best = max(trials, key=lambda trial: trial.ndcg)
+    assert runs_with == best.options
 
 
 def test_names_choose_entries_in_order_and_popularity_is_always_there():

@@ -1,15 +1,19 @@
 import json
+import pathlib
 
 import numpy as np
 import pandas as pd
 import pytest
 
 pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys import reproduce
-from d2l_recsys.data import dataset_ml100k, load_ranking_ml100k
+from d2l_recsys.data import load_ranking_ml100k
+from d2l_recsys.datasets.movielens import dataset_ml100k
 from d2l_recsys.errors import DataError
 from d2l_recsys.leaderboard import runs
+from d2l_recsys.leaderboard.entries import ENTRIES
 from d2l_recsys.leaderboard.scores import METRICS, by_user
+from d2l_recsys.reproduction import planned as planned_runs
+from d2l_recsys.reproduction.planned import code_digest
 
 
 @pytest.fixture
@@ -19,7 +23,7 @@ def plan(ratings_dir, tmp_path):
     def planned(entry, options=(), seed=None, **depends_on):
         depends_on = {**runs.made_with(dataset_ml100k(ratings_dir)), **depends_on}
         folder = tmp_path / "runs" / entry
-        return runs.plan(folder, entry, dict(options), seed, ratings_dir, depends_on)
+        return runs.plan(ENTRIES[entry], dict(options), seed, folder, ratings_dir, depends_on)
 
     return planned
 
@@ -57,7 +61,7 @@ def test_the_median_count_is_that_of_the_first_unseen_items(plan, tmp_path, rati
 
 def test_what_is_done_is_not_done_again_unless_something_changed(plan, monkeypatch, capsys):
     did = []
-    monkeypatch.setattr(reproduce, "work_off", lambda todo, work, jobs: did.extend(todo) or ())
+    monkeypatch.setattr(planned_runs, "work_off", lambda todo, work, jobs: did.extend(todo) or ())
     planned = plan("popularity")
     runs.do(planned)
     runs.do_all([planned], 1, quiet=False)
@@ -73,14 +77,14 @@ def test_what_is_done_is_not_done_again_unless_something_changed(plan, monkeypat
 def test_a_run_that_is_not_whole_is_done_again(plan, tmp_path, name):
     planned = plan("popularity")
     runs.do(planned)
-    assert planned.is_finished()
+    assert planned.is_finished(runs.read)
     path = tmp_path / "runs" / "popularity" / name
     whole = path.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], b"[]"):
         path.write_bytes(damaged)
-        assert not planned.is_finished()
+        assert not planned.is_finished(runs.read)
     path.unlink()
-    assert not planned.is_finished()
+    assert not planned.is_finished(runs.read)
     with pytest.raises(DataError, match="run"):
         runs.read(path.parent)
 
@@ -88,9 +92,9 @@ def test_a_run_that_is_not_whole_is_done_again(plan, tmp_path, name):
 def test_runs_are_done_in_processes_of_their_own_and_come_back_in_order(plan):
     planned = [plan("popularity"), plan("itemknn")]
     done = runs.do_all(planned, 1, quiet=True)
-    assert [d.stamp["entry"] for d in done] == ["popularity", "itemknn"]
-    assert all(len(d.ranks) == 30 and d.history is None for d in done)
-    assert json.loads(json.dumps(done[0].stamp)) == planned[0].stamp
+    assert list(done) == ["popularity", "itemknn"]
+    assert all(len(d.ranks) == 30 and d.history is None for (d,) in done.values())
+    assert json.loads(json.dumps(done["popularity"][0].stamp)) == planned[0].stamp
 
 
 def test_a_run_is_named_by_what_it_is(plan):
@@ -120,13 +124,15 @@ def test_ranks_without_the_last_users_are_not_whole(plan, tmp_path):
     runs.do(planned)
     path = tmp_path / "runs" / "popularity" / "ranks.csv"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
-    assert not planned.is_finished()
+    assert not planned.is_finished(runs.read)
 
 
 def test_the_code_of_the_runs_counts_as_code(tmp_path):
     path = tmp_path / "module.py"
     path.write_text("one")
-    one = reproduce.code_digest(path)
-    assert one != reproduce.code_digest()
+    one = code_digest(path)
+    assert one != code_digest()
     path.write_text("other")
-    assert one != reproduce.code_digest(path)
+    assert one != code_digest(path)
+    own = runs.made_with({"sha256": "0" * 64})["code"]
+    assert own == code_digest(pathlib.Path(runs.__file__))

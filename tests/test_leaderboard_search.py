@@ -3,12 +3,12 @@ import json
 import pytest
 
 pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys import reproduce
-from d2l_recsys.data import dataset_ml100k
+from d2l_recsys.datasets.movielens import dataset_ml100k
 from d2l_recsys.leaderboard import runs
 from d2l_recsys.leaderboard.entries import ENTRIES, Entry
 from d2l_recsys.leaderboard.search import Trial, as_record, search
-from d2l_recsys.registry import SYSTEMS
+from d2l_recsys.reproduction import planned
+from d2l_recsys.sections.registry import SYSTEMS
 
 QUICK = {"batch_size": 16, "num_factors": 4}
 ENTRY = Entry(
@@ -28,7 +28,7 @@ def found(ratings_dir, tmp_path, monkeypatch):
             work(run)
             yield run, None
 
-    monkeypatch.setattr(reproduce, "work_off", work_off)
+    monkeypatch.setattr(planned, "work_off", work_off)
     depends_on = runs.made_with(dataset_ml100k(ratings_dir))
     trials = search([ENTRY], ratings_dir, tmp_path, depends_on, 1, quiet=True)
     done = [runs.read(tmp_path / "gmf" / f"trial-{i}") for i in range(4)]
@@ -60,9 +60,7 @@ def test_each_setting_is_tried_on_the_validation_items_and_its_best_epoch_found(
 
 
 def test_without_epochs_to_choose_the_final_ranks_count(ratings_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        reproduce, "work_off", lambda todo, work, jobs: [(r, work(r)) for r in todo]
-    )
+    monkeypatch.setattr(planned, "work_off", lambda todo, work, jobs: [(r, work(r)) for r in todo])
     depends_on = runs.made_with(dataset_ml100k(ratings_dir))
     entries = [ENTRIES["popularity"]]
     found = search(entries, ratings_dir, tmp_path, depends_on, 1, True)

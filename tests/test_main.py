@@ -9,10 +9,11 @@ import pytest
 from conftest import ROOT, run_script
 
 import d2l_recsys
-from d2l_recsys import command_line
-from d2l_recsys.__main__ import SectionCommand, main
+from d2l_recsys.__main__ import main
+from d2l_recsys.cli.run import SectionCommand
 from d2l_recsys.errors import WorkerError
-from d2l_recsys.registry import SECTIONS, SYSTEMS
+from d2l_recsys.sections import command_line
+from d2l_recsys.sections.registry import SECTIONS, SYSTEMS
 
 NAME = "d2l-recsys"
 

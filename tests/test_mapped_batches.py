@@ -6,9 +6,9 @@ from conftest import peak_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2l_recsys import batches
-from d2l_recsys.batches import BatchLoader, MappedLoader
 from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.loaders import batches
+from d2l_recsys.loaders.batches import BatchLoader, MappedLoader
 
 
 class Quiet(list):
@@ -135,7 +135,7 @@ def test_maps_may_start_anywhere_in_their_file_but_not_be_slices(tmp_path):
 PEAK = """
 import sys
 import numpy as np
-from d2l_recsys.batches import MappedLoader
+from d2l_recsys.loaders.batches import MappedLoader
 rows = int(sys.argv[2])
 mapped = np.memmap(sys.argv[1], np.int32, "r", shape=(rows, 40))
 for _ in MappedLoader(mapped, batch_size=1024, shuffle=True, last_batch="rollover", rng=0):

@@ -6,7 +6,7 @@ from sklearn import metrics as sklearn
 from sklearn.metrics import mean_squared_error
 
 from d2l_recsys.errors import DataError
-from d2l_recsys.metrics import (
+from d2l_recsys.evaluation.metrics import (
     TrainClicks,
     TrainLoss,
     click_scores,

@@ -5,9 +5,9 @@ import pytest
 from conftest import run_script
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import mf  # noqa: E402
-from d2l_recsys import run  # noqa: E402
+from d2l_recsys.chapters import mf  # noqa: E402
 from d2l_recsys.data import split_and_load_ml100k  # noqa: E402
+from d2l_recsys.runs import section_run  # noqa: E402
 from d2l_recsys.seeds import seed_streams  # noqa: E402
 from d2l_recsys.train import train_recsys_rating  # noqa: E402
 
@@ -85,7 +85,7 @@ def test_the_split_and_the_order_of_batches_follow_the_seed(ratings_dir, tmp_pat
     for seed in (7, 8):
         streams = seed_streams(seed)
         expected = [stream.bit_generator.state for stream in (streams.split, streams.shuffle)]
-        monkeypatch.setattr(run, "seed_streams", {seed: streams}.__getitem__)
+        monkeypatch.setattr(section_run, "seed_streams", {seed: streams}.__getitem__)
         mf.main(seed=seed, data_dir=ratings_dir, out=tmp_path, **QUICK)
         assert given["split_rng"] is streams.split
         assert given["shuffle_rng"] is streams.shuffle
@@ -113,7 +113,13 @@ def test_the_options_reach_the_model_and_the_optimizer(ratings_dir, tmp_path, mo
     settings = {"num_factors": 7, "lr": 0.5, "wd": 0.25, "batch_size": 33, "num_devices": 2}
     for seed, protocol in ((1, "printed"), (2, "defined")):
         mf.main(
-            seed, 1, protocol=protocol, data_dir=ratings_dir, out=tmp_path, quiet=True, **settings
+            seed=seed,
+            num_epochs=1,
+            protocol=protocol,
+            data_dir=ratings_dir,
+            out=tmp_path,
+            quiet=True,
+            **settings,
         )
     first, second = seen["printed"], seen["defined"]
     assert first["P"].shape == (30, 7)

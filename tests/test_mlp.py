@@ -3,9 +3,9 @@ import pytest
 from test_gmf import ITEMS, USERS, check_all_scores, float64, made, pairs, two_tastes
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import mlp  # noqa: E402
-from d2l_recsys import towers  # noqa: E402
+from d2l_recsys.chapters.extras import mlp  # noqa: E402
 from d2l_recsys.errors import SettingError  # noqa: E402
+from d2l_recsys.layers import operators  # noqa: E402
 from d2l_recsys.saved_models import load_model  # noqa: E402
 
 
@@ -36,12 +36,12 @@ def test_the_model_is_eq_10_of_he(nums_hiddens, hybridized):
 def test_scores_of_all_items_are_those_of_the_pairs_in_however_many_parts(
     nums_hiddens, units, monkeypatch
 ):
-    monkeypatch.setattr(towers, "UNITS_AT_ONCE", units)
+    monkeypatch.setattr(operators, "UNITS_AT_ONCE", units)
     check_all_scores(made(mlp.MLP(4, 6, 9, nums_hiddens)), 6, 9)
 
 
 def test_no_more_pairs_are_computed_at_once_than_memory_is_bounded_by(monkeypatch):
-    monkeypatch.setattr(towers, "UNITS_AT_ONCE", 9 * 8 * 4)
+    monkeypatch.setattr(operators, "UNITS_AT_ONCE", 9 * 8 * 4)
     net, rows = made(mlp.MLP(4, 6, 9, [3, 8])), []
     net.mlp[1].register_forward_pre_hook(lambda block, given: rows.append(len(given[0])))
     net.score_all(backend.np.arange(6, dtype="int32"))
@@ -55,7 +55,7 @@ def test_users_and_items_parts_may_be_of_unequal_length():
     users, items, h = (rng.normal(size=shape).astype("float32") for shape in ((3, 5), (4, 2), 5))
     W, b = float64(layer.weight), float64(layer.bias)
     expected = [[np.maximum(W @ np.concatenate([u, i]) + b, 0) @ h for i in items] for u in users]
-    found = towers.score_all_pairs([layer], *map(backend.np.array, (h, users, items)))
+    found = operators.score_all_pairs([layer], *map(backend.np.array, (h, users, items)))
     np.testing.assert_allclose(found.asnumpy(), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from d2l_recsys.datasets.movielens_clicks import FIELDS, movielens_clicks
 from d2l_recsys.errors import DataError
-from d2l_recsys.movielens_clicks import FIELDS, movielens_clicks
 
 
 def rows_of(content):

@@ -6,12 +6,12 @@ from scipy.special import logsumexp
 from scipy.stats import kstest, norm
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import multvae  # noqa: E402
-from d2l_recsys.companion import CompanionRun  # noqa: E402
+from d2l_recsys.chapters.extras import multvae  # noqa: E402
 from d2l_recsys.data import load_ranking_ml100k  # noqa: E402
 from d2l_recsys.errors import DataError  # noqa: E402
-from d2l_recsys.objectives import own_loss  # noqa: E402
-from d2l_recsys.rows import seen_rows  # noqa: E402
+from d2l_recsys.loaders.interactions import seen_rows  # noqa: E402
+from d2l_recsys.runs.run import CompanionRun  # noqa: E402
+from d2l_recsys.training.objectives import own_loss  # noqa: E402
 
 autograd, mx, nd = backend.autograd, backend.np, backend.mx.nd
 seed_mxnet = backend.mx.random.seed

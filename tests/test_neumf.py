@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import neumf  # noqa: E402
-from d2l_recsys import towers  # noqa: E402
+from d2l_recsys.chapters import neumf  # noqa: E402
 from d2l_recsys.data import load_ranking_ml100k  # noqa: E402
 from d2l_recsys.errors import SettingError  # noqa: E402
+from d2l_recsys.layers import operators  # noqa: E402
 from d2l_recsys.losses import BPRLoss, HingeLossbRec  # noqa: E402
 from d2l_recsys.train import train_ranking  # noqa: E402
 
@@ -48,7 +48,7 @@ def test_wide_layers_are_scored_in_parts(monkeypatch):
     users = backend.np.arange(6, dtype="int32")
     whole = net.score_all(users).asnumpy()
     for units in (1, 9 * 5 * 4):
-        monkeypatch.setattr(towers, "UNITS_AT_ONCE", units)
+        monkeypatch.setattr(operators, "UNITS_AT_ONCE", units)
         np.testing.assert_allclose(net.score_all(users).asnumpy(), whole, atol=1e-6)
 
 
@@ -120,6 +120,8 @@ def test_the_split_is_the_one_asked_for(ratings_dir, tmp_path, monkeypatch):
         for found, expected in zip(arrays, (data.users, data.items)):
             np.testing.assert_array_equal(found, expected)
         assert (test_items, candidates) == (data.test_items, data.candidates)
-    with pytest.raises(SettingError, match="--split is 'random', but ranking"):
+    with pytest.raises(
+        SettingError, match="--split is 'random'; choose one of: seq-aware, validation"
+    ):
         neumf.main(split="random", out=tmp_path / "none", **options)
     assert not (tmp_path / "none").exists()

@@ -4,8 +4,9 @@ import pytest
 from test_gmf import ITEMS, USERS, check_all_scores, float64, made, pairs, two_tastes
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import neumf_ratings  # noqa: E402
+from d2l_recsys.chapters.extras import neumf_ratings  # noqa: E402
 from d2l_recsys.data import load_ranking_ml100k  # noqa: E402
+from d2l_recsys.loaders.batches import training_loader  # noqa: E402
 from d2l_recsys.saved_models import load_model  # noqa: E402
 
 
@@ -87,21 +88,21 @@ def test_ratings_are_learned(tmp_path):
 def test_the_shuffled_order_is_the_seeds(ratings_dir, tmp_path, monkeypatch):
     loaders = []
 
-    class Recorded(neumf_ratings.BatchLoader):
-        def __init__(self, *arrays, **options):
-            super().__init__(*arrays, **options)
-            loaders.append(self)
+    def record(*arrays, **options):
+        loaders.append(training_loader(*arrays, **options))
+        return loaders[-1]
 
-    monkeypatch.setattr(neumf_ratings, "BatchLoader", Recorded)
+    monkeypatch.setattr(neumf_ratings, "training_loader", record)
     for seed in (1, 1, 2):
-        neumf_ratings.main(seed, 1, batch_size=50, data_dir=ratings_dir, out=tmp_path, quiet=True)
-    train = [loader for loader in loaders if loader.shuffle]
+        neumf_ratings.main(
+            seed=seed, num_epochs=1, batch_size=50, data_dir=ratings_dir, out=tmp_path, quiet=True
+        )
     data = load_ranking_ml100k(ratings_dir)
-    for loader in train:
-        assert (loader.batch_size, loader.last_batch) == (50, "rollover")
+    for loader in loaders:
+        assert (loader.batch_size, loader.last_batch, loader.shuffle) == (50, "rollover", True)
         for found, expected in zip(loader.arrays, (data.users, data.items, data.ratings)):
             np.testing.assert_array_equal(found, expected)
-    states = [loader.rng.bit_generator.state for loader in train]
+    states = [loader.rng.bit_generator.state for loader in loaders]
     assert states[0] == states[1] != states[2]
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters.ngcf import NGCF, main  # noqa: E402
+from d2l_recsys.chapters.extras.ngcf import NGCF, main  # noqa: E402
 from d2l_recsys.data import load_ranking_ml100k  # noqa: E402
-from d2l_recsys.objectives import own_loss  # noqa: E402
 from d2l_recsys.saved_models import load_model  # noqa: E402
+from d2l_recsys.training.objectives import own_loss  # noqa: E402
 
 autograd, mx = backend.autograd, backend.mx
 backend.npx.set_np()

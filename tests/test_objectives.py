@@ -3,16 +3,11 @@ import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
 
-from chapters.fm import FM  # noqa: E402
-from chapters.mf import MF  # noqa: E402
+from d2l_recsys.chapters.fm import FM  # noqa: E402
+from d2l_recsys.chapters.mf import MF  # noqa: E402
 from d2l_recsys.losses import BPRLoss  # noqa: E402
-from d2l_recsys.objectives import (  # noqa: E402
-    click_loss,
-    own_loss,
-    ranking_loss,
-    rating_loss,
-)
 from d2l_recsys.settings import Protocol  # noqa: E402
+from d2l_recsys.training.objectives import click_loss, own_loss, ranking_loss, rating_loss  # noqa: E402
 
 gluon, mx, npx = backend.gluon, backend.mx, backend.npx
 npx.set_np()

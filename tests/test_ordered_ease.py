@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chapters import ease
-from chapters.ordered_ease import OrderedEASE, fit, main, state_products
-from d2l_recsys.data import RankingData, load_ranking_ml100k
+from d2l_recsys.chapters.extras import ease
+from d2l_recsys.chapters.extras.ordered_ease import OrderedEASE, fit, main, state_products
+from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.loaders.interactions import RankingData
 
 SETTINGS = {"l2": 2, "window": 4, "decay": 0.7, "alpha": 1.5, "recency": 0.8}
 
@@ -97,7 +98,7 @@ def test_where_all_is_near_and_nothing_fades_it_is_ease():
     one = fit(data, l2=3 * 10**4, window=10**4, decay=1, alpha=0, recency=1)
     other = ease.fit(data, l2=3)
     np.testing.assert_allclose(one.B, other.B, atol=1e-3)
-    np.testing.assert_array_equal(one.reads(data), other.reads(data))
+    np.testing.assert_array_equal(one.user_inputs(data), other.user_inputs(data))
 
 
 @pytest.mark.parametrize("recency", [0, 0.5, 0.9, 1])
@@ -107,7 +108,7 @@ def test_what_was_seen_weighs_less_the_longer_ago_it_was(recency, ratings_dir):
     for user, history in data.candidates.items():
         for k, item in enumerate(reversed(history)):
             expected[user, item] = recency**k
-    read = fit(data, **{**SETTINGS, "recency": recency}).reads(data)
+    read = fit(data, **{**SETTINGS, "recency": recency}).user_inputs(data)
     np.testing.assert_allclose(read, expected, rtol=1e-6)
     assert read.dtype == np.float32
 
@@ -120,14 +121,14 @@ def test_a_score_is_the_sum_of_what_the_seen_items_add(ratings_dir):
         sum(0.8**k * model.similar_to(item) for k, item in enumerate(data.candidates[user][::-1]))
         for user in some
     ]
-    scores = model.score_all(some, model.reads(data)[some])
+    scores = model.score_all(some, model.user_inputs(data)[some])
     np.testing.assert_allclose(scores, expected, atol=1e-5)
     np.testing.assert_array_equal(model.similar_to(3), model.B[3])
 
 
 def rank_of_the_next(model, data, coming):
     """How many unseen items score at least as high as the one that comes next, user by user."""
-    scores = model.score_all(np.arange(data.num_users), model.reads(data))
+    scores = model.score_all(np.arange(data.num_users), model.user_inputs(data))
     ranks = []
     for user, item in enumerate(coming):
         unseen = np.setdiff1d(np.arange(data.num_items), [*data.candidates[user], item])
@@ -158,7 +159,7 @@ def test_histories_of_one_item_and_items_without_users_do_no_harm():
     data = data_of([[1], [1], [2]], 4)
     model = fit(data, **SETTINGS)
     assert not model.B.any()
-    assert model.reads(data).tolist() == [[0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+    assert model.user_inputs(data).tolist() == [[0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
 
 
 def test_without_the_rows_of_its_items_it_does_not_rank():

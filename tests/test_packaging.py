@@ -11,8 +11,12 @@ import sys
 sys.modules["mxnet"] = None
 sys.modules["matplotlib"] = None
 import d2l_recsys
-from d2l_recsys import batches, data, fetch, history, interactions, metrics, ranking, results
-from d2l_recsys import sampling, seeds, sequences, settings
+from d2l_recsys import ctr, data, ranking, sampling, seeds, sequences, settings
+from d2l_recsys.datasets import download
+from d2l_recsys.evaluation import metrics, scoring
+from d2l_recsys.loaders import batches, interactions
+from d2l_recsys.runs import results
+from d2l_recsys.training import history
 frame, num_users, num_items = data.read_data_ml100k(sys.argv[1])
 print(len(frame), num_users, num_items)
 try:

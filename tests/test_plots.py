@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from d2l_recsys.plots import (
+from d2l_recsys.runs.plots import (
     draw_curves,
     draw_field_sizes,
     draw_hits,

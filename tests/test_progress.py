@@ -8,7 +8,7 @@ import termios
 import pytest
 from conftest import ROOT, made_up_ratings
 
-from d2l_recsys.progress import in_notebook
+from d2l_recsys.training.progress import in_notebook
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -23,7 +23,7 @@ def test_this_is_no_notebook():
 def test_a_notebook_shows_the_live_figure(ratings_dir, tmp_path):
     """A real kernel: the cell's output is the Animator's figure, redrawn, then the two lines."""
     code = (
-        "from chapters import mf\n"
+        "from d2l_recsys.chapters import mf\n"
         f"result = mf.main(num_epochs=2, batch_size=64, data_dir={str(ratings_dir)!r}, "
         f"out={str(tmp_path)!r})"
     )

@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 from scipy import stats
 
-from d2l_recsys.registry import SECTIONS, VARIANTS
-from d2l_recsys.results import reported_numbers
+from d2l_recsys.runs.results import reported_numbers
+from d2l_recsys.sections.registry import SECTIONS, VARIANTS
 
 FOLDER = ROOT / "docs" / "reference"
 FRESH_SEEDS = (101, 102, 103)

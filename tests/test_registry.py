@@ -4,12 +4,13 @@ import pytest
 from conftest import ROOT
 
 from d2l_recsys.errors import SettingError
-from d2l_recsys.registry import COMPANIONS, SECTIONS, SYSTEMS, VARIANTS, as_variants
+from d2l_recsys.sections.registry import COMPANIONS, SECTIONS, SYSTEMS, VARIANTS, as_variants
 
 
 def test_every_module_of_the_chapter_is_registered_and_no_other():
-    modules = {path.stem for path in (ROOT / "chapters").glob("*.py")} - {"__init__"}
-    assert set(SYSTEMS) == modules
+    for folder, systems in (("chapters", SECTIONS), ("chapters/extras", COMPANIONS)):
+        modules = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
+        assert set(systems) == modules
     assert list(SYSTEMS) == [*SECTIONS, *COMPANIONS]
 
 
@@ -23,7 +24,8 @@ def test_the_sections_are_in_the_order_of_the_book():
 
 def test_a_companion_cites_its_papers():
     for companion in COMPANIONS.values():
-        text = (ROOT / "chapters" / f"{companion.name}.py").read_text().split('"""')[1]
+        path = ROOT / "chapters" / "extras" / f"{companion.name}.py"
+        text = path.read_text().split('"""')[1]
         for paper in companion.source.replace("after ", "").split(", "):
             authors, year = paper.rsplit(" ", 1)
             assert authors in text, companion.name

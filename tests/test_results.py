@@ -5,16 +5,9 @@ import resource
 import pytest
 
 from d2l_recsys.errors import DataError, OutputError
-from d2l_recsys.metrics import Scores
-from d2l_recsys.results import (
-    as_json,
-    make_result,
-    prepare_folder,
-    read_result,
-    reported_decimals,
-    reported_numbers,
-    write_files,
-)
+from d2l_recsys.runs.results import make_result, read_result, reported_decimals, reported_numbers
+from d2l_recsys.settings import Scores
+from d2l_recsys.storage.files import as_json, prepare_folder, write_files
 
 
 def result():

@@ -17,19 +17,19 @@ import pytest
 from conftest import ROOT, run_script, what_it_left
 
 pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys import train
-from d2l_recsys.archive import pack, unpack
-from d2l_recsys.checkpoint import BEFORE, CHECKPOINT, KIND, VERSION
 from d2l_recsys.errors import DataError, DivergedError, OutputError, SettingError
-from d2l_recsys.interrupts import Stopped
-from d2l_recsys.registry import SECTIONS
 from d2l_recsys.saved_models import MODEL
+from d2l_recsys.sections.registry import SECTIONS
+from d2l_recsys.storage.archive import pack, unpack
+from d2l_recsys.training import loop
+from d2l_recsys.training.checkpoint import BEFORE, CHECKPOINT, KIND, VERSION
+from d2l_recsys.training.interrupts import Stopped
 
 TRAINED = [name for name, section in SECTIONS.items() if section.trains]
 # All sections in one process, each into a folder of its own, on made-up data.
 ALL_SECTIONS = """
 import pathlib, sys
-from d2l_recsys.registry import SECTIONS
+from d2l_recsys.sections.registry import SECTIONS
 ratings, clicks, out = map(pathlib.Path, sys.argv[1:4])
 for name, section in SECTIONS.items():
     if section.trains:
@@ -60,7 +60,7 @@ def stop_after(monkeypatch):
     def stop(count):
         asked = iter(range(count))
         monkeypatch.setattr(
-            train,
+            loop,
             "noting_interrupts",
             lambda: contextlib.nullcontext(lambda: next(asked, None) is None),
         )
@@ -125,7 +125,7 @@ def test_what_an_unfinished_run_had_saved_is_kept_when_another_begins(
 
 
 def test_ctrl_c_while_the_files_are_written_says_how_to_have_them(run, tmp_path, monkeypatch):
-    from d2l_recsys import run as run_module
+    from d2l_recsys.runs import run as run_module
 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
@@ -234,13 +234,13 @@ def test_another_runs_checkpoint_is_not_said_to_be_kept(run):
 
 def test_the_last_good_checkpoint_stays_and_names_the_epoch(run, tmp_path, monkeypatch):
     """From epoch 2 on the steps are enormous."""
-    begin_epoch = train.Saver.begin_epoch
+    begin_epoch = loop.Saver.begin_epoch
 
     def begin(saver, epoch):
         saver._trainer.set_learning_rate(0.002 if epoch < 2 else 1e18)
         begin_epoch(saver, epoch)
 
-    monkeypatch.setattr(train.Saver, "begin_epoch", begin)
+    monkeypatch.setattr(loop.Saver, "begin_epoch", begin)
     run("mf", "good", num_epochs=1)
     with pytest.raises(DivergedError, match=r"in epoch 2, batch \d+, .*; epoch 1 is kept in .*"):
         run("mf")

@@ -5,7 +5,7 @@ import pytest
 
 from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import DataError
-from d2l_recsys.rows import check_rows, row_loader, seen_rows
+from d2l_recsys.loaders.interactions import check_rows, row_loader, seen_rows
 from d2l_recsys.seeds import seed_streams
 
 
@@ -76,7 +76,7 @@ def tastes_dir(tmp_path):
 )
 def test_users_are_told_the_items_of_their_taste(name, options, tastes_dir, tmp_path):
     pytest.importorskip("d2l_recsys.backend")
-    main = importlib.import_module(f"chapters.{name}").main
+    main = importlib.import_module(f"d2l_recsys.chapters.extras.{name}").main
     result = main(data_dir=tastes_dir, out=tmp_path, quiet=True, batch_size=16, **options)
     # Who knows no more than the taste has 20 items below the one held out, and half of 10.
     assert result["defined"]["test_auc"] > 24 / 30

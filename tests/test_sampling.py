@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from d2l_recsys.batches import BatchLoader
 from d2l_recsys.errors import DataError
+from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.sampling import NegativeSampler, PairwiseLoader
 
 NUM_ITEMS = 12

@@ -5,13 +5,13 @@ import pytest
 from test_attention import block_by_block, float64, normalised
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import sasrec  # noqa: E402
-from d2l_recsys.batches import BatchLoader  # noqa: E402
-from d2l_recsys.companion import CompanionRun  # noqa: E402
+from d2l_recsys.chapters.extras import sasrec  # noqa: E402
 from d2l_recsys.data import load_ranking_ml100k  # noqa: E402
 from d2l_recsys.errors import DataError, SettingError  # noqa: E402
-from d2l_recsys.objectives import own_loss  # noqa: E402
+from d2l_recsys.loaders.batches import BatchLoader  # noqa: E402
+from d2l_recsys.runs.run import CompanionRun  # noqa: E402
 from d2l_recsys.sequences import ChunkLoader, history_chunks, last_items  # noqa: E402
+from d2l_recsys.training.objectives import own_loss  # noqa: E402
 
 autograd, mx, npx = backend.autograd, backend.np, backend.npx
 ITEMS, WIDTH, LENGTH = 11, 8, 5
@@ -136,7 +136,7 @@ def test_users_do_not_matter_and_the_last_items_do(ratings_dir):
     npx.set_np()
     net = sasrec.SASRec(WIDTH, data.num_items, LENGTH)
     net.initialize(init=backend.init.Normal(0.5))
-    read = net.reads(data)
+    read = net.user_inputs(data)
     assert read.dtype == np.int32
     for user, row in enumerate(read):
         np.testing.assert_array_equal(row, data.candidates[user][-LENGTH:])
@@ -144,7 +144,7 @@ def test_users_do_not_matter_and_the_last_items_do(ratings_dir):
     np.testing.assert_array_equal(first[0], first[1])
     assert (scores(net, read[[4]]) != scores(net, read[[5]])).any()
     # Where a history is shorter, what stands for nothing.
-    longer = sasrec.SASRec(WIDTH, data.num_items, 50).reads(data)
+    longer = sasrec.SASRec(WIDTH, data.num_items, 50).user_inputs(data)
     assert (longer[:, 0] == data.num_items).all()
     expected = last_items(data.users, data.items, 50, data.num_users, data.num_items)
     np.testing.assert_array_equal(longer, expected)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys.archive import pack, unpack
 from d2l_recsys.backend import mx
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.errors import DataError
-from d2l_recsys.registry import SECTIONS
 from d2l_recsys.saved_models import KIND, MODEL, VERSION, load_model, save_model
+from d2l_recsys.sections.registry import SECTIONS
+from d2l_recsys.storage.archive import pack, unpack
 
 # What each section is run with, besides made-up data: not its defaults, to see them saved.
 OPTIONS = {
@@ -39,7 +39,7 @@ def inputs_of(section, model, clicks_dir):
 def test_a_loaded_model_predicts_the_bits_of_the_trained_one(
     section, ratings_dir, clicks_dir, tmp_path, monkeypatch
 ):
-    from d2l_recsys import run
+    from d2l_recsys.runs import run
 
     trained = {}
     finish = run.Run.finish

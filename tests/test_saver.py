@@ -3,11 +3,12 @@ import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.backend import autograd, gluon, init, mx, nn, np, npx  # noqa: E402
-from d2l_recsys.batches import BatchLoader  # noqa: E402
-from d2l_recsys.checkpoint import CHECKPOINT  # noqa: E402
 from d2l_recsys.errors import DataError, SettingError  # noqa: E402
-from d2l_recsys.history import EVERY_ROW  # noqa: E402
-from d2l_recsys.saver import Saver, parameters_of, set_parameters  # noqa: E402
+from d2l_recsys.loaders.batches import BatchLoader  # noqa: E402
+from d2l_recsys.models.parameters import parameters_of, set_parameters  # noqa: E402
+from d2l_recsys.training.checkpoint import CHECKPOINT  # noqa: E402
+from d2l_recsys.training.history import EVERY_ROW  # noqa: E402
+from d2l_recsys.training.resume import Saver  # noqa: E402
 
 ROWS = numpy.arange(12, dtype="float32").reshape(6, 2)
 ROWS_OF_HISTORY = [{**dict.fromkeys(EVERY_ROW, 0.5), "epoch": 1}]

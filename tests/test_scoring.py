@@ -4,10 +4,11 @@ from typing import Optional
 import numpy as np
 import pytest
 
-from d2l_recsys import scoring
-from d2l_recsys.closed_form import ClosedForm, axes
 from d2l_recsys.data import load_ranking_ml100k
-from d2l_recsys.scoring import all_scores, item_similarities, reads_of
+from d2l_recsys.evaluation import scoring
+from d2l_recsys.evaluation.scoring import all_scores
+from d2l_recsys.models.closed_form import ClosedForm, axes
+from d2l_recsys.models.contract import Recommender
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Ones(ClosedForm):
 
     weights: np.ndarray = axes("items")
 
-    def reads(self, data) -> Optional[np.ndarray]:
+    def user_inputs(self, data) -> Optional[np.ndarray]:
         return np.arange(data.num_users) * 1000
 
     def score_all(self, users, read=None):
@@ -43,10 +44,10 @@ def test_a_net_is_given_what_it_reads(data):
     backend = pytest.importorskip("d2l_recsys.backend")
     backend.npx.set_np()
 
-    class Rows(backend.nn.Block):
+    class Rows(backend.nn.Block, Recommender):
         reads_rows = True
 
-        def reads(self, data):
+        def user_inputs(self, data):
             return np.linspace(0, 1, data.num_users * 40).reshape(data.num_users, 40)
 
         def score_all(self, users, read):
@@ -55,17 +56,17 @@ def test_a_net_is_given_what_it_reads(data):
 
     net = Rows()
     (block,) = all_scores(net, data)
-    np.testing.assert_allclose(block[1], net.reads(data) + np.arange(30)[:, None], rtol=1e-6)
+    np.testing.assert_allclose(block[1], net.user_inputs(data) + np.arange(30)[:, None], rtol=1e-6)
 
 
 def test_padding_is_let_through_to_a_net_that_knows_of_it(data):
     backend = pytest.importorskip("d2l_recsys.backend")
     from d2l_recsys.errors import DataError
 
-    class Last(backend.nn.Block):
+    class Last(backend.nn.Block, Recommender):
         padding = 40
 
-        def reads(self, data):
+        def user_inputs(self, data):
             return np.full((data.num_users, 2), 40)
 
         def score_all(self, users, read):
@@ -79,34 +80,11 @@ def test_padding_is_let_through_to_a_net_that_knows_of_it(data):
         list(all_scores(other, data))
 
 
-def test_what_reads_nothing_is_given_nothing(data):
-    assert reads_of(object(), data) is None
-
-
-class Vectors:
-    def item_vectors(self):
-        return np.array([[3, 4], [6, 8], [-4, 3], [0, 0]], dtype=np.float32)
-
-
-def test_items_are_as_alike_as_the_cosine_of_their_vectors():
-    np.testing.assert_allclose(item_similarities(Vectors(), 0), [1, 1, 0, 0], atol=1e-12)
-    assert item_similarities(Vectors(), 3).tolist() == [0, 0, 0, 0]
-
-
-def test_a_model_may_say_itself_what_is_alike_or_cannot_tell():
-    class Says(Vectors):
-        def similar_to(self, item):
-            return np.arange(4) * item
-
-    assert item_similarities(Says(), 2).tolist() == [0, 2, 4, 6]
-    assert item_similarities(object(), 0) is None
-
-
 def test_a_net_scores_where_its_parameters_are_unless_told_otherwise(data):
     backend = pytest.importorskip("d2l_recsys.backend")
     backend.npx.set_np()
 
-    class Where(backend.nn.Block):
+    class Where(backend.nn.Block, Recommender):
         def __init__(self):
             super().__init__()
             self.layer = backend.nn.Dense(1, in_units=1)

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2l_recsys.batches import BatchLoader
 from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.sampling import NegativeSampler
 from d2l_recsys.sequences import ChunkLoader, history_chunks, last_items, sequence_windows
 

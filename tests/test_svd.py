@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chapters.svd import Fill, fit, main
-from d2l_recsys.data import RankingData
+from d2l_recsys.chapters.extras.svd import Fill, fit, main
 from d2l_recsys.errors import SettingError
+from d2l_recsys.loaders.interactions import RankingData
 
 SHAPES = [(9, 14), (14, 9), (11, 11)]
 

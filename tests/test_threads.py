@@ -15,7 +15,7 @@ def told(code, **environment):
         [
             sys.executable,
             "-c",
-            "from d2l_recsys.threads import *; " + code + SHOW,
+            "from d2l_recsys.hardware.threads import *; " + code + SHOW,
         ],
         cwd=str(ROOT),
         env={**inherited, **environment},

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2l_recsys.data import read_data_ml100k, read_items_ml100k
+from d2l_recsys.data import read_data_ml100k
+from d2l_recsys.datasets.movielens import read_items_ml100k
 from d2l_recsys.errors import DataError
-from d2l_recsys.titles import FoundMovie, find_movie, title_with_year
+from d2l_recsys.recommend.titles import FoundMovie, find_movie, title_with_year
 
 # Item id, title, year, how often it was rated.
 MOVIES = [

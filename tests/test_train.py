@@ -2,29 +2,24 @@ import numpy as np
 import pytest
 from conftest import made_up_clicks
 
-from d2l_recsys.batches import BatchLoader
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.errors import DataError, DivergedError, SettingError
-from d2l_recsys.history import RANKING_CURVE, RATING_CURVE
+from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.sampling import NegativeSampler, PairwiseLoader
 from d2l_recsys.sequences import sequence_windows
+from d2l_recsys.training.history import RANKING_CURVE, RATING_CURVE
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from chapters import deepfm, fm  # noqa: E402
-from chapters.autorec import AutoRec  # noqa: E402
-from chapters.caser import Caser  # noqa: E402
-from chapters.mf import MF  # noqa: E402
-from chapters.neumf import NeuMF  # noqa: E402
-from d2l_recsys.evaluation import evaluate_ranking, score_ranking  # noqa: E402
+from d2l_recsys.chapters import deepfm, fm  # noqa: E402
+from d2l_recsys.chapters.autorec import AutoRec  # noqa: E402
+from d2l_recsys.chapters.caser import Caser  # noqa: E402
+from d2l_recsys.chapters.mf import MF  # noqa: E402
+from d2l_recsys.chapters.neumf import NeuMF  # noqa: E402
+from d2l_recsys.evaluation.evaluators import evaluate_ranking, score_ranking  # noqa: E402
 from d2l_recsys.losses import BPRLoss, HingeLossbRec  # noqa: E402
-from d2l_recsys.metrics import Scores  # noqa: E402
-from d2l_recsys.objectives import own_loss, ranking_loss  # noqa: E402
-from d2l_recsys.train import (  # noqa: E402
-    train_ctr,
-    train_ranking,
-    train_recommender,
-    train_recsys_rating,
-)
+from d2l_recsys.settings import Scores  # noqa: E402
+from d2l_recsys.train import train_ctr, train_ranking, train_recommender, train_recsys_rating  # noqa: E402
+from d2l_recsys.training.objectives import own_loss, ranking_loss  # noqa: E402
 
 autograd, gluon, init, mx, npx = (
     backend.autograd,

@@ -12,12 +12,11 @@ from typing import Any, Callable, Dict, List, Mapping, Protocol, Sequence
 import numpy as np
 
 from d2l_recsys.baseline.chapter_data import CHAPTER_QUESTIONS
+from d2l_recsys.baseline.ladder import PROTOCOLS
 from d2l_recsys.baseline.npz import read_npz
 from d2l_recsys.baseline.port import Arrays
-from d2l_recsys.baseline.questions import PROTOCOLS, Question, ask, cut
+from d2l_recsys.baseline.questions import Question, ask, cut
 from d2l_recsys.errors import RecsysError, SettingError
-
-__all__ = ["Answers", "FolderAnswers", "ModuleAnswers", "NoAnswer", "PortFailed", "answers_of"]
 
 Numbers = Dict[str, Dict[str, List[float]]]
 NUMBERS = "6-numbers"
@@ -34,53 +33,55 @@ class PortFailed(Exception):  # noqa: N818
 class Answers(Protocol):
     """What a port answers."""
 
-    name: str
-
     def answer(self, question: Question) -> Arrays:
         """The arrays of an answer. Raises NoAnswer and PortFailed."""
 
     def numbers(
-        self, track: str, model: str, protocol: str, given: Mapping[str, np.ndarray],
-        settings: Mapping[str, Any], seeds: Sequence[int], note: Callable[[str], None],
-    ) -> Numbers:  # fmt: skip
-        """Final numbers by protocol and name, a value a seed. Raises NoAnswer and PortFailed."""
+        self, question: Question, seeds: Sequence[int], note: Callable[[str], None]
+    ) -> Numbers:
+        """Final numbers by protocol and name, a value a seed. Raises NoAnswer and PortFailed.
+
+        ``note`` is told of each training.
+        """
 
 
 class ModuleAnswers:
     """The answers of the class ``Port`` of a module."""
 
     def __init__(self, name: str, module: ModuleType) -> None:
-        self.name = name
         if not callable(getattr(module, "Port", None)):
             raise SettingError(f"{name} has no class Port; see docs/porting.md for what it needs")
         self.make = module.Port
 
     def answer(self, question: Question) -> Arrays:
         """As in ``Answers``."""
-        # Copies: what a port does to them is not what it is measured against.
+        # A copy: a port may change what it is given.
         own = copy.deepcopy(question)
         return _guarded(lambda: _as_arrays(ask(self.make, own)))
 
     def numbers(
-        self, track: str, model: str, protocol: str, given: Mapping[str, np.ndarray],
-        settings: Mapping[str, Any], seeds: Sequence[int], note: Callable[[str], None],
-    ) -> Numbers:  # fmt: skip
+        self, question: Question, seeds: Sequence[int], note: Callable[[str], None]
+    ) -> Numbers:
         """As in ``Answers``."""
-        found: Numbers = {}
+        track, found = question.name.partition("/")[0], {}
         for seed in seeds:
             note(f"{track}: training with seed {seed}")
-            own = copy.deepcopy((dict(given), dict(settings)))
-            trained = _guarded(lambda own=own, seed=seed: self._train(model, protocol, *own, seed))
+            own = copy.deepcopy(question)
+            trained = _guarded(lambda own=own, seed=seed: self._train(own, seed))
             for of_protocol, numbers in trained.items():
                 for name, value in numbers.items():
                     found.setdefault(of_protocol, {}).setdefault(name, []).append(value)
         return found
 
-    def _train(self, model: str, protocol: str, *arguments: Any) -> Dict[str, Dict[str, float]]:
-        port = self.make(model, protocol)
+    def _train(self, question: Question, seed: int) -> Dict[str, Dict[str, float]]:
+        port = self.make(question.model, question.protocols[0])
         if not hasattr(port, "train"):
             raise NotImplementedError("the port has no method train")
-        return _as_numbers(port.train(*arguments))
+        trained = port.train(question.given, question.settings, seed)
+        return {
+            protocol: {name: float(value) for name, value in numbers.items()}
+            for protocol, numbers in trained.items()
+        }
 
 
 def _as_arrays(answer: Mapping[str, Any]) -> Arrays:
@@ -92,29 +93,21 @@ def _as_arrays(answer: Mapping[str, Any]) -> Arrays:
     return arrays
 
 
-def _as_numbers(trained: Mapping[str, Mapping[str, Any]]) -> Dict[str, Dict[str, float]]:
-    return {
-        protocol: {name: float(value) for name, value in numbers.items()}
-        for protocol, numbers in trained.items()
-    }
-
-
 class FolderAnswers:
     """The answers in a folder: for each question a ``.npz`` of its name."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.name, self.folder = str(folder), folder
+        self.folder = folder
 
     def answer(self, question: Question) -> Arrays:
         """As in ``Answers``. Raises DataError for a file that cannot be read."""
         return self._read(question.name)
 
     def numbers(
-        self, track: str, model: str, protocol: str, given: Mapping[str, np.ndarray],
-        settings: Mapping[str, Any], seeds: Sequence[int], note: Callable[[str], None],
-    ) -> Numbers:  # fmt: skip
+        self, question: Question, seeds: Sequence[int], note: Callable[[str], None]
+    ) -> Numbers:
         """As in ``Answers``; the file has an array over seeds for each ``protocol/name``."""
-        arrays = self._read(f"{track}/{NUMBERS}")
+        arrays = self._read(question.name)
         return {
             of_protocol: {
                 name: np.ravel(values).astype(float).tolist()
@@ -196,7 +189,7 @@ def _imported(port: str, load: Callable[[], ModuleType]) -> ModuleType:
 
 
 def _guarded(call: Callable[[], Any]) -> Any:
-    """What ``call`` returns; a port that ends the program has failed like one that raises."""
+    """What ``call`` returns. A port that ends the program has failed, as one that raises has."""
     try:
         return call()
     except NotImplementedError as error:

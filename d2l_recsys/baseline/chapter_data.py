@@ -1,7 +1,7 @@
-"""MovieLens-100K as a port is given it: what rungs 0 and 6 ask about on the chapter's own data.
+"""MovieLens-100K, the chapter's own data, which rungs 0 and 6 ask about.
 
-The data may not be passed on, so the baseline has checksums of what becomes of it, and the data
-itself is found, or fetched, where it is asked for.
+The baseline may not carry the data. So it has checksums of the right answers, and the data is
+found or fetched when a port is asked.
 """
 
 import hashlib
@@ -10,13 +10,12 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
+from d2l_recsys.baseline.ladder import CLICKS, MODELS, tracks
 from d2l_recsys.baseline.port import Arrays
-from d2l_recsys.baseline.questions import MODELS, TRAINED_APART, Question, tracks
+from d2l_recsys.baseline.questions import Question
 from d2l_recsys.errors import DataError
 
-__all__ = ["CHAPTER_QUESTIONS", "chapter_questions", "check_inputs", "input_sums", "read_inputs"]
-
-# What a model's data depends on beside ratings or clicks, and which parts of it that are.
+# What a model's data depends on besides ratings or clicks.
 SETTINGS = {"caser": {"L": 3}, "fm": {"min_threshold": 4}, "deepfm": {"min_threshold": 4}}
 SPLIT_SEED = 0
 CHAPTER_QUESTIONS = "0-data-ml100k"
@@ -30,14 +29,14 @@ def read_inputs(models: List[str], data_dir: Optional[pathlib.Path]) -> Dict[str
     fetching the data raises.
     """
     # Needs pandas, which the rest of the check does without.
-    from d2l_recsys.data import read_data_ml100k
-    from d2l_recsys.movielens_clicks import movielens_clicks
+    from d2l_recsys.datasets.movielens import read_data_ml100k
+    from d2l_recsys.datasets.movielens_clicks import movielens_clicks
 
     found: Dict[str, Arrays] = {}
     ratings: Arrays = {}
     clicks: Arrays = {}
     for model in models:
-        if model in TRAINED_APART:
+        if model in CLICKS:
             if not clicks:
                 files = (np.frombuffer(part, np.uint8) for part in movielens_clicks(data_dir))
                 clicks = dict(zip(("train_tsv", "test_tsv"), files))
@@ -50,7 +49,7 @@ def read_inputs(models: List[str], data_dir: Optional[pathlib.Path]) -> Dict[str
 
 
 def input_sums(inputs: Mapping[str, Arrays]) -> Dict[str, str]:
-    """SHA-256 of the bytes of each array that a port is given."""
+    """The SHA-256 of each array that a port is given."""
     arrays = {name: array for given in inputs.values() for name, array in given.items()}
     return {
         name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

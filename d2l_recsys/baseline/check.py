@@ -4,18 +4,16 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 import numpy as np
 
-from d2l_recsys.baseline.answers import Answers, NoAnswer, PortFailed
+from d2l_recsys.baseline.answers import NUMBERS, Answers, NoAnswer, PortFailed
 from d2l_recsys.baseline.chapter_data import chapter_questions
 from d2l_recsys.baseline.compare import compare, digest
 from d2l_recsys.baseline.convergence import THRESHOLD, Test, law_tests, number_tests
 from d2l_recsys.baseline.files import Baseline
+from d2l_recsys.baseline.ladder import CONVERGENCE, RUNGS, tracks
 from d2l_recsys.baseline.mistakes import Mistake, diagnose, usual_causes
 from d2l_recsys.baseline.port import Arrays
-from d2l_recsys.baseline.questions import RUNGS, Question, tracks
+from d2l_recsys.baseline.questions import Question
 
-__all__ = ["Cell", "Finding", "Row", "Status", "check"]
-
-CONVERGENCE = len(RUNGS) - 1
 # Other arrays of an answer that are named beside the worst.
 TOLD = 4
 
@@ -90,7 +88,7 @@ def check(
 
 
 class _Climb:
-    """What is asked once and counts for several rows is kept."""
+    """Asks the questions, and keeps the answers that count for several rows."""
 
     def __init__(
         self,
@@ -106,7 +104,7 @@ class _Climb:
         self._numbers: Dict[str, Any] = {}
 
     def cells(self, model: str, protocol: str, rungs: Sequence[int]) -> Tuple[Cell, ...]:
-        """The cells of a row; above one that is not right nothing is asked."""
+        """The cells of a row. No question is asked above a rung that is not right."""
         cells: List[Cell] = []
         for rung in range(len(RUNGS)):
             if rung not in rungs:
@@ -141,10 +139,10 @@ class _Climb:
     def _asked(self, entry: Mapping[str, Any], protocol: str) -> Cell:
         """The cell of one question of the baseline's files.
 
-        What both protocols share is asked of the port under the one that comes first.
+        A question that both protocols share is asked once, under the first of them.
         """
         question = self.baseline.question(entry)._replace(protocols=(protocol,))
-        answer, failed = self._answer(question)
+        answer, failed = _tried(question.name, lambda: self.answers.answer(question))
         if failed:
             return failed
         if question.rung == CONVERGENCE:
@@ -172,19 +170,9 @@ class _Climb:
             (Finding(question.name, ratio, words, causes, () if causes else _usual(question)),),
         )
 
-    def _answer(self, question: Question) -> Tuple[Arrays, Optional[Cell]]:
-        try:
-            return self.answers.answer(question), None
-        except NoAnswer as error:
-            found = Finding(question.name, np.inf, str(error))
-            return {}, Cell(Status.no_answer, (found,))
-        except PortFailed as error:
-            found = Finding(question.name, np.inf, f"it raises {error}")
-            return {}, Cell(Status.wrong, (found,))
-
     def _on_chapter_data(self, question: Question) -> Cell:
         """Rung 0 on MovieLens-100K, of which the baseline has checksums."""
-        answer, failed = self._answer(question)
+        answer, failed = _tried(question.name, lambda: self.answers.answer(question))
         if failed:
             return failed
         kept = self.baseline.index["chapter_data"]["answers"][question.model]
@@ -198,24 +186,28 @@ class _Climb:
     def _converged(self, model: str, protocol: str) -> Cell:
         """The final numbers of one protocol."""
         (track,) = (name for name, of_track in tracks(model) if protocol in of_track)
-        reference = self.baseline.index["convergence"][track]
-        if track not in self._numbers:
-            given, settings = self.inputs[model], reference["settings"]
-            try:
-                self._numbers[track] = self.answers.numbers(
-                    track, model, protocol, given, settings, self.seeds, self.note
-                )
-            except (NoAnswer, PortFailed) as error:
-                self._numbers[track] = error
-        numbers = self._numbers[track]
-        if isinstance(numbers, NoAnswer):
-            return Cell(Status.no_answer, (Finding(f"{track}/6-numbers", np.inf, str(numbers)),))
-        if isinstance(numbers, PortFailed):
-            found = Finding(f"{track}/6-numbers", np.inf, f"it raises {numbers}")
-            return Cell(Status.wrong, (found,))
-        usual = tuple(usual_causes(CONVERGENCE, model, protocol))
+        name, reference = f"{track}/{NUMBERS}", self.baseline.index["convergence"][track]
+        given, settings = self.inputs[model], reference["settings"]
+        question = Question(name, CONVERGENCE, "train", model, (protocol,), settings, given)
+        if name not in self._numbers:
+            self._numbers[name] = _tried(
+                name, lambda: self.answers.numbers(question, self.seeds, self.note)
+            )
+        numbers, failed = self._numbers[name]
+        if failed:
+            return failed
         tests = number_tests(reference[protocol], numbers.get(protocol, {}), len(self.seeds))
-        return _tested(f"{track}/6-numbers", tests, usual)
+        return _tested(name, tests, _usual(question))
+
+
+def _tried(name: str, ask: Callable[[], Dict[str, Any]]) -> Tuple[Dict[str, Any], Optional[Cell]]:
+    """What ``ask`` returns; or nothing, and the cell of a port that has no answer or fails."""
+    try:
+        return ask(), None
+    except NoAnswer as error:
+        return {}, Cell(Status.no_answer, (Finding(name, np.inf, str(error)),))
+    except PortFailed as error:
+        return {}, Cell(Status.wrong, (Finding(name, np.inf, f"it raises {error}"),))
 
 
 def _usual(question: Question) -> Tuple[Mistake, ...]:
@@ -253,12 +245,8 @@ def _digest_differs(name: str, expected: Mapping[str, Any], answer: Arrays) -> s
 
 def _together(asked: Sequence[Cell]) -> Cell:
     """One cell of those of several questions: what is wrong comes before what has no answer."""
-    findings = sorted(
-        (finding for cell in asked for finding in cell.findings), key=lambda found: -found.ratio
-    )
-    statuses = {cell.status for cell in asked}
-    for status in (Status.wrong, Status.no_answer):
-        if status in statuses:
-            kept = [finding for cell in asked if cell.status == status for finding in cell.findings]
-            return Cell(status, tuple(sorted(kept, key=lambda found: -found.ratio)))
-    return Cell(Status.right, tuple(findings))
+    statuses = [cell.status for cell in asked]
+    failed = (status for status in (Status.wrong, Status.no_answer) if status in statuses)
+    status = next(failed, Status.right)
+    kept = [finding for cell in asked if cell.status == status for finding in cell.findings]
+    return Cell(status, tuple(sorted(kept, key=lambda found: -found.ratio)))

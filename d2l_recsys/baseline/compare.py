@@ -5,14 +5,13 @@ from typing import Dict, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
-from d2l_recsys.archive import shown
 from d2l_recsys.baseline.port import Arrays
-
-__all__ = ["Difference", "canonical", "compare", "digest", "measure"]
+from d2l_recsys.baseline.questions import Question
+from d2l_recsys.storage.archive import shown
 
 # Rows of these stand for a set: their order means nothing.
 SETS = ("train", "test", "windows")
-# An answer is called a multiple of what is expected where all of it is, up to this.
+# An answer is called a multiple of the expected one where the rest is a smaller share than this.
 MULTIPLE = 1e-3
 
 
@@ -72,6 +71,12 @@ def compare(rung: int, expected: Arrays, answer: Arrays, given: Arrays) -> List[
     ]
 
 
+def distance(question: Question, expected: Arrays, answer: Arrays) -> float:
+    """The largest distance of all arrays of an answer."""
+    found = compare(question.rung, expected, answer, question.given)
+    return max(difference.distance for difference in found)
+
+
 def _compare(
     rung: int, name: str, expected: np.ndarray, answer: Arrays, given: Arrays
 ) -> Difference:
@@ -87,11 +92,11 @@ def _compare(
         return Difference(name, np.inf, f"{name} is not finite{_at(~np.isfinite(got))}")
     if rung == 0:
         expected, got = canonical(name, expected), canonical(name, got)
-    distance = measure(rung, name, expected, got, given)
-    return Difference(name, distance, _words(rung, name, expected, got, given))
+    off = _distance(rung, name, expected, got, given)
+    return Difference(name, off, _words(rung, name, expected, got, given))
 
 
-def measure(
+def _distance(
     rung: int, name: str, expected: np.ndarray, got: np.ndarray, given: Mapping[str, np.ndarray]
 ) -> float:
     """The distance of one array of the right shape; see ``compare``."""

@@ -17,24 +17,10 @@ from typing import List, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from d2l_recsys.archive import shown
 from d2l_recsys.baseline.oracle import initial
 from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question, join
-
-__all__ = [
-    "FALSE_ALARMS",
-    "FEWEST_SEEDS",
-    "MOST_SEEDS",
-    "THRESHOLD",
-    "Test",
-    "law_tests",
-    "noticeable_shift",
-    "number_tests",
-    "range_test",
-    "rank_test",
-    "significant",
-]
+from d2l_recsys.storage.archive import shown
 
 FALSE_ALARMS = 1e-3
 # No fewer than the tests of all models together, so that each alone is the stricter.
@@ -135,16 +121,15 @@ def number_tests(
     """
     tests = []
     for name, expected in reference.items():
+        values, fault = significant(numbers.get(name, ())), ""
         if name not in numbers:
-            tests.append(Test(name, 0.0, f"{name} is missing"))
-            continue
-        values = significant(numbers[name])
-        if not np.isfinite(values).all():
-            tests.append(Test(name, 0.0, f"{name} is not finite"))
-            continue
-        if len(values) != num_seeds:
-            words = f"{name} has {len(values)} values for {num_seeds} seeds"
-            tests.append(Test(name, 0.0, words))
+            fault = "is missing"
+        elif not np.isfinite(values).all():
+            fault = "is not finite"
+        elif len(values) != num_seeds:
+            fault = f"has {len(values)} values for {num_seeds} seeds"
+        if fault:
+            tests.append(Test(name, 0.0, f"{name} {fault}"))
             continue
         both = np.concatenate([expected, values])
         away = np.abs(both - np.median(both))

@@ -10,8 +10,6 @@ from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question
 from d2l_recsys.errors import DataError
 
-__all__ = ["FILES", "INDEX", "SUMS", "VERSION", "Baseline", "as_index", "checksums"]
-
 FILES = pathlib.Path(__file__).resolve().parent / "files"
 INDEX, SUMS = "baseline.json", "SHA256SUMS"
 # Of the layout; the index names that of the project as well.
@@ -43,6 +41,12 @@ class Baseline:
     def sha256(self) -> str:
         """The checksum of the checksums: which baseline this is."""
         return hashlib.sha256((self.folder / SUMS).read_bytes()).hexdigest()
+
+    @property
+    def about(self) -> Dict[str, Any]:
+        """What a report says of the baseline."""
+        made = {name: self.index[name] for name in ("version", "made_by")}
+        return {**made, "sha256": self.sha256}
 
     @property
     def entries(self) -> List[Dict[str, Any]]:

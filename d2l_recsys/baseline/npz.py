@@ -8,13 +8,11 @@ from typing import Dict, Mapping, Union
 
 import numpy as np
 
-from d2l_recsys.archive import shown
 from d2l_recsys.errors import DataError
-
-__all__ = ["npz_bytes", "read_npz"]
+from d2l_recsys.storage.archive import shown
 
 PathLike = Union[str, "os.PathLike[str]"]
-# What zip can say least of a time.
+# The earliest time that a zip archive can name.
 NO_TIME = (1980, 1, 1, 0, 0, 0)
 # How every zip archive begins.
 ZIP = b"PK"

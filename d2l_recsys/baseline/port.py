@@ -1,8 +1,8 @@
 """What a port has to offer to be checked: one class, a page long.
 
 A module, or a package, with a class ``Port`` like the one below is checked by
-``d2l-recsys baseline check MODULE``. Arrays are numpy's, in and out; all ids count from 0. A method
-that a port does not have yet leaves its rung without an answer, which is no pass.
+``d2l-recsys baseline check MODULE``. Arrays are numpy's, in and out; all ids count from 0. Where a
+port lacks a method, its rung has no answer, and that is no pass.
 
 What each model is given and has to answer is in ``docs/porting.md``.
 """
@@ -10,8 +10,6 @@ What each model is given and has to answer is in ``docs/porting.md``.
 from typing import Any, Dict, Mapping, Optional, Protocol
 
 import numpy as np
-
-__all__ = ["Arrays", "Port"]
 
 Arrays = Dict[str, np.ndarray]
 

@@ -1,6 +1,6 @@
-"""The project's own code as a port: where the baseline's expected values come from.
+"""The project's own code as a port. It gives the baseline its expected answers.
 
-What is here only hands over: models, losses, data and metrics are those that the sections run.
+This module only passes arrays on. The sections run the same models, losses, data and metrics.
 """
 
 import io
@@ -12,23 +12,23 @@ import numpy
 import pandas as pd
 
 from d2l_recsys.backend import autograd, gluon, init, mx, np, npx
+from d2l_recsys.baseline.ladder import CLICKS, PAIRS, PROTOCOLS, RATINGS
 from d2l_recsys.baseline.oracle import initial
 from d2l_recsys.baseline.port import Arrays
-from d2l_recsys.baseline.questions import TRAINED_APART
-from d2l_recsys.batches import BatchLoader
 from d2l_recsys.ctr import CTRDataset
-from d2l_recsys.data import COLUMNS, load_data_ml100k, split_data_ml100k
+from d2l_recsys.data import load_data_ml100k, split_data_ml100k
+from d2l_recsys.datasets.movielens import COLUMNS
+from d2l_recsys.evaluation.metrics import TrainClicks, TrainLoss, click_scores, rating_scores
+from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.losses import BPRLoss
-from d2l_recsys.metrics import Scores, TrainClicks, TrainLoss, click_scores, rating_scores
-from d2l_recsys.objectives import click_loss, ranking_loss, rating_loss
+from d2l_recsys.models.parameters import parameters_of, set_parameters
 from d2l_recsys.ranking import HeldOut
-from d2l_recsys.registry import SECTIONS
 from d2l_recsys.sampling import NegativeSampler
-from d2l_recsys.saver import adam_state, parameters_of, set_adam_state, set_parameters
+from d2l_recsys.sections.registry import SECTIONS
 from d2l_recsys.sequences import sequence_windows
-from d2l_recsys.settings import Protocol
-
-__all__ = ["Port"]
+from d2l_recsys.settings import Protocol, Scores
+from d2l_recsys.training.objectives import click_loss, ranking_loss, rating_loss
+from d2l_recsys.training.resume import adam_state, set_adam_state
 
 # The arrays of a batch in the order in which the net, and then the loss, take them.
 BATCH = {
@@ -39,7 +39,6 @@ BATCH = {
     "fm": ("features", "label"),
     "deepfm": ("features", "label"),
 }
-RATINGS, PAIRS = ("mf", "autorec"), ("neumf", "caser")
 
 
 class Port:
@@ -56,7 +55,7 @@ class Port:
 
     def data(self, given: Mapping[str, numpy.ndarray]) -> Arrays:
         """As in ``Port``."""
-        if self.model in TRAINED_APART:
+        if self.model in CLICKS:
             return _clicks(given)
         frame = pd.DataFrame(given["ratings"], columns=COLUMNS)
         counts = frame["user_id"].nunique(), frame["item_id"].nunique()
@@ -92,7 +91,7 @@ class Port:
 
     def metrics(self, given: Mapping[str, numpy.ndarray]) -> Dict[str, float]:
         """As in ``Port``."""
-        scores = _click_scores(given) if self.model in TRAINED_APART else self._scores(given)
+        scores = _click_scores(given) if self.model in CLICKS else self._scores(given)
         return getattr(scores, self.protocol)
 
     def _scores(self, given: Mapping[str, numpy.ndarray]) -> Scores:
@@ -114,9 +113,7 @@ class Port:
             scores = rating_scores([[both]])
         else:
             num_users, num_items = given["scores"].shape
-            candidates: Dict[int, List[int]] = {user: [] for user in range(num_users)}
-            for user, item in given["train"].tolist():
-                candidates[user].append(item)
+            candidates = _candidates(given["train"], num_users)
             test_items = {user: [item] for user, item in enumerate(given["test_items"].tolist())}
             held_out = HeldOut(test_items, candidates, num_users, num_items)
             scores = held_out.scores([held_out.ranks(0, given["scores"])])
@@ -178,7 +175,7 @@ class Port:
         return numpy.concatenate([self._outputs(*share).asnumpy() for share in self._shares(batch)])
 
     def _outputs(self, *share: np.ndarray) -> np.ndarray:
-        if self.model not in TRAINED_APART:
+        if self.model not in CLICKS:
             return self.net(*share[: 1 if self.model == "autorec" else -1])
         if self.protocol == "printed":
             return self.net(share[0])[:, 0]
@@ -187,7 +184,7 @@ class Port:
     def _shares(self, batch: Arrays) -> List[List[np.ndarray]]:
         """The batch, cut into one share a device."""
         arrays = [numpy.asarray(batch[name]) for name in BATCH[self.model]]
-        if self.model in TRAINED_APART:
+        if self.model in CLICKS:
             arrays[-1] = arrays[-1].reshape(-1, 1)
         kinds = ["int32" if array.dtype.kind in "iu" else "float32" for array in arrays]
         if self.model not in PAIRS:
@@ -251,7 +248,7 @@ class Port:
     def first_parameters(self, settings: Mapping[str, Any], seed: int) -> Arrays:
         """As in ``Port``."""
         self._build(settings)
-        law = init.Xavier() if self.model in TRAINED_APART else init.Normal(0.01)
+        law = init.Xavier() if self.model in CLICKS else init.Normal(0.01)
         mx.random.seed(seed)
         self.net.initialize(ctx=self.devices, init=law)
         drawn, shapes = parameters_of(self.net), initial.shapes(self.model, settings)
@@ -261,9 +258,7 @@ class Port:
     def negatives(self, given: Mapping[str, numpy.ndarray], seed: int) -> numpy.ndarray:
         """As in ``Port``."""
         num_users, num_items = int(given["num_users"]), int(given["num_items"])
-        candidates = {user: [] for user in range(num_users)}
-        for user, item in given["train"].tolist():
-            candidates[user].append(item)
+        candidates = _candidates(given["train"], num_users)
         return NegativeSampler(candidates, num_users, num_items, seed).draw(given["users"])
 
     def train(
@@ -271,11 +266,11 @@ class Port:
     ) -> Dict[str, Dict[str, float]]:
         """As in ``Port``; the section's own run, on the data that it finds itself."""
         options = {**settings, "protocol": self.protocol, "seed": seed, "quiet": True}
-        if self.model in TRAINED_APART:
+        if self.model in CLICKS:
             options["dataset"] = "movielens"
         with tempfile.TemporaryDirectory() as folder:
             result = SECTIONS[self.model].main()(**options, out=pathlib.Path(folder))
-        return {protocol: result[protocol] for protocol in ("printed", "defined")}
+        return {protocol: result[protocol] for protocol in PROTOCOLS}
 
 
 class _Given(numpy.random.Generator):
@@ -305,6 +300,14 @@ def _gluon_names(names: Iterable[str], ours: Iterable[str]) -> Dict[str, str]:
             rest[0] = str(numbers[int(rest[0])])
         found[name] = ".".join([part, *rest])
     return found
+
+
+def _candidates(train: numpy.ndarray, num_users: int) -> Dict[int, List[int]]:
+    """The items of each user in the training set."""
+    candidates: Dict[int, List[int]] = {user: [] for user in range(num_users)}
+    for user, item in train.tolist():
+        candidates[user].append(item)
+    return candidates
 
 
 def _clicks(given: Mapping[str, numpy.ndarray]) -> Arrays:

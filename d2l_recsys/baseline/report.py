@@ -6,10 +6,8 @@ import xml.etree.ElementTree as ET
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from d2l_recsys.baseline.check import Cell, Finding, Row, Status
+from d2l_recsys.baseline.ladder import MODELS, PROTOCOLS, RUNGS
 from d2l_recsys.baseline.mistakes import MISTAKES, Mistake
-from d2l_recsys.baseline.questions import MODELS, PROTOCOLS, RUNGS
-
-__all__ = ["as_json", "as_junit", "first_wrong", "semantics_map", "table", "verdict"]
 
 SHOWN = {Status.no_answer: "no answer", Status.open: "-", Status.left_out: ""}
 # Findings of one rung that are told in full.

@@ -10,11 +10,10 @@ from typing import Optional
 
 import numpy as np
 
-from d2l_recsys.data import find_ml100k, read_data_ml100k, split_data_ml100k
-from d2l_recsys.results import prepare_folder, write_files
+from d2l_recsys.data import read_data_ml100k, split_data_ml100k
+from d2l_recsys.datasets.movielens import find_ml100k
 from d2l_recsys.settings import Split
-
-__all__ = ["deal_anew", "write_shuffled"]
+from d2l_recsys.storage.files import prepare_folder, write_files
 
 # How often, on average, each rating is proposed to swap its item.
 ROUNDS = 20

@@ -4,9 +4,7 @@ import itertools
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 from d2l_recsys.errors import SettingError
-from d2l_recsys.registry import SYSTEMS, Section, nearest
-
-__all__ = ["ENTRIES", "POPULARITY", "Entry", "as_entries"]
+from d2l_recsys.sections.registry import SYSTEMS, Section, nearest
 
 POPULARITY = "popularity"
 

@@ -1,14 +1,13 @@
 """The leaderboard as a table for the terminal, as Markdown, and as a figure."""
 
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, List, Mapping, Sequence
 
 from tabulate import tabulate
 
 from d2l_recsys.leaderboard.entries import ENTRIES, POPULARITY
 from d2l_recsys.leaderboard.scores import METRICS, Standing
 from d2l_recsys.leaderboard.search import Trial
-
-__all__ = ["FIGURE", "markdown", "search_table", "table"]
+from d2l_recsys.reproduction.tables import aligned, count
 
 FIGURE = "leaderboard.png"
 HEADERS = [
@@ -79,8 +78,7 @@ def cells(standings: Sequence[Standing]) -> List[List[str]]:
 def table(standings: Sequence[Standing]) -> str:
     """For the terminal."""
     rows = [[cell.replace("**", "") for cell in row] for row in cells(standings)]
-    align = ["left"] + ["right"] * (len(HEADERS) - 1)
-    return tabulate(rows, HEADERS, disable_numparse=True, colalign=align)
+    return aligned(HEADERS, rows, left=1)
 
 
 def search_table(trials: Mapping[str, Sequence[Trial]]) -> str:
@@ -104,20 +102,16 @@ def markdown(
     shuffled: bool = False,
 ) -> str:
     """The page of the leaderboard, or of its control; its figure is beside it."""
-    align = ["left"] + ["right"] * (len(HEADERS) - 1)
-    board = tabulate(
-        cells(standings), HEADERS, tablefmt="pipe", disable_numparse=True, colalign=align
-    )
     source = f"{dataset['name']} from {dataset['source']}, SHA-256 {dataset['sha256'][:16]}"
     made_with = [f"{name} {value}" for name, value in environment.items() if name != "devices"]
     made_with += [f"data: {source}", f"{wall / 60:.0f} minutes of one core for all runs"]
     parts = [
         "# Leaderboard" + ": the control" * shuffled,
         (CONTROL if shuffled else INTRODUCTION).format(
-            _count(seeds, "seed") + " of each system that draws"
+            count(seeds, "seed") + " of each system that draws"
         ),
         f"![quality against seconds]({FIGURE})",
-        board,
+        aligned(HEADERS, cells(standings), left=1, style="pipe"),
         READ,
         "## Settings",
         _settings(trials),
@@ -128,32 +122,21 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + "s" * (number != 1)
-
-
 def _settings(trials: Mapping[str, Sequence[Trial]]) -> str:
     rows = []
     for name, of_entry in trials.items():
         entry = ENTRIES[name]
-        tried = {n: v for n, v in entry.space.items()}
-        chosen: Dict[str, Any] = {**entry.identity}
-        ndcg = ""
-        if of_entry:
-            chosen.update(of_entry[0].options)
-            ndcg = f"{of_entry[0].ndcg:.3f}"
+        chosen = {**entry.identity, **(of_entry[0].options if of_entry else {})}
+        tried = {n: ", ".join(map(str, values)) for n, values in entry.space.items()}
+        if entry.chooses_epoch:
+            tried["num_epochs"] = f"up to {tried['num_epochs']}"
         rows.append(
             [
                 name,
-                ", ".join(f"{n} {v}" for n, v in chosen.items()),
-                "; ".join(
-                    f"{n} up to {v[0]}"
-                    if n == "num_epochs" and len(v) == 1
-                    else f"{n} {', '.join(map(str, v))}"
-                    for n, v in tried.items()
-                ),
+                ", ".join(f"{n} {value}" for n, value in chosen.items()),
+                "; ".join(f"{n} {values}" for n, values in tried.items()),
                 str(len(of_entry)) if tried else "",
-                ndcg,
+                f"{of_entry[0].ndcg:.3f}" if of_entry else "",
                 f"{sum(t.seconds for t in of_entry) / 60:.1f}" if tried else "",
             ]
         )

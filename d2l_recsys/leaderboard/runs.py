@@ -2,49 +2,27 @@
 
 import json
 import pathlib
-import shutil
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 import pandas as pd
 
-from d2l_recsys.checkpoint import CHECKPOINT
-from d2l_recsys.closed_form import ClosedForm
 from d2l_recsys.data import load_ranking_ml100k
-from d2l_recsys.errors import DataError, RecsysError
-from d2l_recsys.history import History
-from d2l_recsys.leaderboard.entries import ENTRIES
+from d2l_recsys.errors import RecsysError
+from d2l_recsys.evaluation.scoring import all_scores
+from d2l_recsys.leaderboard.entries import ENTRIES, Entry
+from d2l_recsys.models.closed_form import ClosedForm
 from d2l_recsys.ranking import HeldOut
-from d2l_recsys.reproduce import code_digest, do_pending
-from d2l_recsys.results import as_json, environment, read_result, write_files
+from d2l_recsys.reproduction.planned import STAMP, PlannedRun, code_digest, finish_runs, reading_run
+from d2l_recsys.runs.results import environment, read_result
 from d2l_recsys.saved_models import MODEL, load_model
-from d2l_recsys.scoring import all_scores
+from d2l_recsys.storage.files import as_json, write_files
+from d2l_recsys.training.checkpoint import CHECKPOINT
+from d2l_recsys.training.history import History
 
-__all__ = ["Done", "Planned", "do_all", "made_with", "plan", "read"]
-
-STAMP, RANKS, HISTORY = "run.json", "ranks.csv", "history.csv"
+RANKS, HISTORY = "ranks.csv", "history.csv"
 RANK_COLUMNS = ["user", "item", "rank", "num_negatives"]
 TOP = 10
-
-
-class Planned(NamedTuple):
-    """A run to do: its folder, and its stamp, which names all that its numbers depend on."""
-
-    folder: str
-    data_dir: Optional[str]
-    stamp: Dict[str, Any]
-
-    def __str__(self) -> str:
-        options = [f"{name} {value}" for name, value in self.stamp["options"].items()]
-        seed = [] if self.stamp["seed"] is None else [f"seed {self.stamp['seed']}"]
-        return ", ".join([self.stamp["entry"], *seed, *options])
-
-    def is_finished(self) -> bool:
-        """Whether the folder has the files of just this run."""
-        try:
-            return read(pathlib.Path(self.folder)).stamp == json.loads(as_json(self.stamp))
-        except DataError:
-            return False
 
 
 class Done(NamedTuple):
@@ -73,42 +51,43 @@ def made_with(dataset: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def plan(
-    folder: pathlib.Path,
-    entry: str,
+    entry: Entry,
     options: Dict[str, Any],
-    seed: Optional[int],
+    seed: int,
+    folder: pathlib.Path,
     data_dir: Optional[pathlib.Path],
     depends_on: Dict[str, Any],
-) -> Planned:
-    """The run of ``entry`` with ``options``, to be left in ``folder``."""
-    stamp = {"entry": entry, "seed": seed, "options": options, **depends_on}
-    return Planned(str(folder), data_dir and str(data_dir), stamp)
+) -> PlannedRun:
+    """The run of ``entry`` in ``folder``: with ``options`` and, if it draws, with ``seed``."""
+    drawn = {"seed": seed} if entry.section.draws else {}
+    told = [f"{name} {value}" for name, value in {**drawn, **options}.items()]
+    stamp = {"entry": entry.name, "seed": drawn.get("seed"), "options": options, **depends_on}
+    return PlannedRun(", ".join([entry.name, *told]), folder, data_dir, stamp)
 
 
-def do_all(planned: Sequence[Planned], jobs: int, quiet: bool) -> List[Done]:
-    """Do the runs that are not done yet, ``jobs`` at once, and return what all left.
+def do_all(planned: Sequence[PlannedRun], jobs: int, quiet: bool) -> Dict[str, List[Done]]:
+    """Do the runs that are not finished; return what all left, by entry.
 
-    Raises Stopped on Ctrl-C, and what ``work_off`` raises.
+    Raises what ``finish_runs`` raises.
     """
-    do_pending(planned, do, jobs, quiet)
-    return [read(pathlib.Path(run.folder)) for run in planned]
+    done: Dict[str, List[Done]] = {}
+    for run in finish_runs(planned, do, read, jobs, quiet):
+        done.setdefault(run.stamp["entry"], []).append(run)
+    return done
 
 
-def do(run: Planned) -> None:
+def do(run: PlannedRun) -> None:
     """Train, rank with what was saved, and leave the stamp; what was in the folder is removed."""
-    folder, stamp = pathlib.Path(run.folder), run.stamp
-    if folder.exists():
-        shutil.rmtree(folder)
-    data_dir = run.data_dir and pathlib.Path(run.data_dir)
+    _, folder, data_dir, stamp = run
     seed = {} if stamp["seed"] is None else {"seed": stamp["seed"]}
-    main = ENTRIES[stamp["entry"]].section.main()
+    section = ENTRIES[stamp["entry"]].section
     try:
-        result = main(**stamp["options"], **seed, data_dir=data_dir, out=folder, quiet=True)
+        result = run.run_section(section, **stamp["options"], **seed)
     except RecsysError as error:
         raise type(error)(f"{run}: {error}") from error
     data = load_ranking_ml100k(data_dir, result["settings"]["split"])
     model = load_model(folder).net
-    held_out = HeldOut(data.test_items, data.candidates, data.num_users, data.num_items)
+    held_out = HeldOut.of(data)
     blocks, first_items = [], []
     for first, scores in all_scores(model, data):
         blocks.append(held_out.ranks(first, scores))
@@ -164,7 +143,7 @@ def _checked(ranks: pd.DataFrame) -> pd.DataFrame:
 def read(folder: pathlib.Path) -> Done:
     """What a run left in ``folder``; DataError where it is not whole."""
     result = read_result(folder)
-    try:
+    with reading_run(folder):
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
         left = stamp.pop("left")
         ranks = _checked(pd.read_csv(folder / RANKS))
@@ -176,6 +155,3 @@ def read(folder: pathlib.Path) -> Done:
         if len(ranks) != left["num_users"]:
             raise ValueError(f"{RANKS} is cut off")
         return Done(stamp, result, ranks, history, left["parameters"], left["median_count"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"the run in {folder} is not whole ({reason}); run it again") from error

@@ -7,8 +7,7 @@ import scipy.stats
 
 from d2l_recsys.leaderboard.runs import Done
 from d2l_recsys.ranking import ranking_metrics
-
-__all__ = ["METRICS", "Standing", "by_user", "interval", "stand"]
+from d2l_recsys.reproduction.summary import spread
 
 # Names on the leaderboard, and in ``ranking_metrics``.
 METRICS = {
@@ -93,16 +92,13 @@ def stand(runs: Dict[str, Sequence[Done]], bar: str) -> List[Standing]:
     first = max(ndcg, key=lambda name: ndcg[name].mean())
     standings = []
     for name, of_entry in runs.items():
-        over_seeds = {m: [float(u[m].mean()) for u in users[name]] for m in METRICS}
+        over_seeds = {m: spread([float(u[m].mean()) for u in users[name]]) for m in METRICS}
         standings.append(
             Standing(
                 name=name,
                 seeds=len(of_entry),
-                means={m: float(np.mean(values)) for m, values in over_seeds.items()},
-                sds={
-                    m: float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-                    for m, values in over_seeds.items()
-                },
+                means={m: of_metric.mean for m, of_metric in over_seeds.items()},
+                sds={m: of_metric.sd for m, of_metric in over_seeds.items()},
                 interval=interval(ndcg[name]),
                 lead=interval(ndcg[name] - ndcg[bar]),
                 behind=interval(ndcg[name] - ndcg[first]),

@@ -1,20 +1,20 @@
 """Settings chosen by the validation items: every trial of an entry's space, with one seed."""
 
+import json
 import pathlib
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from d2l_recsys.leaderboard.entries import Entry
-from d2l_recsys.leaderboard.runs import Done, Planned, do_all, plan
+from d2l_recsys.leaderboard.runs import Done, do_all, plan
 from d2l_recsys.ranking import ranking_metrics
 from d2l_recsys.settings import Split
-
-__all__ = ["Trial", "as_record", "search"]
 
 SEED = 0
 # What settings are chosen by.
 CRITERION = "test_ndcg"
+SEARCHED = "search.json"
 
 
 class Trial(NamedTuple):
@@ -37,19 +37,23 @@ def search(
 
     Each user's last item is left out altogether.
     """
-    planned: List[Planned] = []
-    for entry in entries:
-        for number, options in enumerate(entry.trials()):
-            options = {**entry.identity, **options, "split": Split.validation.value}
-            seed = SEED if entry.section.draws else None
-            of_trial = folder / entry.name / f"trial-{number}"
-            planned.append(plan(of_trial, entry.name, options, seed, data_dir, depends_on))
-    by_name = {entry.name: entry for entry in entries}
-    found: Dict[str, List[Trial]] = {name: [] for name in by_name}
-    for done in do_all(planned, jobs, quiet):
-        name = done.stamp["entry"]
-        found[name].append(_trial(by_name[name], done))
-    return {name: sorted(trials, key=lambda t: -t.ndcg) for name, trials in found.items()}
+    planned = [
+        plan(
+            entry,
+            {**entry.identity, **options, "split": Split.validation.value},
+            SEED,
+            folder / entry.name / f"trial-{number}",
+            data_dir,
+            depends_on,
+        )
+        for entry in entries
+        for number, options in enumerate(entry.trials())
+    ]
+    done = do_all(planned, jobs, quiet)
+    return {
+        entry.name: sorted((_trial(entry, run) for run in done[entry.name]), key=lambda t: -t.ndcg)
+        for entry in entries
+    }
 
 
 def _trial(entry: Entry, done: Done) -> Trial:
@@ -67,3 +71,9 @@ def _trial(entry: Entry, done: Done) -> Trial:
 def as_record(trials: Dict[str, List[Trial]]) -> Dict[str, Any]:
     """The trials as JSON has them."""
     return {name: [t._asdict() for t in of_entry] for name, of_entry in trials.items()}
+
+
+def recorded() -> Dict[str, List[Trial]]:
+    """The trials of each entry when all were last searched for: what the settings come from."""
+    text = pathlib.Path(__file__).with_name(SEARCHED).read_text(encoding="utf-8")
+    return {name: [Trial(**trial) for trial in trials] for name, trials in json.loads(text).items()}

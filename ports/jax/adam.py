@@ -8,8 +8,6 @@ import jax.numpy as jnp
 
 from ports.jax.layers import Parameters
 
-__all__ = ["Rates", "State", "adam", "fresh"]
-
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 

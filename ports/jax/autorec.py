@@ -15,8 +15,6 @@ import jax
 
 from ports.jax.layers import Arrays, Parameters, Share, dense, dropout
 
-__all__ = ["autorec"]
-
 
 def autorec(
     p: Parameters, batch: Arrays, key: Optional[jax.Array] = None, share: Share = 0.0

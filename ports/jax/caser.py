@@ -24,8 +24,6 @@ import jax.numpy as jnp
 
 from ports.jax.layers import Arrays, Parameters, Share, dense, dropout, embedding
 
-__all__ = ["caser", "score_all"]
-
 
 def vertical(p: Parameters, E: jax.Array) -> jax.Array:
     """Weighted sums of the rows of E (n, L, k): (n, d_prime k), filter by filter."""

@@ -24,8 +24,6 @@ from ports.jax.layers import (
     num_layers,
 )
 
-__all__ = ["deepfm"]
-
 
 def deepfm(
     p: Parameters, batch: Arrays, key: Optional[jax.Array] = None, share: Share = 0.0

@@ -14,8 +14,6 @@ import jax
 
 from ports.jax.layers import Arrays, Parameters, dense, embedding
 
-__all__ = ["fm", "pairs"]
-
 
 def fm(p: Parameters, batch: Arrays) -> jax.Array:
     """Log odds (n,) of impressions with the ``features`` (n, fields), numbered through all fields.

@@ -7,8 +7,6 @@ from typing import Dict, Mapping, Optional, Union
 
 import jax
 
-__all__ = ["Arrays", "Parameters", "Share", "dense", "dropout", "embedding", "num_layers"]
-
 Arrays = Mapping[str, jax.Array]
 Parameters = Dict[str, jax.Array]
 Share = Union[float, jax.Array]

@@ -3,8 +3,6 @@
 import jax
 import jax.numpy as jnp
 
-__all__ = ["bpr", "click", "click_of_probability", "l2", "masked_l2"]
-
 
 def l2(predicted: jax.Array, ratings: jax.Array) -> jax.Array:
     """Half the squared error of n ratings, (n,)."""

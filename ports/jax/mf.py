@@ -12,8 +12,6 @@ import jax
 
 from ports.jax.layers import Arrays, Parameters, embedding
 
-__all__ = ["mf", "score_all"]
-
 
 def mf(p: Parameters, batch: Arrays) -> jax.Array:
     """Ratings (n,) of the pairs ``user_id`` (n,) and ``item_id`` (n,).

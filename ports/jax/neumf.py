@@ -14,8 +14,6 @@ import jax.numpy as jnp
 
 from ports.jax.layers import Arrays, Parameters, dense, embedding, num_layers
 
-__all__ = ["neumf", "score_all"]
-
 USERS_AT_ONCE = 32
 
 

@@ -19,8 +19,6 @@ from ports.jax import autorec, caser, deepfm, fm, losses, mf, neumf
 from ports.jax.adam import Rates, State, adam, fresh
 from ports.jax.layers import Arrays, Parameters
 
-__all__ = ["Learner", "Port"]
-
 NETS: Dict[str, Callable[..., jax.Array]] = {
     "mf": mf.mf, "autorec": autorec.autorec, "neumf": neumf.neumf, "caser": caser.caser,
     "fm": fm.fm, "deepfm": deepfm.deepfm,

@@ -5,8 +5,6 @@ from typing import Mapping
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Adam"]
-
 
 class Adam:
     """Adam as ``gluon.Trainer`` runs it on a net whose loss is summed over a batch.

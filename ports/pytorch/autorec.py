@@ -11,8 +11,6 @@ Only the ratings that R_i has count in training: the loss masks the others.
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AutoRec"]
-
 
 class AutoRec(nn.Module):
     """Called with rows of ratings, (n, row_length), 0 where there is none; returns them completed.

@@ -17,8 +17,6 @@ What the user did last, z, and what the user likes anyway, p_u, face the next it
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Caser"]
-
 
 class Caser(nn.Module):
     """Called with ids of users (n,), their last items (n, L) and items (n,); returns n scores.

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from .fm import fm_interaction
 
-__all__ = ["DeepFM"]
-
 
 class DeepFM(nn.Module):
     """Called with features numbered through all fields, (n, fields); returns log odds, (n,).

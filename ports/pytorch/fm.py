@@ -14,8 +14,6 @@ from typing import Sequence
 
 from torch import Tensor, nn
 
-__all__ = ["FM", "fm_interaction"]
-
 
 def fm_interaction(v: Tensor) -> Tensor:
     """Inner products of all pairs of factors, summed: (n, fields, k) to (n,)."""

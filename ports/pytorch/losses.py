@@ -4,8 +4,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["autorec_loss", "bpr_loss", "click_loss", "l2_loss"]
-
 
 def l2_loss(predicted: Tensor, ratings: Tensor) -> Tensor:
     """Half the squared error, as Gluon's ``L2Loss`` has it."""

@@ -9,8 +9,6 @@ Some users rate higher than others and some items are liked by all, which two nu
 
 from torch import Tensor, nn
 
-__all__ = ["MF"]
-
 
 class MF(nn.Module):
     """Called with ids of users and of items, (n,); returns the n predicted ratings."""

@@ -15,8 +15,6 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NeuMF"]
-
 # What bounds the memory of scoring all items.
 PAIRS_AT_ONCE = 2**16
 

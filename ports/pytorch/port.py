@@ -22,8 +22,6 @@ from .losses import autorec_loss, bpr_loss, click_loss, l2_loss
 from .mf import MF
 from .neumf import NeuMF
 
-__all__ = ["Port"]
-
 Arrays = Dict[str, np.ndarray]
 Settings = Mapping[str, Any]
 

@@ -1,15 +1,16 @@
 """The semantics map: what ports get wrong, each mistake made on purpose in the oracle.
 
-A mistake is the oracle with one thing changed, so its answers to a question are known to the last
-digit. Where a port's answer is wrong and agrees with that of a mistake, the cause is found. The
-mistakes also hold the questions themselves to account: each has to show at its rung, and not below.
+A mistake is the oracle with one thing changed, so its answers are known to the last digit. Where a
+port's wrong answer agrees with that of a mistake, the cause is found. The tests also check the
+questions with the mistakes: each mistake has to show at its rung, and not below.
 """
 
 from typing import List, Tuple
 
-from d2l_recsys.baseline.compare import compare
+from d2l_recsys.baseline.compare import distance
+from d2l_recsys.baseline.ladder import CONVERGENCE
 from d2l_recsys.baseline.mistakes import data, losses, metrics, models, optimizer, training
-from d2l_recsys.baseline.mistakes.making import Mistake
+from d2l_recsys.baseline.mistakes.mistake import Mistake
 from d2l_recsys.baseline.oracle import Port
 from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question, ask
@@ -37,21 +38,16 @@ def diagnose(question: Question, answer: Arrays, tolerance: float) -> List[Mista
 
     Only those that this question shows; none of rung 6, where answers are drawn.
     """
-    if question.rung > 5:
+    if question.rung == CONVERGENCE:
         return []
-
-    def far(expected: Arrays, got: Arrays) -> float:
-        differences = compare(question.rung, expected, got, question.given)
-        return max(difference.distance for difference in differences)
-
     right, found = ask(Port, question), []
     for mistake in usual_causes(question.rung, question.model, question.protocols[0]):
         try:
             mistaken = ask(mistake.port, question)
         except Exception:  # a mistake that cannot answer is not what happened
             continue
-        distance = far(mistaken, answer)
+        off = distance(question, mistaken, answer)
         # Not every mistake shows in every question of its rung.
-        if distance <= tolerance < far(right, mistaken):
-            found.append((distance, mistake))
+        if off <= tolerance < distance(question, right, mistaken):
+            found.append((off, mistake))
     return [mistake for _, mistake in sorted(found, key=lambda pair: pair[0])]

@@ -4,13 +4,12 @@ from typing import Callable
 
 import numpy as np
 
-from d2l_recsys.baseline.mistakes.making import CLICKS, PAIRS, Given, Mistakes
+from d2l_recsys.baseline.ladder import CLICKS, MODELS, PAIRS
+from d2l_recsys.baseline.mistakes.mistake import Mistakes
 from d2l_recsys.baseline.oracle import Port
 from d2l_recsys.baseline.oracle.data import roll_over
+from d2l_recsys.baseline.oracle.metrics import Given
 from d2l_recsys.baseline.port import Arrays
-from d2l_recsys.baseline.questions import MODELS
-
-__all__ = ["MADE"]
 
 MADE = Mistakes()
 

@@ -1,28 +1,22 @@
 """Rung 3: what is minimised, and its gradients."""
 
-from typing import Any
+from typing import Any, Tuple
 
 import numpy as np
 
-from d2l_recsys.baseline.mistakes.making import (
-    CLICKS,
+from d2l_recsys.baseline.ladder import CLICKS, MODELS, PAIRS, RATINGS
+from d2l_recsys.baseline.mistakes.mistake import (
     DEFINED,
-    PAIRS,
     PRINTED,
-    RATINGS,
     TABLES,
     WITH_TABLES,
     Mistaken,
     Mistakes,
-    Outputs,
 )
 from d2l_recsys.baseline.oracle import Port
 from d2l_recsys.baseline.oracle.models import MODELS as NETS
-from d2l_recsys.baseline.oracle.models import sigmoid
+from d2l_recsys.baseline.oracle.models import Outputs, sigmoid
 from d2l_recsys.baseline.port import Arrays
-from d2l_recsys.baseline.questions import MODELS
-
-__all__ = ["MADE"]
 
 MADE = Mistakes()
 
@@ -83,33 +77,17 @@ def sign_reversed(port: Port, batch: Arrays) -> Outputs:
     return Port.bpr_loss(port, swapped)
 
 
-@MADE.add(3, PAIRS, method="bpr_loss")
-def no_logarithm(port: Port, batch: Arrays) -> Outputs:
+@MADE.add(3, PAIRS, method="pair_loss")
+def no_logarithm(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """The loss is -ln sigmoid(x), here -sigmoid(x)."""
-    positive, pull_positive = port.net(batch)
-    negative, pull_negative = port.net({**batch, "item_id": batch["negative_id"]})
-    s = sigmoid(positive - negative)
-
-    def pull() -> Arrays:
-        one, other = pull_positive(-s * (1 - s)), pull_negative(s * (1 - s))
-        return {name: one[name] + other[name] for name in one}
-
-    return -s, pull
+    s = sigmoid(-lag)
+    return -s, s * (1 - s)
 
 
-@MADE.add(3, PAIRS, method="bpr_loss")
-def hinge_loss(port: Port, batch: Arrays) -> Outputs:
+@MADE.add(3, PAIRS, method="pair_loss")
+def hinge_loss(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """The loss is that of BPR, -ln sigmoid(x), here the hinge max(1 - x, 0)."""
-    positive, pull_positive = port.net(batch)
-    negative, pull_negative = port.net({**batch, "item_id": batch["negative_id"]})
-    short = 1 - (positive - negative)
-    d = (short > 0) * 1.0
-
-    def pull() -> Arrays:
-        one, other = pull_positive(-d), pull_negative(d)
-        return {name: one[name] + other[name] for name in one}
-
-    return np.maximum(short, 0), pull
+    return np.maximum(1 + lag, 0), (1 + lag > 0) * 1.0
 
 
 @MADE.add(3, PAIRS, method="bpr_loss")

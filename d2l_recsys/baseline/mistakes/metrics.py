@@ -1,25 +1,22 @@
 """Rung 1: what becomes of scores and losses."""
 
-from typing import Callable, List, Optional
+from typing import Callable, Optional
 
 import numpy as np
 
-from d2l_recsys.baseline.mistakes.making import (
-    CLICKS,
-    DEFINED,
-    PAIRS,
-    PRINTED,
-    RATINGS,
-    WITH_DECAY,
-    Given,
-    Mistakes,
-    Numbers,
-)
+from d2l_recsys.baseline.ladder import CLICKS, PAIRS, RATINGS
+from d2l_recsys.baseline.mistakes.mistake import DEFINED, PRINTED, WITH_DECAY, Mistakes
 from d2l_recsys.baseline.oracle import Port
-from d2l_recsys.baseline.oracle.metrics import log_loss, rmse, rolled_over_rows, train_loss
+from d2l_recsys.baseline.oracle.metrics import (
+    Given,
+    Numbers,
+    log_loss,
+    rmse,
+    rmse_of_batches,
+    rolled_over_rows,
+    train_loss,
+)
 from d2l_recsys.baseline.oracle.training import as_type, seen_items
-
-__all__ = ["MADE"]
 
 MADE = Mistakes()
 
@@ -34,24 +31,22 @@ def one_rmse_as_printed(port: Port, given: Given) -> Numbers:
     return {**numbers, "test_rmse": rmse(exact["labels"], exact["predictions"])}
 
 
-def _rmse_of_batches(given: Given) -> List[float]:
+def _mean_of_batches(port: Port, given: Given) -> Numbers:
     exact, size = as_type(np.float64, given), int(given["test_batch_size"])
-    starts = range(0, len(exact["labels"]), size)
-    return [
-        rmse(*(exact[name][i : i + size] for name in ("labels", "predictions"))) for i in starts
-    ]
+    values = rmse_of_batches(exact["labels"], exact["predictions"], size)
+    return {**Port.metrics(port, given), "test_rmse": float(np.mean(values))}
 
 
 @MADE.add(1, ("mf",), PRINTED, method="metrics")
 def plain_mean_of_batches_as_printed(port: Port, given: Given) -> Numbers:
     """The printed RMSE averages the running means of the batches' RMSEs, here these themselves."""
-    return {**Port.metrics(port, given), "test_rmse": float(np.mean(_rmse_of_batches(given)))}
+    return _mean_of_batches(port, given)
 
 
 @MADE.add(1, ("mf",), DEFINED, method="metrics")
 def mean_of_batches_as_defined(port: Port, given: Given) -> Numbers:
     """The defined RMSE is one over all ratings; here it is the mean of the batches' RMSEs."""
-    return {**Port.metrics(port, given), "test_rmse": float(np.mean(_rmse_of_batches(given)))}
+    return _mean_of_batches(port, given)
 
 
 @MADE.add(1, ("autorec",), method="metrics")

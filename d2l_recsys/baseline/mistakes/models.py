@@ -4,13 +4,12 @@ from typing import Callable, Mapping, Tuple
 
 import numpy as np
 
-from d2l_recsys.baseline.mistakes.making import CLICKS, DEFINED, PRINTED, Mistakes, Outputs
+from d2l_recsys.baseline.ladder import CLICKS
+from d2l_recsys.baseline.mistakes.mistake import DEFINED, PRINTED, Mistakes
 from d2l_recsys.baseline.oracle import Port
 from d2l_recsys.baseline.oracle.models import MODELS as NETS
-from d2l_recsys.baseline.oracle.models import dense, embedding, sigmoid
+from d2l_recsys.baseline.oracle.models import Outputs, dense, embedding, sigmoid
 from d2l_recsys.baseline.port import Arrays
-
-__all__ = ["MADE"]
 
 MADE = Mistakes()
 

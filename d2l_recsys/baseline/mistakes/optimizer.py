@@ -1,22 +1,14 @@
 """Rungs 4 and 5: what a step does, and what many do."""
 
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 import numpy as np
 
-from d2l_recsys.baseline.mistakes.making import (
-    TABLES,
-    WITH_DECAY,
-    WITH_TABLES,
-    Mistaken,
-    Mistakes,
-    Outputs,
-)
+from d2l_recsys.baseline.ladder import MODELS
+from d2l_recsys.baseline.mistakes.mistake import TABLES, WITH_DECAY, WITH_TABLES, Mistaken, Mistakes
 from d2l_recsys.baseline.oracle import Port
+from d2l_recsys.baseline.oracle.models import Outputs
 from d2l_recsys.baseline.port import Arrays
-from d2l_recsys.baseline.questions import MODELS
-
-__all__ = ["MADE"]
 
 MADE = Mistakes()
 
@@ -88,17 +80,13 @@ def epsilon_after_bias_correction(port: Port, gradients: Arrays, num_examples: i
 @MADE.add(4, MODELS, method="update")
 def epsilon_inside_the_root(port: Port, gradients: Arrays, num_examples: int) -> None:
     """Epsilon is added to the square root of the variance, here to the variance."""
-    _adam(port, gradients, num_examples, lambda m, v: m / np.sqrt(v + port.epsilon))
-
-
-def _adam(port: Port, gradients: Arrays, num_examples: int, way: Callable) -> None:
-    """The oracle's step, but another ``way`` to go from means and variances."""
     before, lr = port.p, port.settings["lr"]
     port.p = dict(before)
     Port.update(port, gradients, num_examples)
     correction = np.sqrt(1 - port.beta2**port.steps) / (1 - port.beta1**port.steps)
     for name, w in before.items():
-        port.p[name] = w - lr * correction * way(port.means[name], port.variances[name])
+        way = port.means[name] / np.sqrt(port.variances[name] + port.epsilon)
+        port.p[name] = w - lr * correction * way
 
 
 @MADE.add(4, MODELS, method="update")

@@ -1,29 +1,26 @@
 """Rung 6: what is drawn, and where trainings end."""
 
+import functools
 from typing import Any, Callable, Mapping, Tuple
 
 import numpy as np
+from numpy.random import Generator
 
-from d2l_recsys.baseline.mistakes.making import (
-    CLICKS,
-    PAIRS,
+from d2l_recsys.baseline.ladder import CLICKS, MODELS, PAIRS
+from d2l_recsys.baseline.mistakes.mistake import (
     TABLES,
     WITH_DECAY,
     WITH_TABLES,
-    Given,
     Mistaken,
     Mistakes,
     Trained,
 )
 from d2l_recsys.baseline.oracle import Port
-from d2l_recsys.baseline.oracle.data import DATA, split_by_time
+from d2l_recsys.baseline.oracle.data import split_by_time
 from d2l_recsys.baseline.oracle.initial import laws, shapes
-from d2l_recsys.baseline.oracle.port import Learner
+from d2l_recsys.baseline.oracle.metrics import Given
 from d2l_recsys.baseline.oracle.training import draw_negatives, seen_items
 from d2l_recsys.baseline.port import Arrays
-from d2l_recsys.baseline.questions import MODELS
-
-__all__ = ["MADE"]
 
 MADE = Mistakes()
 
@@ -61,7 +58,7 @@ def normal_first_weights(port: Port, settings: Mapping[str, Any], seed: int) -> 
 def xavier_of_the_fan_in(port: Port, settings: Mapping[str, Any], seed: int) -> Arrays:
     """Xavier's bound is sqrt(6 / (inputs + units)), here sqrt(3 / inputs)."""
 
-    def draw(rng: np.random.Generator, shape: Tuple[int, ...]) -> np.ndarray:
+    def draw(rng: Generator, shape: Tuple[int, ...]) -> np.ndarray:
         bound = np.sqrt(3 / shape[1])
         return rng.uniform(-bound, bound, shape)
 
@@ -99,85 +96,54 @@ def first_biases_of_items_0(port: Port, settings: Mapping[str, Any], seed: int) 
 # Rung 6: negatives
 
 
-class _Drawing(Mistaken):
-    """A port that draws negatives in a way of its own."""
+def _negatives(draw: Callable) -> Callable:
+    """Add the mistake of a port that draws its negatives by ``draw``.
 
-    @staticmethod
-    def draw(rng: np.random.Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """For each of ``users`` an item, where ``seen`` says what is in the training set."""
-        return draw_negatives(rng, users, seen)
+    ``draw`` gives each of the ``users`` an item; ``seen`` says which items each of them has in the
+    training set.
+    """
 
-    def negatives(self, given: Given, seed: int) -> np.ndarray:
+    @functools.wraps(draw)
+    def negatives(port: Port, given: Given, seed: int) -> np.ndarray:
         seen = seen_items(given["train"], int(given["num_users"]), int(given["num_items"]))
-        return self.draw(np.random.default_rng(seed), given["users"], seen)
+        return draw(np.random.default_rng(seed), given["users"], seen)
 
-    def train(self, given: Given, settings: Mapping[str, Any], seed: int) -> Trained:
-        self.given = given
-        return super().train(given, settings, seed)
-
-    def learner(self) -> Learner:
-        learner = super().learner()
-        learner.given = self.given
-        return learner
-
-    def start(self, settings: Mapping[str, Any], seed: int) -> None:
-        super().start(settings, seed)
-        found = DATA[self.model]({**self.given, "L": np.array(settings.get("L", 0))})
-        self.seen = seen_items(found["train"], settings["num_users"], settings["num_items"])
-
-    def train_step(self, batch: Arrays) -> Arrays:
-        drawn = self.draw(self.rng, batch["user_id"], self.seen)
-        return super().train_step({**batch, "negative_id": drawn})
+    return MADE.add(6, PAIRS, method="negatives")(negatives)
 
 
-@MADE.add(6, PAIRS)
-class ObservedItemsAsNegatives(_Drawing):
+@_negatives
+def observed_items_as_negatives(rng: Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """A negative is no item that the user has in the training set; here it may be."""
-
-    @staticmethod
-    def draw(rng: np.random.Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        return rng.integers(seen.shape[1], size=len(users))
+    return rng.integers(seen.shape[1], size=len(users))
 
 
-@MADE.add(6, PAIRS)
-class NegativesByPopularity(_Drawing):
+@_negatives
+def negatives_by_popularity(rng: Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Each item that the user has not seen is as likely; here the more, the more have seen it."""
-
-    @staticmethod
-    def draw(rng: np.random.Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        # One draw of each user's numbers from 0 to 1 against the shares of the items so far.
-        shares = np.cumsum(np.where(seen, 0, seen.sum(axis=0) + 1e-9), axis=1)
-        heights = rng.uniform(size=len(users)) * shares[users, -1]
-        return np.array([np.searchsorted(shares[u], h, "right") for u, h in zip(users, heights)])
+    # One draw of each user's numbers from 0 to 1 against the shares of the items so far.
+    shares = np.cumsum(np.where(seen, 0, seen.sum(axis=0) + 1e-9), axis=1)
+    heights = rng.uniform(size=len(users)) * shares[users, -1]
+    return np.array([np.searchsorted(shares[u], h, "right") for u, h in zip(users, heights)])
 
 
-@MADE.add(6, PAIRS)
-class NegativesOfTheFirstItems(_Drawing):
+@_negatives
+def negatives_of_the_first_items(rng: Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Negatives are drawn from all num_items items; here from the first num_users of them."""
-
-    @staticmethod
-    def draw(rng: np.random.Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        return draw_negatives(rng, users, seen[:, : seen.shape[0]])
+    return draw_negatives(rng, users, seen[:, : seen.shape[0]])
 
 
-@MADE.add(6, PAIRS)
-class SameNegativesForAllUsers(_Drawing):
+@_negatives
+def same_negatives_for_all_users(rng: Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Each user of a batch gets an item of its own; here all get the first of one shuffled list."""
-
-    @staticmethod
-    def draw(rng: np.random.Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        order = rng.permutation(seen.shape[1])
-        return order[(~seen[:, order]).argmax(axis=1)][users]
+    order = rng.permutation(seen.shape[1])
+    return order[(~seen[:, order]).argmax(axis=1)][users]
 
 
-@MADE.add(6, PAIRS)
-class NegativesDrawnOnce(_Drawing):
+@_negatives
+def negatives_drawn_once(rng: Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Negatives are drawn anew for each batch; here each user has one for the whole training."""
-
-    @staticmethod
-    def draw(rng: np.random.Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        # The same ones each time, so not from the generator, which goes on.
-        return draw_negatives(np.random.default_rng(0), np.arange(len(seen)), seen)[users]
+    # The same ones each time, so not from the generator, which goes on.
+    return draw_negatives(np.random.default_rng(0), np.arange(len(seen)), seen)[users]
 
 
 # Rung 6: final numbers

@@ -4,9 +4,8 @@ from typing import Callable, Dict, List, Mapping, Tuple
 
 import numpy as np
 
-__all__ = ["DATA", "roll_over"]
+from d2l_recsys.baseline.port import Arrays
 
-Arrays = Dict[str, np.ndarray]
 TEST_RATIO = 0.1
 
 

@@ -6,17 +6,8 @@ import numpy as np
 
 from d2l_recsys.baseline.oracle.data import DATA, roll_over
 from d2l_recsys.baseline.oracle.metrics import METRICS
-from d2l_recsys.baseline.oracle.training import (
-    Learner,
-    as_type,
-    draw_negatives,
-    seen_items,
-    train,
-)
-
-__all__ = ["Groundwork"]
-
-Arrays = Dict[str, np.ndarray]
+from d2l_recsys.baseline.oracle.training import Learner, as_type, draw_negatives, seen_items, train
+from d2l_recsys.baseline.port import Arrays
 
 
 class Groundwork:

@@ -4,8 +4,6 @@ from typing import Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
-__all__ = ["draw", "laws", "shapes"]
-
 Law = Tuple[str, float]
 SIGMA = 0.01
 

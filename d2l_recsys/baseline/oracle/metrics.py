@@ -1,10 +1,8 @@
 """The chapter's numbers as printed and as defined, one plain sum at a time."""
 
-from typing import Callable, Dict, Mapping
+from typing import Callable, Dict, List, Mapping
 
 import numpy as np
-
-__all__ = ["METRICS", "rolled_over_rows"]
 
 Given = Mapping[str, np.ndarray]
 Numbers = Dict[str, float]
@@ -13,6 +11,12 @@ Numbers = Dict[str, float]
 def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
     """Root mean squared error (eq. 15.3.4)."""
     return float(np.sqrt(np.mean((labels - predictions) ** 2)))
+
+
+def rmse_of_batches(labels: np.ndarray, predictions: np.ndarray, batch_size: int) -> List[float]:
+    """The RMSE of each batch; the last may be smaller."""
+    starts = range(0, len(labels), batch_size)
+    return [rmse(labels[i : i + batch_size], predictions[i : i + batch_size]) for i in starts]
 
 
 def train_loss(protocol: str, losses: np.ndarray, examples: int) -> float:
@@ -37,12 +41,8 @@ def mf(protocol: str, given: Given) -> Numbers:
     if protocol == "defined":
         test = rmse(labels, predictions)
     else:
-        values, running = [], []
-        for start in range(0, len(labels), batch_size):
-            stop = start + batch_size
-            values.append(rmse(labels[start:stop], predictions[start:stop]))
-            running.append(np.mean(values))
-        test = float(np.mean(running))
+        values = rmse_of_batches(labels, predictions, batch_size)
+        test = float(np.mean([np.mean(values[: i + 1]) for i in range(len(values))]))
     return {"test_rmse": test, "train_loss": train_loss(protocol, losses, losses.size)}
 
 

@@ -9,11 +9,12 @@ from typing import Callable, Dict, Mapping, Tuple
 
 import numpy as np
 
-__all__ = ["MODELS", "keep"]
+from d2l_recsys.baseline.port import Arrays
 
-Arrays = Dict[str, np.ndarray]
 Drop = Callable[[np.ndarray], np.ndarray]
-Net = Callable[[Arrays, Mapping[str, np.ndarray], Drop], Tuple[np.ndarray, Callable]]
+# What a net gives, and ``pull``.
+Outputs = Tuple[np.ndarray, Callable]
+Net = Callable[[Arrays, Mapping[str, np.ndarray], Drop], Outputs]
 
 
 def keep(units: np.ndarray) -> np.ndarray:
@@ -21,7 +22,7 @@ def keep(units: np.ndarray) -> np.ndarray:
     return np.ones_like(units)
 
 
-def embedding(p: Arrays, name: str, ids: np.ndarray) -> Tuple[np.ndarray, Callable]:
+def embedding(p: Arrays, name: str, ids: np.ndarray) -> Outputs:
     """Rows of a table; an id that comes twice gets both gradients."""
     table = p[f"{name}.weight"]
 
@@ -33,7 +34,7 @@ def embedding(p: Arrays, name: str, ids: np.ndarray) -> Tuple[np.ndarray, Callab
     return table[ids], pull
 
 
-def dense(p: Arrays, name: str, x: np.ndarray) -> Tuple[np.ndarray, Callable]:
+def dense(p: Arrays, name: str, x: np.ndarray) -> Outputs:
     """W x + b, where W has a row for each unit."""
     W, b = p[f"{name}.weight"], p[f"{name}.bias"]
 
@@ -48,9 +49,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, 1.0, np.exp(-np.abs(x))) / (1 + np.exp(-np.abs(x)))
 
 
-def relu_layers(
-    p: Arrays, names: Tuple[str, ...], x: np.ndarray, drop: Drop
-) -> Tuple[np.ndarray, Callable]:
+def relu_layers(p: Arrays, names: Tuple[str, ...], x: np.ndarray, drop: Drop) -> Outputs:
     """Dense layers, each followed by relu and dropout."""
     pulls = []
     for name in names:
@@ -69,7 +68,7 @@ def relu_layers(
     return x, pull
 
 
-def mf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+def mf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
     """r_hat = p_u . q_i + b_u + b_i (eq. 15.3.2)."""
     P_u, pull_P = embedding(p, "P", batch["user_id"])
     Q_i, pull_Q = embedding(p, "Q", batch["item_id"])
@@ -83,7 +82,7 @@ def mf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarr
     return (P_u * Q_i).sum(axis=1) + b_u[:, 0] + b_i[:, 0], pull
 
 
-def autorec(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+def autorec(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
     """h(R_i) = W sigmoid(V R_i + mu) + b (eq. 15.4.1), all rows completed: (n, row_length)."""
     hidden, pull_encoder = dense(p, "encoder", batch["ratings"])
     h = sigmoid(hidden)
@@ -97,7 +96,7 @@ def autorec(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.
     return completed, pull
 
 
-def neumf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+def neumf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
     """Sum of p_u * q_i and of the MLP's last layer on [u_u; v_i] (eq. 15.6.1-3 without h)."""
     P_u, pull_P = embedding(p, "P", batch["user_id"])
     Q_i, pull_Q = embedding(p, "Q", batch["item_id"])
@@ -121,7 +120,7 @@ def neumf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.nd
     return (P_u * Q_i).sum(axis=1) + z.sum(axis=1), pull
 
 
-def caser(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+def caser(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
     """v_i . [z; p_u] + b_i, where z reads the last L items by convolutions (eq. 15.7.1-4)."""
     E, pull_E = embedding(p, "Q", batch["seq"])
     n, L, k = E.shape
@@ -180,7 +179,7 @@ def caser(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.nd
     return (both * v_i).sum(axis=1) + b_i[:, 0], pull
 
 
-def fm(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+def fm(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
     """Log odds w_0 + w sum_i w_i + sum over pairs i < j of <v_i, v_j> (eq. 15.9.1)."""
     v, pull_v = embedding(p, "embedding", batch["features"])
     w_i, pull_w = embedding(p, "fc", batch["features"])
@@ -200,7 +199,7 @@ def fm(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarr
     return linear[:, 0] + pairs, pull
 
 
-def deepfm(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Tuple[np.ndarray, Callable]:
+def deepfm(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
     """Log odds of ``fm`` and of an MLP on the same factors together (eq. 15.10.1-3)."""
     log_odds, pull_fm = fm(p, batch, drop)
     v, pull_v = embedding(p, "embedding", batch["features"])

@@ -1,17 +1,14 @@
 """The oracle as a port: it climbs the ladder like any other."""
 
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Mapping, Optional, Tuple
 
 import numpy as np
 
 from d2l_recsys.baseline.oracle import initial
 from d2l_recsys.baseline.oracle.groundwork import Groundwork
-from d2l_recsys.baseline.oracle.models import MODELS, keep, sigmoid
+from d2l_recsys.baseline.oracle.models import MODELS, Outputs, keep, sigmoid
 from d2l_recsys.baseline.oracle.training import as_type
-
-__all__ = ["Port"]
-
-Arrays = Dict[str, np.ndarray]
+from d2l_recsys.baseline.port import Arrays
 
 
 class Port(Groundwork):
@@ -39,7 +36,7 @@ class Port(Groundwork):
         self.means = as_type(self.dtype, means or zeros)
         self.variances = as_type(self.dtype, variances or zeros)
 
-    def net(self, batch: Arrays) -> Tuple[np.ndarray, Callable]:
+    def net(self, batch: Arrays) -> Outputs:
         """Outputs, and the way back from their derivatives to the gradients."""
         return MODELS[self.model](self.p, batch, self.drop)
 
@@ -49,7 +46,7 @@ class Port(Groundwork):
         printed_clicks = self.protocol == "printed" and self.model in ("fm", "deepfm")
         return sigmoid(outputs) if printed_clicks else outputs
 
-    def losses(self, batch: Arrays) -> Tuple[np.ndarray, Callable]:
+    def losses(self, batch: Arrays) -> Outputs:
         """The loss of each example, and the gradients of their sum."""
         if self.model == "mf":
             return self.l2_loss(self.net(batch), batch["rating"])
@@ -59,9 +56,7 @@ class Port(Groundwork):
             return self.bpr_loss(batch)
         return self.click_loss(self.net(batch), batch["label"])
 
-    def l2_loss(
-        self, outputs: Tuple[np.ndarray, Callable], ratings: np.ndarray
-    ) -> Tuple[np.ndarray, Callable]:
+    def l2_loss(self, outputs: Outputs, ratings: np.ndarray) -> Outputs:
         """Half the squared error; over AutoRec's rows its mean, all cells counted."""
         predicted, pull = outputs
         if ratings.ndim == 1:
@@ -76,22 +71,24 @@ class Port(Groundwork):
         """AutoRec learns from what was observed alone."""
         return rows * (ratings > 0)
 
-    def bpr_loss(self, batch: Arrays) -> Tuple[np.ndarray, Callable]:
+    def bpr_loss(self, batch: Arrays) -> Outputs:
         """-ln sigmoid(positive - negative), eq. 15.5.2."""
         positive, pull_positive = self.net(batch)
         negative, pull_negative = self.net({**batch, "item_id": batch["negative_id"]})
-        lag = negative - positive
+        losses, d = self.pair_loss(negative - positive)
 
         def pull() -> Arrays:
-            d = sigmoid(lag)
             of_positive, of_negative = pull_positive(-d), pull_negative(d)
             return {name: of_positive[name] + of_negative[name] for name in of_positive}
 
-        return np.logaddexp(0, lag), pull
+        return losses, pull
 
-    def click_loss(
-        self, outputs: Tuple[np.ndarray, Callable], labels: np.ndarray
-    ) -> Tuple[np.ndarray, Callable]:
+    @staticmethod
+    def pair_loss(lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """The loss where the positive item scores lower by ``lag``, and its slope."""
+        return np.logaddexp(0, lag), sigmoid(lag)
+
+    def click_loss(self, outputs: Outputs, labels: np.ndarray) -> Outputs:
         """Cross-entropy of a sigmoid: defined, of the log odds; printed, of their own sigmoid."""
         log_odds, pull = outputs
         self.log_odds = log_odds

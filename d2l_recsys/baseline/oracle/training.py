@@ -6,10 +6,7 @@ import numpy as np
 
 from d2l_recsys.baseline.oracle.data import DATA, roll_over, sizes
 from d2l_recsys.baseline.oracle.metrics import METRICS
-
-__all__ = ["Learner", "draw_negatives", "train"]
-
-Arrays = Dict[str, np.ndarray]
+from d2l_recsys.baseline.port import Arrays
 
 
 class Learner(Protocol):

@@ -1,0 +1,67 @@
+"""The questions as files, for ports that answer by files."""
+
+import json
+from typing import Any, Dict, List, Mapping, Sequence
+
+from d2l_recsys.baseline.answers import NUMBERS
+from d2l_recsys.baseline.chapter_data import chapter_questions
+from d2l_recsys.baseline.files import Baseline
+from d2l_recsys.baseline.ladder import CONVERGENCE, tracks
+from d2l_recsys.baseline.npz import npz_bytes
+from d2l_recsys.baseline.oracle import initial
+from d2l_recsys.baseline.port import Arrays
+from d2l_recsys.baseline.questions import join
+
+INDEX = "questions.json"
+
+
+def question_files(
+    baseline: Baseline,
+    models: Sequence[str],
+    rungs: Sequence[int],
+    inputs: Mapping[str, Arrays],
+    seeds: int,
+) -> Dict[str, bytes]:
+    """A file for each question about ``models`` on ``rungs``, and last ``questions.json``.
+
+    ``questions.json`` says which baseline they are of. It has an entry for each question: kind,
+    settings, protocols, and the names and shapes of its answer. Where ``inputs``, the chapter's
+    data, are empty, nothing is asked about them. ``seeds`` is how many trainings are wanted.
+    """
+    entries: List[Dict[str, Any]] = []
+    files: Dict[str, bytes] = {}
+
+    def add(name: str, given: Arrays, answer: Mapping[str, Sequence[int]], **more: Any) -> None:
+        shapes = {of_array: list(shape) for of_array, shape in answer.items()}
+        entries.append({"name": name, **more, "answer": shapes})
+        files[f"{name}.npz"] = npz_bytes(given)
+
+    for entry in baseline.entries:
+        if entry["model"] in models and entry["rung"] in rungs:
+            more = {key: value for key, value in entry.items() if key not in ("name", "spread")}
+            given = baseline.question(entry).given
+            add(entry["name"], given, _answer_shapes(baseline, entry, given), **more)
+    for question in chapter_questions(inputs) if 0 in rungs else []:
+        more = {"rung": 0, "kind": "data", "model": question.model, "settings": {}}
+        kept = baseline.index["chapter_data"]["answers"][question.model]
+        answer = {name: digest["shape"] for name, digest in kept.items()}
+        add(question.name, question.given, answer, protocols=list(question.protocols), **more)
+    for model in models if inputs and CONVERGENCE in rungs else []:
+        for track, protocols in tracks(model):
+            reference = baseline.index["convergence"][track]
+            answer = {f"{p}/{name}": [seeds] for p in protocols for name in reference[p]}
+            more = {"rung": CONVERGENCE, "kind": "train", "model": model}
+            more.update(protocols=list(protocols), settings=reference["settings"])
+            add(f"{track}/{NUMBERS}", inputs[model], answer, seeds=list(range(seeds)), **more)
+    index = json.dumps({"baseline": baseline.about, "questions": entries}, indent=1)
+    return {**files, INDEX: index.encode()}
+
+
+def _answer_shapes(
+    baseline: Baseline, entry: Mapping[str, Any], given: Arrays
+) -> Dict[str, Sequence[int]]:
+    if entry["kind"] == "first":
+        return join("parameters", initial.shapes(entry["model"], entry["settings"]))
+    if entry["kind"] == "negatives":
+        return {"negatives": given["users"].shape}
+    return {name: array.shape for name, array in baseline.expected(entry).items()}

@@ -1,0 +1,1 @@
+"""The commands: ``d2l-recsys X`` is the module X."""

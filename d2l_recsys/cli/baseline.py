@@ -1,0 +1,241 @@
+"""``d2l-recsys baseline``: check a port, write the questions for one, make the baseline anew."""
+
+import os
+import pathlib
+import platform
+import re
+import sys
+from typing import Any, Dict, List, Optional, Tuple
+
+import typer
+from typing_extensions import Annotated
+
+from d2l_recsys.baseline.ladder import CONVERGENCE, MODELS, PROTOCOLS, RUNGS
+from d2l_recsys.errors import OutputError, SettingError
+from d2l_recsys.settings import check_settings
+
+ALL = ",".join(MODELS)
+ON_CHAPTER_DATA = (0, CONVERGENCE)
+NOT_RIGHT = 1
+
+Models = Annotated[str, typer.Option(help="Models, separated by commas.", show_default="all six")]
+Rungs = Annotated[str, "Rungs: 0-6, 1-5, or 2,3."]
+Seeds = Annotated[int, "Trainings of each model on rung 6, 7 or more."]
+MadeUp = Annotated[bool, "Leave out what needs MovieLens-100K on rungs 0 and 6."]
+
+
+def check(
+    port: Annotated[
+        str, typer.Argument(help="A module with a class Port, its file, or a folder of answers.")
+    ],
+    models: Models = ALL,
+    protocol: Annotated[
+        str, typer.Option(metavar="printed|defined|both", help="What the port implements.")
+    ] = "both",
+    rungs: Rungs = "0-6",
+    seeds: Seeds = 10,
+    data_dir: Optional[pathlib.Path] = None,
+    no_chapter_data: MadeUp = False,
+    json_file: Annotated[
+        Optional[pathlib.Path], typer.Option("--json", help="Write all findings there.")
+    ] = None,
+    junit_file: Annotated[
+        Optional[pathlib.Path], typer.Option("--junit", help="Write JUnit XML there.")
+    ] = None,
+    quiet: bool = False,
+) -> None:
+    """Say of a port of the chapter that it is right, or where it is first wrong.
+
+    Asks the PORT what it computes, rung by rung; the exit code is 0 where it is right, 1 where it
+    is not, 2 where it cannot be asked.
+    """
+    import numpy
+
+    from d2l_recsys.baseline import report
+    from d2l_recsys.baseline.answers import answers_of
+    from d2l_recsys.baseline.check import check as climb
+    from d2l_recsys.baseline.files import Baseline
+
+    chosen, numbers = _models(models), _rungs(rungs)
+    protocols = PROTOCOLS if protocol == "both" else (_one_of("protocol", protocol, PROTOCOLS),)
+    _check_seeds(seeds)
+    _check_files(json_file, junit_file)
+    baseline = Baseline()
+    answers = answers_of(port)
+    inputs = {} if no_chapter_data else _inputs(baseline, chosen, numbers, data_dir)
+    on_terminal = sys.stderr.isatty() and not quiet
+
+    def note(line: str) -> None:
+        if on_terminal:
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+    rows = climb(baseline, answers, chosen, protocols, numbers, inputs, range(seeds), note)
+    note("")
+    about = {
+        "port": port,
+        "baseline": baseline.about,
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+    }
+    # What a port says of its errors may not fit the terminal's encoding.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    print(report.table(rows))
+    print("\nA number is the largest distance, in tolerances: above 1 is wrong.", end="")
+    print(" (6: threshold over chance.)" if CONVERGENCE in numbers else "")
+    wrong = report.first_wrong(rows)
+    if wrong:
+        print(f"\n{wrong}")
+    if not inputs and set(numbers) & set(ON_CHAPTER_DATA):
+        print("\nWhat needs MovieLens-100K was left out: convergence, and the chapter's own data.")
+    print(f"\n{report.verdict(rows)} (baseline {baseline.sha256[:12]})")
+    for path, content in (
+        (json_file, lambda: report.as_json(rows, about)),
+        (junit_file, lambda: report.as_junit(rows, port)),
+    ):
+        if path is not None:
+            _write(path.absolute().parent, {path.name: content().encode()})
+    if wrong:
+        raise typer.Exit(NOT_RIGHT)
+
+
+def questions(
+    folder: Annotated[pathlib.Path, typer.Argument(help="Where to write them; made if need be.")],
+    models: Models = ALL,
+    rungs: Rungs = "0-6",
+    seeds: Seeds = 10,
+    data_dir: Optional[pathlib.Path] = None,
+    no_chapter_data: MadeUp = False,
+) -> None:
+    """Write what a port in any language has to answer: a .npz for each question, and an index.
+
+    An answer is a .npz of the same name in another FOLDER, which ``check`` then takes for the port.
+    """
+    from d2l_recsys.baseline.files import Baseline
+    from d2l_recsys.baseline.question_files import question_files
+
+    chosen, numbers = _models(models), _rungs(rungs)
+    _check_seeds(seeds)
+    baseline = Baseline()
+    inputs = {} if no_chapter_data else _inputs(baseline, chosen, numbers, data_dir)
+    files = question_files(baseline, chosen, numbers, inputs, seeds)
+    _write(folder, files)
+    print(f"{len(files) - 1} questions in {folder}; its questions.json says what each asks")
+
+
+def make(
+    seeds: Annotated[int, "Trainings whose final numbers are kept."] = 30,
+    results: Annotated[
+        pathlib.Path, "Folder of these trainings; those done before count."
+    ] = pathlib.Path("results/baseline"),
+    out: Annotated[
+        Optional[pathlib.Path],
+        typer.Option(help="Folder for the files.", show_default="the package's"),
+    ] = None,
+    jobs: int = 2,
+    data_dir: Optional[pathlib.Path] = None,
+    quiet: bool = False,
+) -> None:
+    """Make the baseline anew from the project's own code; needs MXNet.
+
+    Trains the chapter with each seed on one device, which takes an hour or more, and asks it all
+    the questions.
+    """
+    from d2l_recsys.baseline.files import FILES
+    from d2l_recsys.baseline.generate import FEWEST_TRAININGS, make_baseline, numbers_over_seeds
+
+    check_settings(seeds=seeds, jobs=jobs)
+    if seeds < FEWEST_TRAININGS:
+        raise SettingError(f"--seeds is {seeds}; a baseline has {FEWEST_TRAININGS} or more")
+    numbers = numbers_over_seeds(seeds, results, jobs, data_dir, quiet)
+    files = make_baseline(numbers, data_dir)
+    out = out or FILES
+    _write(out, files)
+    print(f"{len(files)} files, {sum(map(len, files.values())) / 1e6:.1f} MB, in {out}")
+
+
+def causes() -> None:
+    """Print the semantics map: what ports get wrong, and where it shows."""
+    from d2l_recsys.baseline.report import semantics_map
+
+    print(semantics_map())
+
+
+COMMANDS = (check, questions, causes, make)
+
+
+def _write(folder: pathlib.Path, files: Dict[str, bytes]) -> None:
+    """Put files, named with a slash, below ``folder``; what is named last is written last."""
+    from d2l_recsys.storage.files import prepare_folder, write_files
+
+    for name, content in files.items():
+        path = folder / name
+        try:
+            prepare_folder(path.parent, "baseline")
+            write_files(path.parent, {path.name: content})
+        except OutputError as error:
+            reason = getattr(error.__cause__, "strerror", None) or error.__cause__
+            raise OutputError(f"cannot write {path}: {reason}; name another place") from error
+
+
+def _inputs(
+    baseline: Any, models: List[str], rungs: List[int], data_dir: Optional[pathlib.Path]
+) -> Dict[str, Any]:
+    """What ``rungs`` need of the chapter's data: nothing, or the inputs of each model."""
+    if not set(rungs) & set(ON_CHAPTER_DATA):
+        return {}
+    from d2l_recsys.baseline.chapter_data import check_inputs, read_inputs
+
+    inputs = read_inputs(models, data_dir)
+    check_inputs(inputs, baseline.index["chapter_data"]["inputs"])
+    return inputs
+
+
+def _models(names: str) -> List[str]:
+    chosen = [_one_of("models", name.strip(), MODELS) for name in names.split(",")]
+    return [model for model in MODELS if model in chosen]
+
+
+def _one_of(option: str, name: str, names: Tuple[str, ...]) -> str:
+    if name not in names:
+        raise SettingError(f"--{option} is {name!r}; choose of: {', '.join(names)}")
+    return name
+
+
+def _rungs(text: str) -> List[int]:
+    found = set()
+    for part in text.split(","):
+        bounds = part.split("-")
+        if not all(re.fullmatch("[0-9]{1,3}", bound) for bound in bounds) or len(bounds) > 2:
+            raise SettingError(f"--rungs is {text!r}; give numbers like 0-6 or 2,3")
+        first, last = int(bounds[0]), int(bounds[-1])
+        if not first <= last < len(RUNGS):
+            raise SettingError(
+                f"--rungs is {text!r}; the rungs are 0 to {len(RUNGS) - 1}, lowest first"
+            )
+        found.update(range(first, last + 1))
+    return sorted(found)
+
+
+def _check_seeds(seeds: int) -> None:
+    from d2l_recsys.baseline.convergence import FEWEST_SEEDS, MOST_SEEDS
+
+    check_settings(seeds=seeds)
+    if not FEWEST_SEEDS <= seeds <= MOST_SEEDS:
+        raise SettingError(
+            f"--seeds is {seeds}; {FEWEST_SEEDS} to {MOST_SEEDS} trainings say what there is to say"
+        )
+
+
+def _check_files(*paths: Optional[pathlib.Path]) -> None:
+    """Raise SettingError, before the work begins, for reports that could not be written."""
+    named = [path for path in paths if path is not None]
+    for path in named:
+        if not path.absolute().parent.is_dir():
+            raise SettingError(f"there is no folder {path.parent} to write {path.name} to")
+        # A report takes the place of what is there; of a device or a link it must not.
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise SettingError(f"{path} is not a file; name another one for the report")
+        if not os.access(path.absolute().parent, os.W_OK):
+            raise SettingError(f"{path} cannot be written; name another one for the report")
+    if len({path.absolute() for path in named}) < len(named):
+        raise SettingError("--json and --junit name the same file; name two")

@@ -1,0 +1,101 @@
+"""``d2l-recsys reproduce`` and ``d2l-recsys report``: the chapter over seeds, and what it gave."""
+
+import importlib
+import importlib.util
+import os
+import pathlib
+from typing import Any, List, Optional, Sequence
+
+import typer
+from typing_extensions import Annotated
+
+from d2l_recsys.sections.registry import VARIANTS, as_variants
+from d2l_recsys.settings import SETTINGS, check_settings
+
+# The option --jobs and its default, for every command that does runs.
+Jobs = Annotated[int, typer.Option(help=SETTINGS["jobs"].help, show_default="cores, at most 8")]
+JOBS = min(os.cpu_count() or 1, 8)
+
+
+def reproduce(
+    seeds: int = 10,
+    num_devices: int = 2,
+    only: Annotated[
+        str,
+        typer.Option(help="Sections or variants, separated by commas.", show_default="all"),
+    ] = ",".join(VARIANTS),
+    jobs: Jobs = JOBS,
+    data_dir: Optional[pathlib.Path] = None,
+    results: pathlib.Path = pathlib.Path("results"),
+    quiet: bool = False,
+) -> None:
+    """Run the chapter over seeds and write results/report.md and results/report.html.
+
+    Goes on where it was stopped: a run that is finished is done again only if the code, the data or
+    what is installed has changed since.
+    """
+    check_settings(seeds=seeds, num_devices=num_devices, jobs=jobs)
+    variants = as_variants(only)
+    from d2l_recsys.hardware import cuda
+
+    # What is not installed or has no driver is told before any data is fetched.
+    if importlib.util.find_spec("mxnet") is None or cuda.is_installed():
+        importlib.import_module("d2l_recsys.backend")
+    from d2l_recsys.reproduction.pages import Reproduction
+    from d2l_recsys.reproduction.planned import alone_in
+    from d2l_recsys.reproduction.runs import do_all
+
+    with alone_in(results):
+        done = do_all(variants, range(seeds), num_devices, data_dir, results, jobs, quiet)
+        show_report(Reproduction(*done), results)
+
+
+def report(
+    folders: Annotated[
+        Optional[List[pathlib.Path]], typer.Argument(help="Folders with a result.json each.")
+    ] = None,
+    num_devices: Annotated[int, "Of the reproductions, the one on so many devices."] = 2,
+    results: pathlib.Path = pathlib.Path("results"),
+) -> None:
+    """Print the reported numbers of the chapter beside those in the results FOLDERS.
+
+    Without FOLDERS: write the report of the last reproduction again, from all its finished runs.
+    """
+    from d2l_recsys.reproduction.summary import summarise
+    from d2l_recsys.reproduction.tables import label
+    from d2l_recsys.runs.results import read_result
+
+    if not folders:
+        from d2l_recsys.reproduction.planned import alone_in
+        from d2l_recsys.reproduction.runs import gather
+
+        gathered = gather(results, num_devices)
+        from d2l_recsys.reproduction.pages import Reproduction
+
+        with alone_in(results):
+            show_report(Reproduction(*gathered), results)
+        return
+    found = [read_result(folder) for folder in folders]
+    summaries = [summarise(result["chapter"], [result]) for result in found]
+    show_table(summaries, [label(result) for result in found])
+    for folder in folders:
+        files = sorted(path.name for path in folder.iterdir() if path.is_file())
+        print(f"{folder}: {', '.join(files)}")
+
+
+def show_report(reproduction: Any, results: pathlib.Path) -> None:
+    """Write the report and print its table."""
+    from d2l_recsys.reproduction.pages import write_report
+
+    files = write_report(reproduction, results)
+    show_table(reproduction.summaries())
+    print(f"report: {', '.join(map(str, files))}")
+
+
+def show_table(summaries: Sequence[Any], labels: Sequence[str] = ()) -> None:
+    """Print the table of ``summaries``, and a line for each of their data sets."""
+    from d2l_recsys.reproduction.tables import data_lines, table
+
+    print(table(summaries, labels))
+    print()
+    print(*data_lines([summary.dataset for summary in summaries]), sep="\n")

@@ -1,0 +1,1 @@
+"""What data there is: fetched, found, checked and read; no MXNet."""

@@ -1,0 +1,288 @@
+"""Get a data set from the first of several sources that answers, whole or not at all."""
+
+import concurrent.futures
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Sequence
+
+from d2l_recsys.errors import DataError, NoSourceError
+
+if TYPE_CHECKING:
+    import filelock
+
+
+RECORD = "source.json"
+ANSWER_SECONDS = 15
+# What a download has to bring in each span of time, and the most in all; archives have 2 to 5 MB.
+SPAN_SECONDS = 60
+LEAST_BYTES = 60_000
+MOST_BYTES = 50_000_000
+WHEEL_SECONDS = 300
+LOCK_SECONDS = 600
+PIECE_BYTES = 2**20
+
+
+class SourceFailedError(Exception):
+    """One source did not deliver; the next one may."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An archive and the files to take from it.
+
+    ``download(url, output_file, pooch)`` is called as pooch calls its downloaders; ``known_hash``
+    is pooch's ``algorithm:digest`` of the archive; ``members`` maps the name a file gets to its
+    name in the archive.
+    """
+
+    name: str
+    url: str
+    known_hash: str
+    members: Mapping[str, str]
+    download: Callable[[str, str, object], None]
+
+
+class _LimitedFile(io.BufferedWriter):
+    def write(self, piece: bytes) -> int:
+        if self.tell() + len(piece) > MOST_BYTES:
+            raise SourceFailedError(f"it sent more than the {MOST_BYTES / 1e6:g} MB allowed")
+        return super().write(piece)
+
+
+def download_url(url: str, output_file: str, pooch: object) -> None:
+    """Download over HTTP, with a progress bar on a terminal.
+
+    Raises SourceFailedError for a download that is too slow or too large, and for a web page.
+    """
+    import pooch as pooch_library
+
+    on_terminal = sys.stderr.isatty()
+    get = pooch_library.HTTPDownloader(progressbar=on_terminal, timeout=ANSWER_SECONDS)
+    receiving: concurrent.futures.Future = concurrent.futures.Future()
+    with _LimitedFile(io.FileIO(output_file, "wb")) as file:
+
+        def receive() -> None:
+            try:
+                receiving.set_result(get(url, file, pooch))
+            except BaseException as error:
+                receiving.set_exception(error)
+
+        # No timeout of a socket ends what trickles. Given up, the thread ends at its next write.
+        threading.Thread(target=receive, daemon=True).start()
+        size = 0
+        while not concurrent.futures.wait([receiving], timeout=SPAN_SECONDS).done:
+            before, size = size, os.path.getsize(output_file)
+            if size - before < LEAST_BYTES:
+                least = f"{LEAST_BYTES / 1e3:g} kB in {SPAN_SECONDS} s"
+                raise SourceFailedError(f"too slow, less than {least}")
+        receiving.result()
+    with open(output_file, "rb") as received:
+        if received.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+            raise SourceFailedError(
+                "it sent a web page, as a network does that asks to log in; log in and try again"
+            )
+
+
+def download_wheel(requirement: str, output_file: str, pooch: object) -> None:
+    """Download one wheel without its dependencies, through pip and the index the user has set."""
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(output_file)) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=1"]
+        # Where its cache meets a full disk, pip takes it for a broken connection.
+        command += ["--no-cache-dir", "--disable-pip-version-check", "--only-binary=:all:"]
+        command += ["--ignore-requires-python", "--dest", folder, requirement]
+        try:
+            environment = {**os.environ, "TMPDIR": folder}
+            done = subprocess.run(
+                command, env=environment, capture_output=True, timeout=WHEEL_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise SourceFailedError(f"pip had no answer within {WHEEL_SECONDS} s") from None
+        said = done.stderr.decode(errors="replace")
+        if os.strerror(errno.ENOSPC) in said:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        wheels = list(pathlib.Path(folder).glob("*.whl"))
+        if done.returncode or len(wheels) != 1:
+            error = re.search(r"^error: (.*\S)", said, re.IGNORECASE | re.MULTILINE)
+            reason = error[1] if error else "run it to see why"
+            raise SourceFailedError(f"'pip download --no-deps {requirement}' failed: {reason}")
+        shutil.move(str(wheels[0]), output_file)
+
+
+def fetch(sources: Sequence[Source], folder: pathlib.Path, by_hand: str) -> None:
+    """Fill ``folder`` from the first source that delivers; nothing to do where it is filled.
+
+    The archive is checked against its known hash before it is opened, the files are unpacked
+    beside ``folder`` and appear in it by one rename, together with a record (``source.json``) of
+    where they came from and of their SHA-256. A lock lets one process at a time do this.
+
+    Raises DataError where the folder cannot be written, and NoSourceError where every source
+    failed: the message names each with its reason, and ends with ``by_hand``.
+    """
+    import filelock
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(str(folder.parent / f".{folder.name}.lock"))
+        with waiting_for(lock, "fetching"):
+            if (folder / RECORD).exists():
+                return
+            if folder.is_dir() and any(folder.iterdir()):
+                raise DataError(f"{folder} is not empty but lacks the data; {by_hand}")
+            # Of processes that were killed: one that lives would have the lock.
+            for left in folder.parent.glob(_temporary(folder) + "*"):
+                shutil.rmtree(left, ignore_errors=True)
+            failures = []
+            for source in sources:
+                print(f"fetching {folder} from {source.name}", file=sys.stderr)
+                try:
+                    _fetch_one(source, folder)
+                    return
+                except SourceFailedError as reason:
+                    failures.append(f"{source.name}: {reason}")
+    except filelock.Timeout as error:
+        raise DataError(
+            f"another process has been fetching {folder} for {LOCK_SECONDS} s; "
+            "wait for it or end it"
+        ) from error
+    except OSError as error:
+        room = "make room there or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise DataError(
+            f"cannot write {folder}: {error.strerror or error}; "
+            f"{room}choose another folder with --data-dir"
+        ) from error
+    raise NoSourceError(f"no source of {folder.name} answered ({'; '.join(failures)}); {by_hand}")
+
+
+@contextlib.contextmanager
+def waiting_for(
+    lock: "filelock.BaseFileLock", work: str, timeout: float = LOCK_SECONDS
+) -> Iterator[None]:
+    """Hold ``lock``, which another process may have for the same ``work``; say so while waiting.
+
+    Raises filelock.Timeout after ``timeout`` seconds; -1 waits as long as it takes.
+    """
+    import filelock
+
+    try:
+        lock.acquire(timeout=1)
+    except filelock.Timeout:
+        print(f"waiting for another process that is {work}", file=sys.stderr)
+        lock.acquire(timeout=timeout)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _temporary(folder: pathlib.Path) -> str:
+    return f".{folder.name}.fetch-"
+
+
+def _fetch_one(source: Source, folder: pathlib.Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_temporary(folder)) as temporary:
+        archive = _download(source, temporary)
+        unpacked = pathlib.Path(temporary) / folder.name
+        unpacked.mkdir()
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                for name, member in source.members.items():
+                    (unpacked / name).write_bytes(opened.read(member))
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise SourceFailedError(f"its archive cannot be read ({error})") from error
+        record = {
+            "source": source.name,
+            "url": source.url,
+            "archive": source.known_hash,
+            "sha256": {name: file_digest(unpacked / name) for name in source.members},
+        }
+        (unpacked / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        os.replace(unpacked, folder)
+
+
+def _download(source: Source, temporary: str) -> str:
+    import pooch
+    import requests
+    import urllib3
+
+    pooch.get_logger().setLevel("WARNING")
+    store = pooch.create(
+        path=temporary,
+        base_url="",
+        registry={"archive": source.known_hash},
+        urls={"archive": source.url},
+        retry_if_failed=1,
+    )
+    try:
+        return store.fetch("archive", downloader=source.download)
+    except requests.exceptions.HTTPError as error:
+        raise SourceFailedError(f"it answered {error.response.status_code}") from error
+    except requests.exceptions.Timeout as error:
+        raise SourceFailedError(f"no answer within {ANSWER_SECONDS} s") from error
+    except requests.exceptions.SSLError as error:
+        raise SourceFailedError(
+            "no secure connection, as in a network that asks to log in or with a wrong clock"
+        ) from error
+    except requests.exceptions.ChunkedEncodingError as error:
+        raise SourceFailedError("the connection broke off") from error
+    except requests.exceptions.RequestException as error:
+        if isinstance(next(iter(error.args), None), urllib3.exceptions.ReadTimeoutError):
+            raise SourceFailedError(f"it sent nothing more for {ANSWER_SECONDS} s") from error
+        raise SourceFailedError("it could not be reached") from error
+    except ValueError as error:
+        raise SourceFailedError(f"wrong checksum, expected {source.known_hash}") from error
+
+
+def verify(folder: pathlib.Path) -> dict:
+    """The record of a fetched folder, after checking its files against it; {} for any other folder.
+
+    Raises DataError naming the first file that is missing or no longer what was fetched.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return {}
+    mend = f"delete the folder {folder} to have it fetched again"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        expected = dict(record["sha256"].items())
+        named = all(re.fullmatch(r"[\w.+-]{1,99}", name, re.ASCII) for name in expected)
+        if not named or not all(re.fullmatch("[0-9a-f]{1,64}", of) for of in expected.values()):
+            raise ValueError("what it names are not files and their SHA-256")
+        if not isinstance(record.get("source", ""), str):
+            raise ValueError("its source is not text")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path} is not a record of fetched files; {mend}") from error
+    for name, digest in expected.items():
+        if not (folder / name).is_file():
+            raise DataError(f"{folder / name} is missing; {mend}")
+        found = file_digest(folder / name)
+        if found != digest:
+            raise DataError(
+                f"{folder / name} has the wrong checksum: SHA-256 {found}, but it was fetched as "
+                f"{digest}; {mend}"
+            )
+    return record
+
+
+def file_digest(path: pathlib.Path, algorithm: str = "sha256") -> str:
+    """Hexadecimal digest of a file of any size. Raises DataError where it cannot be read."""
+    digest = hashlib.new(algorithm)
+    try:
+        with path.open("rb") as file:
+            for piece in iter(lambda: file.read(PIECE_BYTES), b""):
+                digest.update(piece)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()

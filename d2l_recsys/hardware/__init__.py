@@ -1,0 +1,1 @@
+"""What the machine has: its NVIDIA driver and its threads; no MXNet."""

@@ -1,0 +1,1 @@
+"""The pieces that nets of several sections are made of."""

@@ -1,0 +1,1 @@
+"""What every model offers, whatever it is made of."""

@@ -1,0 +1,194 @@
+"""What a trained model recommends to a user, and what it holds to be like an item; by raw ids.
+
+from d2l_recsys.recommend import recommend
+from d2l_recsys.saved_models import load_model
+
+recommend(load_model("results/ease"), 837, n=5)
+"""
+
+import os
+from typing import Iterable, Optional, Sequence, Union
+
+import numpy as np
+import pandas as pd
+
+from d2l_recsys.data import load_all_ml100k, read_data_ml100k
+from d2l_recsys.datasets.movielens import find_ml100k, read_items_ml100k
+from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.evaluation.scoring import user_scores
+from d2l_recsys.loaders.interactions import RankingData
+from d2l_recsys.recommend.titles import title_with_year
+from d2l_recsys.saved_models import TrainedModel
+from d2l_recsys.sections.registry import SYSTEMS, Section
+
+__all__ = [
+    "check_count",
+    "check_ranks",
+    "movies_of",
+    "no_vectors",
+    "ranks_items",
+    "rated_highest",
+    "recommend",
+    "similar",
+]
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+def recommend(
+    model: TrainedModel, user_id: int, n: int = 10, data_dir: Optional[PathLike] = None
+) -> pd.DataFrame:
+    """The ``n`` movies that ``model`` scores highest among those that the user has not rated.
+
+    A frame of ``item_id``, ``title``, ``year``, ``genres`` (a list of names) and ``score``, the
+    best first, equals by id; of fewer rows where fewer are left. Whatever the user has rated
+    counts, also what was held out when the model was trained: it is left out, and it is in the
+    history that a model reads. A movie that the data has under several ids is one movie: rated
+    where one of them is, and shown as the one that scores highest.
+
+    Raises SettingError for an ``n`` below 1 and a model that does not rank items; DataError for a
+    user who is not in the data or has rated all of it, a model of other data, and scores that are
+    NaN.
+    """
+    check_count(n)
+    data = _data_of(model, data_dir)
+    user = _row("user", model.ids.users, user_id)
+    movies = movies_of(model.ids.items, data_dir)
+    unseen = _unlike(movies, data.candidates[user])
+    if not len(unseen):
+        raise DataError(
+            f"user {user_id} has rated all {data.num_items} movies: nothing is left to recommend"
+        )
+    return _best(model, movies, unseen, user_scores(model.net, data, user), n)
+
+
+def similar(
+    model: TrainedModel, item_id: int, n: int = 10, data_dir: Optional[PathLike] = None
+) -> pd.DataFrame:
+    """The ``n`` other movies most like the one with ``item_id``, as ``recommend`` returns them.
+
+    The score is what the model's ``similar_to`` says: the cosine of two items' vectors, or a number
+    of its own. Items of which it is 0 are not alike, and left out. Raises what ``recommend``
+    raises, SettingError for a model that cannot tell, and DataError for an item of which it knows
+    nothing.
+    """
+    check_count(n)
+    _data_of(model, data_dir)
+    item = _row("item", model.ids.items, item_id)
+    if not model.net.compares_items():
+        raise no_vectors(model.section)
+    scores = np.asarray(model.net.similar_to(item), dtype=np.float64)
+    movies = movies_of(model.ids.items, data_dir)
+    others = _unlike(movies, [item])
+    others = others[scores[others] != 0]
+    if not len(others):
+        raise DataError(
+            f"{model.section} knows nothing of item {item_id}, which has no rating to learn from; "
+            "choose another movie"
+        )
+    return _best(model, movies, others, scores, n)
+
+
+def rated_highest(user_id: int, n: int = 10, data_dir: Optional[PathLike] = None) -> pd.DataFrame:
+    """The ``n`` movies that the user has rated highest, the newest ratings first among equals.
+
+    A frame of ``item_id``, ``title``, ``year``, ``genres`` and ``rating``; ratings of the same time
+    stand by id. Raises SettingError for an ``n`` below 1, DataError for a user who is not in the
+    data.
+    """
+    check_count(n)
+    ratings, num_users, _ = read_data_ml100k(data_dir)
+    _row("user", np.arange(1, num_users + 1), user_id)
+    given = ratings[ratings["user_id"] == user_id].sort_values(
+        ["rating", "timestamp", "item_id"], ascending=[False, False, True]
+    )[:n]
+    found = movies_of(given["item_id"], data_dir)
+    return found.assign(rating=given["rating"].to_numpy())
+
+
+def movies_of(item_ids: Iterable[int], data_dir: Optional[PathLike] = None) -> pd.DataFrame:
+    """The movies with these ids, in this order, as ``read_items_ml100k`` returns them.
+
+    Raises DataError where the file of movies has not one line for each of them.
+    """
+    movies = read_items_ml100k(data_dir)
+    item_ids = np.asarray(item_ids)
+    lines = movies["item_id"].value_counts().reindex(item_ids, fill_value=0)
+    if (lines != 1).any():
+        location = find_ml100k(data_dir)
+        path = location.folder / location.layout.items
+        item_id = lines.index[lines != 1][0]
+        raise DataError(f"{path}: item {item_id} has {lines[item_id]} lines, it must have one")
+    return movies.set_index("item_id").loc[item_ids].reset_index()
+
+
+def check_count(n: int) -> None:
+    """Raise SettingError where so many movies cannot be shown."""
+    if not isinstance(n, (int, np.integer)) or n < 1:
+        raise SettingError(f"-n is {n}; it must be a whole number, 1 or larger")
+
+
+def ranks_items(section: Section) -> bool:
+    """Whether its models score the items of a user."""
+    return section.trains and not section.on_clicks
+
+
+def check_ranks(name: str, section: Section) -> None:
+    """Raise SettingError where the models of ``section`` cannot recommend."""
+    if not ranks_items(section):
+        choices = ", ".join(s.name for s in SYSTEMS.values() if ranks_items(s))
+        raise SettingError(f"{name} does not rank items; choose one of: {choices}")
+
+
+def no_vectors(name: str) -> SettingError:
+    """What is raised where items like another are asked for of a model that cannot tell."""
+    return SettingError(
+        f"{name} has no vectors of items: it cannot tell what is alike; choose another --model, "
+        "such as svd, ease or lightgcn"
+    )
+
+
+def _data_of(model: TrainedModel, data_dir: Optional[PathLike]) -> RankingData:
+    """All ratings. Raises DataError where they are of other users or items than ``model`` knows."""
+    check_ranks(model.section, SYSTEMS[model.section])
+    data = load_all_ml100k(data_dir)
+    sizes = data.num_users, data.num_items
+    if any(not np.array_equal(ids, np.arange(1, size + 1)) for ids, size in zip(model.ids, sizes)):
+        users, items = map(len, model.ids)
+        raise DataError(
+            f"{model.section} was trained on {users} users and {items} items, other ones than the "
+            f"{sizes[0]} and {sizes[1]} in {find_ml100k(data_dir).folder}; name the data that it "
+            "was trained on, or train it again"
+        )
+    return data
+
+
+def _row(kind: str, ids: np.ndarray, wanted: int) -> int:
+    """The row of an id. Raises DataError for one that is not there."""
+    rows = np.flatnonzero(ids == wanted) if isinstance(wanted, (int, np.integer)) else []
+    if not len(rows):
+        raise DataError(f"{kind} {wanted} is not in the data; {kind}s are {ids[0]} to {ids[-1]}")
+    return int(rows[0])
+
+
+def _unlike(movies: pd.DataFrame, rows: Sequence[int]) -> np.ndarray:
+    """The rows of ``movies``, ascending, that are not those movies, nor the same ones again."""
+    names = _title_and_year(movies)
+    return np.flatnonzero(~np.isin(names, names[rows]))
+
+
+def _title_and_year(movies: pd.DataFrame) -> np.ndarray:
+    """What two entries of one movie have in common."""
+    return np.array([title_with_year(*of) for of in zip(movies["title"], movies["year"])])
+
+
+def _best(
+    model: TrainedModel, movies: pd.DataFrame, rows: np.ndarray, scores: np.ndarray, n: int
+) -> pd.DataFrame:
+    """The ``n`` of the ``rows`` (ascending) of ``movies`` with the highest ``scores``."""
+    if np.isnan(scores).any():
+        raise DataError(f"the scores of {model.section} are NaN; train it again")
+    best = rows[np.argsort(-scores[rows], kind="stable")]
+    found = movies.iloc[best].assign(score=scores[best])
+    again = pd.Series(_title_and_year(found)).duplicated().to_numpy()
+    return found[~again][:n].reset_index(drop=True)

@@ -1,0 +1,1 @@
+"""The chapter over seeds: its runs, their summary, the report."""

@@ -1,0 +1,202 @@
+"""The chapter over seeds: plan its runs, do those that are not finished, gather all."""
+
+import json
+import pathlib
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from d2l_recsys.errors import DataError
+from d2l_recsys.reproduction.planned import STAMP, PlannedRun, code_digest, finish_runs, reading_run
+from d2l_recsys.runs.results import environment, read_result
+from d2l_recsys.sections.registry import SECTIONS, VARIANTS, Variant
+from d2l_recsys.storage.files import as_json, write_files
+from d2l_recsys.training.checkpoint import CHECKPOINT
+from d2l_recsys.training.history import History
+
+HISTORY = "history.csv"
+STAMPED = {"variant", "seed", "num_devices", "options", "data", "code", "environment", "jobs"}
+# What the report takes from the dataset and, of a run, from its seconds.
+DATASET = {"name", "source", "sha256", "substitute"}
+PHASES = {"load", "train", "evaluate", "total"}
+
+
+class FinishedRun(NamedTuple):
+    """What a run left: ``run.json``, ``result.json`` and the table in ``history.csv``."""
+
+    stamp: Dict[str, Any]
+    result: Dict[str, Any]
+    history: History
+
+
+class DescribedData(NamedTuple):
+    """What a section on data left: ``result.json``, and its figure, a PNG file."""
+
+    result: Dict[str, Any]
+    figure: bytes
+
+
+def describe_data(
+    variants: Sequence[Variant], data_dir: Optional[pathlib.Path], folder: pathlib.Path
+) -> Dict[str, DescribedData]:
+    """Run the sections that describe the data of ``variants``; what they left, by name.
+
+    The data is fetched where it is not there yet, and each section's files are left in the folder
+    ``folder``. Raises what the sections raise.
+    """
+    names = dict.fromkeys(describing(variant) for variant in variants)
+    for name in names:
+        SECTIONS[name].main()(data_dir=data_dir, out=folder / name, quiet=True)
+    return {name: read_described(folder, name) for name in names}
+
+
+def describing(variant: Variant) -> str:
+    """The section that describes the data of ``variant``."""
+    return "ctr" if variant.section.on_clicks else "movielens"
+
+
+def plan(
+    variants: Sequence[Variant],
+    seeds: Sequence[int],
+    num_devices: int,
+    data: Dict[str, DescribedData],
+    data_dir: Optional[pathlib.Path],
+    folder: pathlib.Path,
+    jobs: int,
+) -> List[PlannedRun]:
+    """The runs of ``variants`` for each of ``seeds``, seed by seed, with folders in ``folder``.
+
+    ``data`` comes from ``describe_data``; a run on clicks takes those that are described there.
+    """
+    made_with = {"code": code_digest(), "environment": environment(), "jobs": jobs}
+    planned = []
+    for seed in seeds:
+        for variant in variants:
+            options = dict(variant.options)
+            dataset = data[describing(variant)].result["dataset"]
+            if variant.section.on_clicks:
+                options["dataset"] = "book" if dataset["name"] == "ctr" else "movielens"
+            stamp = {
+                "variant": variant.name,
+                "seed": seed,
+                "num_devices": num_devices,
+                "options": options,
+                "data": dataset["sha256"],
+                **made_with,
+            }
+            of_run = folder / variant.name / f"seed-{seed}"
+            planned.append(PlannedRun(f"{variant.name}, seed {seed}", of_run, data_dir, stamp))
+    return planned
+
+
+def do_all(
+    variants: Sequence[Variant],
+    seeds: Sequence[int],
+    num_devices: int,
+    data_dir: Optional[pathlib.Path],
+    results: pathlib.Path,
+    jobs: int,
+    quiet: bool = False,
+) -> Tuple[Dict[str, DescribedData], List[FinishedRun]]:
+    """Run ``variants`` with each of ``seeds``, but for what is done, and show progress.
+
+    Returns what the data is and all the runs. Raises Stopped on Ctrl-C, and what its parts raise.
+    """
+    folder = runs_folder(results, num_devices)
+    data = describe_data(variants, data_dir, folder)
+    planned = plan(variants, seeds, num_devices, data, data_dir, folder, jobs)
+    return data, finish_runs(planned, do, read_run, jobs, quiet)
+
+
+def do(run: PlannedRun) -> None:
+    """Do a run: its section's files, then its stamp. What was in its folder is removed first."""
+    stamp = run.stamp
+    given = {"seed": stamp["seed"], "num_devices": stamp["num_devices"], **stamp["options"]}
+    run.run_section(VARIANTS[stamp["variant"]].section, **given)
+    # What is finished is not gone on with, and seeds add up to much on disk.
+    (run.folder / CHECKPOINT).unlink()
+    write_files(run.folder, {STAMP: as_json(stamp)})
+
+
+def gather(
+    results: pathlib.Path, num_devices: int
+) -> Tuple[Dict[str, DescribedData], List[FinishedRun]]:
+    """What ``results`` has: of the sections on data, and of all runs on so many devices.
+
+    Raises DataError where there is no run, and where runs were not all made alike.
+    """
+    folder = runs_folder(results, num_devices)
+    runs = [
+        read_run(path.parent)
+        for name in VARIANTS
+        for path in sorted(folder.glob(f"{name}/seed-*/{STAMP}"), key=_seed)
+        if _seed(path) >= 0
+    ]
+    again = "run 'd2l-recsys reproduce'"
+    if not runs:
+        raise DataError(f"{folder} has no finished run; {again}")
+    first: Dict[Any, Any] = {}
+    for run in runs:
+        on_clicks = VARIANTS[run.stamp["variant"]].section.on_clicks
+        made_with = {"code": None, "environment": None, "data": on_clicks}
+        for name, group in made_with.items():
+            if first.setdefault((name, group), run.stamp[name]) != run.stamp[name]:
+                raise DataError(
+                    f"the runs in {folder} differ in their {name}; {again}, which repeats those "
+                    "that are of old"
+                )
+    described = [name for name, section in SECTIONS.items() if not section.trains]
+    data = {n: read_described(folder, n) for n in described if (folder / n).is_dir()}
+    return data, runs
+
+
+def read_described(folder: pathlib.Path, name: str) -> DescribedData:
+    """What the section ``name`` on data left in ``folder``; DataError where that is not whole."""
+    path = folder / name / SECTIONS[name].figure
+    result = read_result(path.parent)
+    if not set(result["dataset"]) >= DATASET:
+        raise DataError(f"{path.parent} tells too little; run 'd2l-recsys run {name}' again")
+    try:
+        return DescribedData(result, path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; run 'd2l-recsys run {name}' again") from error
+
+
+def read_run(folder: pathlib.Path) -> FinishedRun:
+    """What a finished run left in ``folder``; DataError where it lacks a file or one is damaged."""
+    result = read_result(folder)
+    with reading_run(folder):
+        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+        history = History.from_csv(folder / HISTORY)
+    if not isinstance(stamp, dict) or not set(stamp) >= STAMPED or type(stamp["seed"]) is not int:
+        raise DataError(f"{folder / STAMP} is not a run's; run it again")
+    if (folder.parent.name, folder.name) != (stamp["variant"], f"seed-{stamp['seed']}"):
+        raise DataError(f"{folder} has another run's {STAMP}; delete the folder")
+    if not _is_of_run(result):
+        raise DataError(f"the result.json in {folder} is not a run's; run it again")
+    if len(history) != result["settings"].get("num_epochs"):
+        raise DataError(f"{folder / HISTORY} lacks epochs; run it again")
+    return FinishedRun(stamp, result, history)
+
+
+def _is_of_run(result: Dict[str, Any]) -> bool:
+    """Whether a result has what the report takes from that of a run."""
+    made_with = result.get("environment")
+    return (
+        result.get("protocol") in ("printed", "defined")
+        and set(result["dataset"]) >= DATASET
+        and set(result.get("seconds", ())) >= PHASES
+        and isinstance(made_with, dict)
+        and set(made_with) >= set(environment())
+        and isinstance(made_with["devices"], list)
+        and all(isinstance(device, str) for device in made_with["devices"])
+    )
+
+
+def runs_folder(results: pathlib.Path, num_devices: int) -> pathlib.Path:
+    """The folder of the runs on so many devices: of each variant one, in it one of each seed."""
+    return results / f"devices-{num_devices}"
+
+
+def _seed(path: pathlib.Path) -> int:
+    """The seed of a run's stamp at ``path``; -1 where its folder is not named by one."""
+    seed = path.parent.name.partition("-")[2]
+    return int(seed) if seed.isdecimal() else -1

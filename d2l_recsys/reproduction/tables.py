@@ -1,0 +1,136 @@
+"""Reported beside reproduced, number by number: the lines of every table, and the terminal's."""
+
+import math
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from tabulate import tabulate
+
+from d2l_recsys.reproduction.summary import Comparison, Spread, Summary
+
+# The settings that make one variant of a section another.
+VARIANT = ("split", "variant", "head", "loss", "L", "trained_on", "dataset")
+VALUES = {"L": "L {}", "trained_on": "on {}"}
+DECIMALS = {"sparsity": 6, "examples_per_sec": 0}
+COUNTS = ("num_", "train_rows", "test_rows")
+ABSENT = "-"
+
+
+def label(result: Mapping[str, Any]) -> str:
+    """What sets this run of its section apart, in a few words."""
+    return ", ".join(
+        VALUES.get(name, "{}").format(value)
+        for name, value in ((name, result["settings"].get(name)) for name in VARIANT)
+        if value is not None
+    )
+
+
+class Line(NamedTuple):
+    """A number in a table, as text: reported, printed and how the two compare, defined."""
+
+    number: str
+    reported: str
+    printed: str
+    printed_range: str
+    z: str
+    percentile: str
+    defined: str
+    defined_range: str
+
+
+def lines(summary: Summary) -> List[Line]:
+    """A line for each number of ``summary``, the speed last."""
+    speed = {"examples_per_sec": summary.examples_per_second}
+    defined = {**summary.defined, **speed}
+    found = []
+    for name in dict.fromkeys([*summary.printed, *summary.defined, *summary.reported, *speed]):
+        line = Line(
+            name.replace("_", " "),
+            _number(name, summary.reported.get(name)),
+            *_spread(name, summary.printed.get(name)),
+            *_comparison(summary.comparisons.get(name)),
+            *_spread(name, defined.get(name)),
+        )
+        if {line.reported, line.printed, line.defined} != {ABSENT}:
+            found.append(line)
+    return sorted(found, key=lambda line: line.number == "examples per sec")
+
+
+def _decimals(name: str) -> int:
+    return 0 if name.startswith(COUNTS) else DECIMALS.get(name, 3)
+
+
+def _number(name: str, value: Optional[float]) -> str:
+    return ABSENT if value is None else f"{value:.{_decimals(name)}f}"
+
+
+def _spread(name: str, spread: Optional[Spread]) -> Tuple[str, str]:
+    """Mean ± standard deviation, one decimal more than of a single number; and the range."""
+    if spread is None or math.isnan(spread.mean):
+        return ABSENT, ABSENT
+    if len(spread.values) == 1:
+        return _number(name, spread.mean), ABSENT
+    decimals = _decimals(name)
+    decimals += decimals > 0
+    mean, sd, low, high = (f"{value:.{decimals}f}" for value in spread[:4])
+    return f"{mean} ± {sd}", f"[{low}, {high}]"
+
+
+def _comparison(found: Optional[Comparison]) -> Tuple[str, str]:
+    """The z score and the percentile, where there is a distribution to compare with."""
+    if found is None or found.z is None:
+        return ABSENT, ABSENT
+    beyond = "" if not found.outside else " (below all)" if found.z < 0 else " (above all)"
+    # Adding 0 makes -0 a 0.
+    return f"{round(found.z, 1) + 0:+.1f}", f"{found.percentile:.0f} %{beyond}"
+
+
+def table(summaries: Sequence[Summary], labels: Sequence[str] = ()) -> str:
+    """For the terminal: each number as reported, reproduced as printed, and as defined.
+
+    Over several seeds with the standard deviation and the reported number's z score. Names whose
+    data is not the chapter's are marked with an asterisk; ``labels`` say more of each summary.
+    """
+    over_seeds = any(len(summary.seeds) > 1 for summary in summaries)
+    headers = ["section", *["variant"] * bool(labels), "number", "reported", "printed"]
+    headers += [*["z"] * over_seeds, "defined"]
+    rows = []
+    for position, summary in enumerate(summaries):
+        first = [marked(summary), *labels[position : position + 1]]
+        for line in lines(summary):
+            z = [line.z] * over_seeds
+            rows.append([*first, line.number, line.reported, line.printed, *z, line.defined])
+            first = [""] * len(first)
+    return aligned(headers, rows, left=headers.index("reported"))
+
+
+def aligned(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], left: int, style: str = "simple"
+) -> str:
+    """A table whose first ``left`` columns are aligned left, the others right.
+
+    ``style`` is one of tabulate's: "simple" for the terminal, "pipe" for Markdown.
+    """
+    columns = ["left"] * left + ["right"] * (len(headers) - left)
+    return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=columns)
+
+
+def count(number: int, noun: str) -> str:
+    """The number with the noun, in the plural unless it is 1."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def marked(summary: Summary) -> str:
+    """The name, with an asterisk where the data is not the chapter's."""
+    return summary.name + "*" * bool(summary.dataset.get("substitute"))
+
+
+def data_lines(datasets: Sequence[Mapping[str, Any]]) -> List[str]:
+    """A line for each data set: name, source, checksum, and whether it is a substitute."""
+    found = []
+    for dataset in datasets:
+        line = f"data: {dataset['name']} from {dataset['source']}, "
+        line += f"SHA-256 {dataset['sha256'][:16]}"
+        if dataset.get("substitute"):
+            line += "; * not the chapter's data: its numbers do not compare"
+        found.append(line)
+    return list(dict.fromkeys(found))

@@ -1,0 +1,77 @@
+"""The run of a system that is computed, not trained: from its options to its files; no MXNet."""
+
+import time
+from typing import Any, Callable, Dict, Mapping
+
+import numpy as np
+
+from d2l_recsys.datasets.movielens import dataset_ml100k
+from d2l_recsys.evaluation.scoring import all_scores
+from d2l_recsys.hardware.threads import fixed_num_threads
+from d2l_recsys.models.closed_form import ClosedForm
+from d2l_recsys.ranking import HeldOut
+from d2l_recsys.runs.plots import draw_hits
+from d2l_recsys.runs.section_run import OnRankings
+from d2l_recsys.saved_models import MODEL, TrainedModel, model_bytes
+from d2l_recsys.settings import Scores
+
+
+class ClosedFormRun(OnRankings):
+    """One run of a system in closed form, tested by ranking.
+
+    Raises DataError where there is no data, OutputError where the folder for the results cannot be
+    made.
+    """
+
+    def __init__(self, name: str, settings: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(name, settings, **options)
+        self._held_out = HeldOut.of(self.data)
+        self.data_loaded(dataset_ml100k(self.data_dir))
+        self._seconds_train = 0.0
+
+    def fit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What ``function(data, *arguments)`` returns; its time is that of training."""
+        started = time.perf_counter()
+        with fixed_num_threads():
+            fitted = function(self.data, *arguments)
+        self._seconds_train += time.perf_counter() - started
+        return fitted
+
+    def finish(
+        self,
+        model: ClosedForm,
+        scores: Mapping[str, float] = {},
+        files: Mapping[str, bytes] = {},
+    ) -> Dict[str, Any]:
+        """Rank with ``model`` and leave ``result.json``, the figure and the model; the result.
+
+        ``scores`` are numbers of it beside those of its ranking, ``files`` more to leave. Unless
+        the run is quiet, lines tell the numbers and name the files. Raises OutputError where the
+        files cannot be written.
+        """
+        started = time.perf_counter()
+        with fixed_num_threads():
+            blocks = [self._held_out.ranks(*block) for block in all_scores(model, self.data)]
+        ranking = self._held_out.scores(blocks, self.settings["cutoff"])
+        evaluated = time.perf_counter()
+        numbers = ranking.defined
+        names = {"ndcg": "ndcg", "mrr": "mrr", "hit_rate": "hit rate", "auc": "AUC"}
+        self.say(
+            ", ".join(f"test {shown} {numbers[f'test_{n}']:.3f}" for n, shown in names.items())
+        )
+        ranks = np.concatenate([block.rank for block in blocks])
+        trained = TrainedModel(self.name, model, model.numbers, self._ids)
+        return self._leave(
+            Scores(*({**part, **scores} for part in ranking)),
+            lambda result: draw_hits({self.name: ranks}, self.data.num_items, self.title),
+            {MODEL: model_bytes(trained), **files},
+            seconds={
+                "train": self._seconds_train,
+                "evaluate": evaluated - started,
+                "total": evaluated - self._started,
+            },
+        )
+
+
+class SeededClosedFormRun(ClosedFormRun):
+    """The run of a system in closed form that draws where it begins: it has a seed."""

@@ -1,0 +1,200 @@
+"""The chapter's figures, drawn without touching matplotlib's global state."""
+
+import io
+from typing import Mapping, Sequence, Tuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+# The chapter's figure size in inches, its line styles and their colours.
+FIGSIZE = (3.5, 2.5)
+LINES = (("-", "C0"), ("--", "m"), ("-.", "g"), (":", "r"))
+
+
+def _figure(figsize: Tuple[float, float] = FIGSIZE):
+    figure = Figure(figsize=figsize, dpi=200, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def draw_curves(
+    curves: np.ndarray,
+    legend: Sequence[str],
+    ylim: Tuple[float, float],
+    reported: Sequence[float] = (),
+    title: str = "",
+) -> Figure:
+    """The section's figure: one line per name in ``legend``, one point per epoch (from 1).
+
+    ``curves`` has a row per epoch and a column per line, NaN where there is no point; or it has
+    such a table for each of several runs: lines are then their means, in a band from the smallest
+    to the largest. ``reported`` are numbers that the chapter reports, drawn as levels to reach;
+    ``title`` stands above the axes.
+    """
+    figure, axes = _figure()
+    runs = np.array(curves, ndmin=3)
+    epochs = np.arange(1, runs.shape[1] + 1)
+    for level in reported:
+        axes.axhline(level, color="0.6", linewidth=0.8)
+        axes.annotate(
+            f"reported {level:.3f}",
+            (0.99, level),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, -3),
+            textcoords="offset points",
+            horizontalalignment="right",
+            verticalalignment="top",
+            fontsize=7,
+            color="0.4",
+        )
+    for values, name, (style, color) in zip(np.moveaxis(runs, 2, 0), legend, LINES):
+        drawn = ~np.isnan(values).any(axis=0)
+        x, values = epochs[drawn], values[:, drawn]
+        marker = "." if len(x) == 1 else ""
+        axes.plot(x, values.mean(axis=0), style, color=color, label=name, marker=marker)
+        if len(runs) > 1:
+            axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2)
+    axes.set(xlabel="epoch", ylim=ylim, xlim=(1, max(len(epochs), 2)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=8)
+    axes.set_title(title, fontsize=8)
+    return figure
+
+
+def draw_standings(standings: Sequence[Tuple[str, Sequence[float], float]]) -> Figure:
+    """Where reported numbers stand among reproduced ones, a row for each.
+
+    ``standings`` are (name, the distances of the reproduced numbers from their mean, that of the
+    reported one); each row has distances in a scale of its own.
+    """
+    figure, axes = _figure((5.2, 0.8 + 0.24 * len(standings)))
+    for row, (_, distances, z) in enumerate(standings):
+        labels = (f"each of {len(distances)} seeds", "reported") if row == 0 else (None, None)
+        height = np.full(len(distances), row)
+        axes.plot(distances, height, "|", color="C0", alpha=0.7, markersize=9, label=labels[0])
+        axes.plot(z, row, "D", color="C3", markersize=5, label=labels[1], clip_on=False)
+    axes.set_yticks(range(len(standings)), [name for name, *_ in standings], fontsize=7)
+    axes.set(xlabel="standard deviations from the mean", ylim=(len(standings) - 0.5, -0.5))
+    axes.tick_params(axis="x", labelsize=7)
+    axes.xaxis.label.set_size(8)
+    reach = max(3.2, *(abs(limit) for limit in axes.get_xlim()))
+    axes.set_xlim(-reach, reach)
+    axes.axvspan(-2, 2, color="0.94", zorder=0)
+    axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
+    axes.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    return figure
+
+
+def draw_hits(ranks: Mapping[str, np.ndarray], num_items: int, title: str = "") -> Figure:
+    """The share of users whose held-out item is among the first k, over k up to ``num_items``.
+
+    ``ranks`` holds, for each line by its name, the rank (from 0) of each user's item; the line of
+    an order by chance is drawn below.
+    """
+    figure, axes = _figure()
+    k = np.arange(1, num_items + 1)
+    axes.plot(k, k / num_items, color="0.7", linewidth=0.8, label="by chance")
+    for (name, of_users), (style, color) in zip(ranks.items(), LINES):
+        hits = np.searchsorted(np.sort(of_users), k, side="left") / len(of_users)
+        axes.plot(k, hits, style, color=color, label=name)
+    axes.set(xscale="log", xlabel="first k items", ylabel="share of users", ylim=(0, 1))
+    axes.set_xlim(1, max(num_items, 2))
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=8)
+    axes.set_title(title, fontsize=8)
+    return figure
+
+
+def draw_leaderboard(
+    points: Sequence[Tuple[str, float, float, Tuple[float, float]]], bar: float
+) -> Figure:
+    """Quality against seconds of training, on a logarithmic scale, a point for each system.
+
+    ``points`` are (name, seconds, NDCG@10, its interval); ``bar`` is the level that all should
+    clear. Names stand beside their points, or are led to them where there is no room.
+    """
+    figure, axes = _figure((7.0, 5.0))
+    # Times are told to a thousandth: less cannot stand on the scale.
+    points = [(name, max(seconds, 1e-3), *rest) for name, seconds, *rest in points]
+    axes.axhline(bar, color="0.6", linewidth=0.8)
+    for _, seconds, quality, (low, high) in points:
+        color = "C0" if quality > bar else "0.6"
+        axes.plot([seconds] * 2, [low, high], color=color, alpha=0.3, linewidth=1)
+        axes.plot(seconds, quality, "o", color=color, markersize=4)
+    axes.set(xscale="log", xlabel="seconds of training", ylabel="NDCG@10", ylim=(0, None))
+    axes.set_axisbelow(True)
+    axes.grid(color="0.93")
+    axes.margins(x=0.18)
+    figure.draw_without_rendering()
+    _place_names(axes, [(name, seconds, quality) for name, seconds, quality, _ in points])
+    return figure
+
+
+def _place_names(axes: Axes, points: Sequence[Tuple[str, float, float]]) -> None:
+    """Write each name beside its point, at the nearest place that no other name or point takes."""
+    size, height = 6.5, 9.0
+    at = axes.transData.transform([(x, y) for _, x, y in points]) * 72 / axes.figure.dpi
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in at]
+    for (name, *point), (x, y) in zip(points, at):
+        width = 0.56 * size * len(name)
+        places = [
+            (side * 5 - (side < 0) * width, step * height / 2)
+            for step in sorted(range(-16, 17), key=abs)
+            for side in (1, -1)
+        ]
+        for dx, dy in places:
+            box = (x + dx, y + dy - height / 2, x + dx + width, y + dy + height / 2)
+            if not any(
+                box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken
+            ):
+                break
+        taken.append(box)
+        far = abs(dy) > height / 2
+        axes.annotate(
+            name,
+            point,
+            xytext=(dx, dy),
+            textcoords="offset points",
+            fontsize=size,
+            verticalalignment="center",
+            arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.5} if far else None,
+        )
+
+
+def draw_rating_histogram(counts: Sequence[int], title: str) -> Figure:
+    """How often each rating 1, 2, ... was given, with its share written on the bar."""
+    figure, axes = _figure()
+    ratings = range(1, len(counts) + 1)
+    bars = axes.bar(ratings, counts, width=0.8, color="C0")
+    total = sum(counts)
+    axes.bar_label(bars, [f"{count / total:.0%}" for count in counts], fontsize=7, padding=1)
+    axes.set(xlabel="rating", ylabel="count", xticks=list(ratings))
+    axes.margins(y=0.1)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_title(title, fontsize=8)
+    return figure
+
+
+def draw_field_sizes(sizes: Mapping[str, int], title: str) -> Figure:
+    """How many features each field has, on a logarithmic scale, in the order given."""
+    # Names need room; where there are many fields, the figure is as wide as they need.
+    figure, axes = _figure((max(FIGSIZE[0], 0.16 * len(sizes)), FIGSIZE[1]))
+    positions = range(len(sizes))
+    axes.bar(positions, list(sizes.values()), width=0.8, color="C0")
+    axes.set(yscale="log", ylabel="features", ylim=(0.5, None))
+    axes.set_xticks(positions, list(sizes), rotation=90, fontsize=7)
+    axes.set_title(title, fontsize=8)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """``figure`` as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,282 @@
+"""The runs of sections that are trained by gradient."""
+
+import time
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from matplotlib.figure import Figure
+
+from d2l_recsys.backend import gluon, init, mx, npx
+from d2l_recsys.data import CTRData
+from d2l_recsys.datasets.click_sets import REPORTED_ON
+from d2l_recsys.datasets.movielens import dataset_ml100k
+from d2l_recsys.devices import pick_devices
+from d2l_recsys.evaluation.evaluators import score_held_out
+from d2l_recsys.hardware.threads import num_threads
+from d2l_recsys.loaders.batches import BatchLoader
+from d2l_recsys.losses import RANKING_LOSSES
+from d2l_recsys.ranking import HeldOut
+from d2l_recsys.runs.plots import draw_curves
+from d2l_recsys.runs.results import environment
+from d2l_recsys.runs.section_run import OnClicks, OnRankings, SectionRun
+from d2l_recsys.sampling import pairwise_loader
+from d2l_recsys.saved_models import MODEL, Ids, TrainedModel, arguments_of, model_bytes
+from d2l_recsys.saved_models.ids import ClickIds
+from d2l_recsys.sections.registry import SYSTEMS, Kind
+from d2l_recsys.settings import Device, Protocol, RankingLoss, Scores, TimeSplit
+from d2l_recsys.train import train_recommender
+from d2l_recsys.training.history import CTR_CURVE, RANKING_CURVE, RATING_CURVE, History
+from d2l_recsys.training.objectives import own_loss, ranking_loss
+from d2l_recsys.training.resume import Saver
+
+CURVES = {
+    Kind.ratings: RATING_CURVE,
+    Kind.ranking: RANKING_CURVE,
+    Kind.clicks: CTR_CURVE,
+}
+
+
+class Run(SectionRun):
+    """One run of a section of the chapter that is trained, from its options to its files.
+
+    Parameters
+    ----------
+    num_devices, device, protocol, resume : the options of that name
+    name, settings, options : as in ``SectionRun``; ``settings`` has ``num_epochs``
+
+    It has the ``devices``, and with the net that ``build`` makes the ``saver``. Raises SettingError
+    and DeviceError for devices that are not there, DataError where there is no data.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        *,
+        num_devices: int,
+        device: Optional[Device],
+        resume: bool,
+        protocol: Protocol = Protocol.defined,
+        **options: Any,
+    ) -> None:
+        first = {"num_epochs": settings["num_epochs"], "num_devices": num_devices}
+        super().__init__(name, {**first, **settings}, **options)
+        self.protocol, self.resume = protocol, resume
+        self.devices = pick_devices(num_devices, device)
+        self.dataset = self._described()
+
+    def _described(self) -> Dict[str, Any]:
+        """The description of the data, as far as it is known before it is loaded."""
+        return dataset_ml100k(self.data_dir)
+
+    @property
+    def options(self) -> Dict[str, Any]:
+        """What each of the chapter's loops takes last."""
+        return {"protocol": self.protocol, "quiet": self.quiet, "saver": self.saver}
+
+    def build(self, model: Callable[..., gluon.Block], *arguments: Any, ids: Ids) -> gluon.Block:
+        """The net ``model(*arguments)``, which is to be initialised from the seed.
+
+        ``ids`` are those of its rows; ``finish`` saves them with it. The data is loaded by now, and
+        from here on MXNet has numpy's semantics. Raises what ``model``, ``data_loaded`` and
+        ``Saver`` raise.
+        """
+        npx.set_np()
+        mx.random.seed(self.seed)
+        net = model(*arguments)
+        self._model = TrainedModel(self.name, net, arguments_of(model, *arguments), ids)
+        self.data_loaded()
+        # Epochs do not depend on how many are to follow.
+        settings = {name: v for name, v in self.settings.items() if name != "num_epochs"}
+        made_with = environment()
+        depends_on = {
+            "section": self.name,
+            "seed": self.seed,
+            **settings,
+            "SHA-256 of the data": self.dataset["sha256"],
+            "devices": [str(device) for device in self.devices],
+            "number of threads": num_threads(),
+            **{name: made_with[name] for name in ("mxnet", "numpy")},
+        }
+        self.saver = Saver(self._folder, depends_on, self.seed, self.resume)
+        return net
+
+    def finish(
+        self, history: History, *, compares: bool, scores: Optional[Scores] = None
+    ) -> Dict[str, Any]:
+        """Leave ``result.json``, ``history.csv``, ``curve.png`` and the model; return the result.
+
+        ``scores`` are the final numbers, by default the history's. ``compares`` says whether the
+        run does what the chapter reports numbers of (its split, its variant): if not, none are
+        quoted. Unless the run is quiet, a line names the files. Raises OutputError where they
+        cannot be written, and Stopped on Ctrl-C.
+        """
+        try:
+            return self._leave(
+                scores or history.final,
+                lambda result: self._draw(history, result["reported"]),
+                {"history.csv": history.csv(), MODEL: model_bytes(self._model)},
+                seconds={
+                    "train": history.total("seconds_train"),
+                    "evaluate": history.total("seconds_evaluate"),
+                    "total": time.perf_counter() - self._started + self.saver.seconds_before,
+                },
+                compares=compares,
+                protocol=self.protocol,
+                examples_per_second=history.examples_per_second,
+                devices=self.devices,
+            )
+        except KeyboardInterrupt:
+            self.saver.stop()
+
+    def _draw(self, history: History, reported: Mapping[str, float]) -> Figure:
+        """The curve over epochs.
+
+        What the chapter reports is a level to reach only for what it computes, on its data. (The
+        training loss that it draws is not the one it reports.)
+        """
+        curve = CURVES[SYSTEMS[self.name].kind]
+        same = self.protocol is Protocol.printed and not self.dataset["substitute"]
+        names = [n for n in curve.metrics if n in reported and n != "train_loss"]
+        return draw_curves(
+            history.curve(self.protocol, curve.metrics),
+            curve.legend,
+            ylim=curve.ylim,
+            reported=[reported[name] for name in names] if same else [],
+            title=self.title,
+        )
+
+
+class ClickRun(OnClicks, Run):
+    """One run of a section on clicks; ``settings`` has ``batch_size``.
+
+    Raises what ``Run`` raises.
+    """
+
+    def __init__(self, name: str, settings: Mapping[str, Any], **options: Any) -> None:
+        as_printed = options["protocol"] is Protocol.printed
+        settings = {
+            **settings,
+            "min_threshold": options["min_threshold"],
+            "trained_on": "scores" if as_printed else "logits",
+        }
+        super().__init__(name, settings, **options)
+        self._compares = as_printed and options["dataset"] in REPORTED_ON
+
+    def _described(self) -> Dict[str, Any]:
+        """Nothing: clicks are described when they are encoded."""
+        return {}
+
+    def load_data(self) -> CTRData:
+        """As ``OnClicks.load_data``, in the batches that the run trains on."""
+        batches = {"batch_size": self.settings["batch_size"], "shuffle_rng": self.streams.shuffle}
+        data = super().load_data(**batches)
+        self._ids = ClickIds(data.train.feat_mapper, data.train.defaults)
+        return data
+
+    def build(self, model: Callable[..., gluon.Block], *arguments: Any) -> gluon.Block:
+        """As ``Run.build``, with the ids of the clicks that were loaded."""
+        return super().build(model, *arguments, ids=self._ids)
+
+    def finish(self, history: History) -> Dict[str, Any]:
+        """As ``Run.finish``; the run's clicks and protocol say whether it compares."""
+        return super().finish(history, compares=self._compares)
+
+
+class RankingRun(OnRankings, Run):
+    """One run of a section that is trained and tested by ranking. Raises what its bases raise."""
+
+    @property
+    def options(self) -> Dict[str, Any]:
+        """What ``train_ranking`` takes last."""
+        return {**super().options, "cutoffs": self.settings["cutoff"]}
+
+    def build(self, model: Callable[..., gluon.Block], *arguments: Any) -> gluon.Block:
+        """As ``Run.build``, with the ids of the data."""
+        return super().build(model, *arguments, ids=self._ids)
+
+    def finish(self, history: History, *, compares: bool) -> Dict[str, Any]:
+        """As ``Run.finish``; the chapter reports nothing of another split than its own."""
+        compares = compares and self.settings["split"] is TimeSplit.seq_aware
+        return super().finish(history, compares=compares)
+
+
+class CompanionRun(RankingRun):
+    """One run of a companion of the chapter; it is shown as defined.
+
+    Raises what ``RankingRun`` and ``HeldOut`` raise.
+    """
+
+    def __init__(self, name: str, settings: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(name, settings, **options)
+        self._held_out = HeldOut.of(self.data)
+
+    def train_on_pairs(
+        self,
+        model: Callable[..., gluon.Block],
+        *arguments: Any,
+        batch_size: int,
+        loss: Optional[RankingLoss] = None,
+        **options: Any,
+    ) -> Dict[str, Any]:
+        """``train`` on pairs of a seen and an unseen item, by ``loss`` or else the net's own."""
+        data = self.data
+
+        def loss_of(net: gluon.Block) -> Callable:
+            return ranking_loss(net, RANKING_LOSSES[loss]()) if loss else own_loss(net)
+
+        pairs = pairwise_loader(data, [data.users, data.items], batch_size, self.streams)
+        return self.train(model, *arguments, loss=loss_of, train_iter=pairs, **options)
+
+    def train(
+        self,
+        model: Callable[..., gluon.Block],
+        *arguments: Any,
+        loss: Callable[[gluon.Block], Callable],
+        train_iter: BatchLoader,
+        lr: float,
+        wd: float = 0.0,
+        initializer: Optional[init.Initializer] = None,
+        prepare: Callable[[gluon.Block], None] = lambda net: None,
+        begin_epoch: Callable[[int], None] = lambda epoch: None,
+        measure: Callable[[gluon.Block], Dict[str, float]] = lambda net: {},
+    ) -> Dict[str, Any]:
+        """Train the net ``model(*arguments)`` with Adam, rank with it, leave the files.
+
+        Parameters
+        ----------
+        loss : maps the net to the function of a batch that is minimised, such as ``own_loss``
+        train_iter : yields the batches
+        lr, wd : learning rate and weight decay of Adam
+        initializer : of the weights, default Xavier's
+        prepare : given the net when it is initialised, before it is trained
+        begin_epoch : as in ``train_recommender``
+        measure : numbers of the net beside those of its ranking, after each epoch
+
+        Returns the result. Raises what ``Run.build``, ``train_recommender`` and ``Run.finish``
+        raise.
+        """
+        net = self.build(model, *arguments)
+        net.initialize(ctx=self.devices, init=initializer or init.Xavier())
+        prepare(net)
+        trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
+        read = net.user_inputs(self.data)
+
+        def evaluate() -> Scores:
+            cutoffs = self.settings["cutoff"]
+            scores = score_held_out(net, self._held_out, read, self.devices, cutoffs)
+            more = measure(net)
+            return Scores(*({**part, **more} for part in scores))
+
+        history = train_recommender(
+            net,
+            loss(net),
+            train_iter,
+            evaluate,
+            trainer,
+            self.settings["num_epochs"],
+            self.devices,
+            self.quiet,
+            self.saver,
+            begin_epoch,
+        )
+        return self.finish(history, compares=False)

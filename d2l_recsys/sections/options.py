@@ -1,0 +1,209 @@
+"""``@section``: a function whose parameters are a section's options, with its run handed in.
+
+    @section("mf")
+    def main(run: Run, num_factors: int = 30, lr: float = 0.002) -> Dict[str, Any]:
+
+is called as ``main(seed=3, num_factors=50)``. Its options are those that every run of this kind
+has, ``SHARED``, and after them the section's own, which are the other parameters. Each value is
+checked, then the run is made, and ``main`` begins.
+
+What an option means stands once: a number's help and range in ``settings.SETTINGS``, under the name
+of the parameter; the words and the help of a choice in the enumeration that annotates it. Where the
+general help does not fit, ``Annotated[int, "..."]`` has another.
+
+The options can also be read from a section's source, by ``read_options``: MXNet, which the source
+imports, is then not loaded.
+"""
+
+import ast
+import functools
+import inspect
+import pathlib
+from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple, Type, Union
+
+from typing_extensions import Annotated, get_args, get_origin
+
+from d2l_recsys.settings import (
+    SETTINGS,
+    Choice,
+    ClickDataset,
+    Device,
+    Protocol,
+    TimeSplit,
+    as_choice,
+    check_settings,
+    has_range,
+)
+
+
+def _every_run(
+    seed: int = 0,
+    num_devices: int = 1,
+    device: Optional[Device] = None,
+    protocol: Protocol = Protocol.printed,
+    data_dir: Optional[pathlib.Path] = None,
+    out: Optional[pathlib.Path] = None,
+    resume: bool = False,
+    quiet: bool = False,
+    dataset: ClickDataset = ClickDataset.book,
+    strict: bool = False,
+    min_threshold: int = 4,
+    split: TimeSplit = TimeSplit.seq_aware,
+    cutoff: List[int] = (),
+) -> None:
+    """All options that runs of one kind share, with their defaults."""
+
+
+_DATA = ("data_dir", "out", "quiet")
+_CLICKS = ("dataset", "strict", "min_threshold")
+_RANKING = ("split", "cutoff")
+_TRAINING = ("seed", "num_devices", "device", "resume", *_DATA)
+# Which of them each kind of run has, by the name of its class.
+SHARED = {
+    "DataRun": _DATA,
+    "ClickDataRun": (*_DATA, *_CLICKS),
+    "Run": (*_TRAINING, "protocol"),
+    "ClickRun": (*_TRAINING, "protocol", *_CLICKS),
+    "RankingRun": (*_TRAINING, "protocol", *_RANKING),
+    "CompanionRun": (*_TRAINING, *_RANKING),
+    "ClosedFormRun": (*_DATA, *_RANKING),
+    "SeededClosedFormRun": ("seed", *_DATA, *_RANKING),
+}
+
+
+def section(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make ``main(run, ...)`` the command of the section ``name``, as the registry has it.
+
+    The annotation of ``run`` says which kind of run is made. All options are keywords. The command
+    raises SettingError for a value that an option does not take, TypeError for an argument without
+    a keyword, and what the run and ``main`` raise.
+    """
+
+    def decorate(main: Callable[..., Any]) -> Callable[..., Any]:
+        kind, signature = _kind_and_options(main)
+        shared = SHARED[kind.__name__]
+
+        @functools.wraps(main)
+        def command(*arguments: Any, **options: Any) -> Any:
+            if arguments:
+                given = ", ".join(f"{n}={v!r}" for n, v in zip(signature.parameters, arguments))
+                raise TypeError(f"main takes its options by name: write main({given})")
+            bound = signature.bind(**options)
+            bound.apply_defaults()
+            values = {n: _checked(p, bound.arguments[n]) for n, p in signature.parameters.items()}
+            settings = {n: value for n, value in values.items() if n not in shared}
+            run = kind(name, settings, **{n: values[n] for n in shared})
+            return main(run, **settings)
+
+        del command.__wrapped__
+        command.__signature__ = signature
+        command.__annotations__ = {n: p.annotation for n, p in signature.parameters.items()}
+        command.__doc__ = f"{inspect.getdoc(main)}\n\n{_parameters_section(signature)}"
+        return command
+
+    return decorate
+
+
+def _kind_and_options(main: Callable[..., Any]) -> Tuple[Any, inspect.Signature]:
+    """The annotation of the first parameter of ``main``, and its options.
+
+    Those that runs of the kind share come first. The kind is a class, or the name of one.
+    """
+    first, *own = inspect.signature(main).parameters.values()
+    kind = first.annotation
+    shared = SHARED[kind if isinstance(kind, str) else kind.__name__]
+    every = inspect.signature(_every_run).parameters
+    parameters = [p for name, p in every.items() if name in shared] + own
+    return kind, inspect.Signature(
+        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    )
+
+
+def _checked(parameter: inspect.Parameter, value: Any) -> Any:
+    """``value`` as ``main`` takes it; SettingError where the option does not take it."""
+    choices = choices_of(parameter.annotation)
+    if choices is not None:
+        return value if value is None else as_choice(choices, parameter.name, value)
+    if has_range(parameter.name):
+        check_settings(**{parameter.name: value})
+    return value
+
+
+def _parameters_section(signature: inspect.Signature) -> str:
+    """What each option means, as a docstring has it."""
+    lines = [f"{name} : {help_of(p)}" for name, p in signature.parameters.items()]
+    return "\n".join(["Parameters", "----------", *lines])
+
+
+def choices_of(annotation: Any) -> Optional[Type[Choice]]:
+    """The enumeration of a parameter annotated by one, or by Optional of one; else None."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, Annotated) else [annotation]
+    found = (part for part in parts if inspect.isclass(part) and issubclass(part, Choice))
+    return next(found, None)
+
+
+def help_of(parameter: inspect.Parameter) -> str:
+    """What an option means. Raises KeyError for one that has no help anywhere."""
+    if get_origin(parameter.annotation) is Annotated:
+        for part in get_args(parameter.annotation)[1:]:
+            if isinstance(part, str):
+                return part
+    choices = choices_of(parameter.annotation)
+    if choices is not None:
+        return inspect.getdoc(choices).partition("\n")[0]
+    return SETTINGS[parameter.name].help
+
+
+def read_options(path: pathlib.Path) -> inspect.Signature:
+    """The options of ``main`` in the section at ``path``, from its source.
+
+    Only what the options name is executed: the definitions and imports of their enumerations and
+    constants, and those that these need.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    (main,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main")
+    run = main.args.args[0]
+    run.annotation = ast.Constant(run.annotation.id)
+    main.body, main.decorator_list, main.returns = [ast.Pass()], [], None
+    needed = ast.Module([*_defining(_names(main), tree.body), main], type_ignores=[])
+    namespace: Dict[str, Any] = {}
+    exec(compile(ast.fix_missing_locations(needed), str(path), "exec"), namespace)
+    return _kind_and_options(namespace["main"])[1]
+
+
+def _names(node: ast.AST) -> Set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def _defining(names: Iterable[str], body: List[ast.stmt]) -> List[ast.stmt]:
+    """The statements of ``body`` that define ``names``, and what they need, in their order."""
+    found: Dict[int, ast.stmt] = {}
+    todo, seen = list(names), set()
+    while todo:
+        name = todo.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for place, node in enumerate(body):
+            if isinstance(node, (ast.ImportFrom, ast.Import)):
+                aliases = [a for a in node.names if (a.asname or a.name) == name]
+                if aliases:
+                    kept = found.setdefault(place, _without_names(node))
+                    kept.names.extend(aliases)
+            elif name in _defined(node):
+                found[place] = node
+                todo += _names(node)
+    return [found[place] for place in sorted(found)]
+
+
+def _without_names(node: Union[ast.ImportFrom, ast.Import]) -> Union[ast.ImportFrom, ast.Import]:
+    if isinstance(node, ast.Import):
+        return ast.Import([])
+    return ast.ImportFrom(node.module, [], node.level)
+
+
+def _defined(node: ast.stmt) -> Set[str]:
+    """The names that a statement gives a class or a value."""
+    if isinstance(node, ast.ClassDef):
+        return {node.name}
+    return _names(ast.Module(node.targets, [])) if isinstance(node, ast.Assign) else set()

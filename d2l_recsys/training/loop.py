@@ -1,0 +1,233 @@
+"""The loop behind the chapter's: batches, epochs, and what can go wrong on the way.
+
+A run can be saved after each epoch, interrupted in the middle of one, taken up again with the same
+bits, and stopped where its loss or its weights are no longer finite.
+"""
+
+import contextlib
+import math
+import time
+from collections import deque
+from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Union
+
+import numpy
+
+from d2l_recsys.backend import autograd, gluon, mx, np, npx
+from d2l_recsys.devices import split_and_load
+from d2l_recsys.errors import DataError, DivergedError, SettingError
+from d2l_recsys.evaluation.metrics import TrainClicks, TrainLoss
+from d2l_recsys.loaders.batches import BatchLoader
+from d2l_recsys.models.parameters import parameters_of
+from d2l_recsys.settings import Protocol, Scores, as_choice, check_settings
+from d2l_recsys.training.history import Curve, History
+from d2l_recsys.training.interrupts import noting_interrupts
+from d2l_recsys.training.progress import EpochDisplay
+from d2l_recsys.training.resume import Saver
+
+# Losses are read back this many batches late: MXNet then computes while Python prepares the next
+# batches, and what is under way stays bounded.
+BATCHES_UNDER_WAY = 16
+
+Measured = Union[TrainLoss, TrainClicks]
+
+
+class Steps(NamedTuple):
+    """What it takes to train on the batches of an epoch.
+
+    ``loss_of_share`` returns losses, or a tuple of losses and what else is measured of a batch.
+    """
+
+    loss_of_share: Callable
+    net: gluon.Block
+    train_iter: Iterable
+    trainer: gluon.Trainer
+    devices: List[mx.Context]
+
+    def run(
+        self, measured: Measured, done: int = 0, stop: Callable[[int], bool] = lambda number: False
+    ) -> int:
+        """Train on the batches after the first ``done``, and let ``measured`` take them in.
+
+        Stops after a batch for whose number (from 1) ``stop`` says so. Returns the last one's, when
+        MXNet has finished it. Raises _LossNotFiniteError for the first loss that is not.
+        """
+        under_way: deque = deque()
+        number = 0
+
+        def read_back() -> None:
+            batch, outputs, examples = under_way.popleft()
+            values = [_to_numpy(output) for output in outputs]
+            if not all(numpy.isfinite(_losses(value)).all() for value in values):
+                raise _LossNotFiniteError(batch)
+            measured.add(values, examples)
+
+        for number, shares in enumerate(split_and_load(self.devices, self.train_iter), start=1):
+            with autograd.record():
+                outputs = [self.loss_of_share(*share) for share in shares]
+                # A device without a share still owes the trainer a gradient: zero.
+                idle = [
+                    _losses(self.loss_of_share(*(a[:1].as_in_ctx(device) for a in shares[0]))) * 0
+                    for device in self.devices[len(shares) :]
+                ]
+            if number <= done:
+                # For what dropout draws alone: MXNet's generator is then where it was.
+                if stop(number):
+                    number = done
+                    break
+                if number % BATCHES_UNDER_WAY == 0:
+                    npx.waitall()
+                continue
+            autograd.backward([_losses(output) for output in outputs] + idle)
+            examples = sum(len(share[-1]) for share in shares)
+            self.trainer.step(examples)
+            under_way.append((number, outputs, examples))
+            if len(under_way) > BATCHES_UNDER_WAY:
+                read_back()
+            if stop(number):
+                break
+        while under_way:
+            read_back()
+        npx.waitall()
+        if not measured.examples:
+            raise SettingError(
+                "the training set does not fill one batch; choose a smaller --batch-size"
+            )
+        return number
+
+    def diverged(self, where: str, saver: Optional[Saver]) -> DivergedError:
+        """The error of a loss or weights that are not finite, with the weights as they are now."""
+        kept = f"; {saver.last} is kept in {saver.path}" if saver and saver.on_disk else ""
+        return DivergedError(
+            f"{where}, at learning rate {self.trainer.learning_rate:g}: {_worst(self.net)}; begin "
+            f"anew with a smaller --lr{kept}"
+        )
+
+
+def train_epochs(
+    steps: Steps,
+    num_epochs: int,
+    evaluate: Callable[[], Scores],
+    curve: Curve,
+    protocol: str,
+    quiet: bool,
+    saver: Optional[Saver],
+    eval_step: int = 1,
+    measure: Callable[[], Measured] = TrainLoss,
+    loaders: Sequence[BatchLoader] = (),
+    begin_epoch: Callable[[int], None] = lambda epoch: None,
+) -> History:
+    """Train, evaluate every ``eval_step`` epochs, show ``curve`` and print the result lines.
+
+    ``measure()`` takes in the batches of an epoch. ``loaders`` are those besides ``train_iter``
+    whose batches depend on the epochs before. ``begin_epoch`` is called with the number of each.
+    """
+    protocol = as_choice(Protocol, "protocol", protocol)
+    check_settings(num_epochs=num_epochs, eval_step=eval_step)
+    history, measured, done, seconds = History(), measure(), 0, 0.0
+    if saver:
+        start = saver.attach(steps.net, steps.trainer, [steps.train_iter, *loaders], num_epochs)
+        history.rows, done, seconds = list(start.history), start.batches, start.seconds
+        if done:
+            try:
+                measured.state = start.measured
+            except (TypeError, ValueError) as error:
+                raise DataError(
+                    f"{saver.path} has measurements of another kind; leave --resume out to begin "
+                    "anew"
+                ) from error
+    with EpochDisplay(num_epochs, curve.legend, curve.ylim, quiet) as display, (
+        noting_interrupts() if saver else contextlib.nullcontext(lambda: False)
+    ) as interrupted:
+        for epoch, values in enumerate(history.curve(protocol, curve.metrics), start=1):
+            display.add(epoch, values)
+        for epoch in range(len(history) + 1, num_epochs + 1):
+            started = time.perf_counter()
+            begin_epoch(epoch)
+            done = _train_epoch(steps, epoch, measured, done, saver, lambda _: interrupted())
+            trained = time.perf_counter()
+            seconds += trained - started
+            if interrupted():
+                saver.save(history.rows, done, seconds, measured.state)
+                saver.stop()
+            scores = evaluate() if epoch % eval_step == 0 else Scores({}, {})
+            history.append(
+                Scores(*({**a, **b} for a, b in zip(measured.scores, scores))),
+                examples=measured.examples,
+                seconds_train=seconds,
+                seconds_evaluate=time.perf_counter() - trained,
+                curve_train_loss=measured.curve,
+            )
+            display.add(epoch, history.curve(protocol, curve.metrics)[-1])
+            if saver:
+                saver.save(history.rows)
+            if interrupted():
+                saver.stop()
+            measured, done, seconds = measure(), 0, 0.0
+    if not quiet:
+        final = history.final.of(protocol)
+        # The loss is printed whether it is drawn or not.
+        shown = {"train_loss": curve.loss}
+        for name, key in zip(curve.legend, curve.metrics):
+            shown.setdefault(key, name)
+        print(", ".join(f"{name} {final.get(key, math.nan):.3f}" for key, name in shown.items()))
+        print(f"{history.examples_per_second:.1f} examples/sec on {steps.devices}")
+    return history
+
+
+def _train_epoch(
+    steps: Steps,
+    epoch: int,
+    measured: Measured,
+    done: int,
+    saver: Optional[Saver],
+    stop: Callable[[int], bool],
+) -> int:
+    """``steps.run`` for the batches of ``epoch``; DivergedError where they lead nowhere."""
+    if saver:
+        saver.begin_epoch(epoch)
+    try:
+        reached = steps.run(measured, done, stop)
+    except _LossNotFiniteError as found:
+        batch = found.batch
+        if saver:
+            # MXNet was ahead of the losses: go back to the weights that this one is of.
+            saver.go_back()
+            saver.begin_epoch(epoch)
+            if batch > done + 1:
+                steps.run(type(measured)(), done, lambda number: number == batch - 1)
+        where = f"the loss is not finite in epoch {epoch}, batch {batch}"
+        raise steps.diverged(where, saver) from None
+    if not all(numpy.isfinite(array).all() for array in parameters_of(steps.net).values()):
+        where = f"weights are not finite in epoch {epoch}, after batch {reached}"
+        raise steps.diverged(where, saver)
+    return reached
+
+
+class _LossNotFiniteError(Exception):
+    """The loss of a batch of this number is infinite or no number."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__(batch)
+        self.batch = batch
+
+
+def _worst(net: gluon.Block) -> str:
+    """The first parameter that is not finite; where all are, the one with the largest weight."""
+    trained = net._collect_params_with_prefix()
+    values = {n: v for n, v in parameters_of(net).items() if trained[n].grad_req != "null"}
+    for name, array in values.items():
+        if not numpy.isfinite(array).all():
+            return f"{name} is not finite"
+    largest = {name: float(numpy.abs(array).max()) for name, array in values.items()}
+    name = max(largest, key=largest.get)
+    return f"the largest weight, in {name}, is {largest[name]:.2g}"
+
+
+def _losses(output: Union[np.ndarray, Sequence[np.ndarray]]) -> np.ndarray:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _to_numpy(output: Union[np.ndarray, Sequence[np.ndarray]]):
+    if isinstance(output, tuple):
+        return tuple(array.asnumpy() for array in output)
+    return output.asnumpy()

@@ -1,0 +1,89 @@
+"""What training minimises, as a function of the arrays of a batch: net and loss in one graph."""
+
+import functools
+from typing import Callable
+
+from d2l_recsys.backend import gluon, mx, nn
+from d2l_recsys.models.contract import ClickModel
+from d2l_recsys.settings import Protocol
+
+
+def rating_loss(net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
+    """The losses of a batch (inputs..., labels), or of one array that is both."""
+    return _compose(_rating_loss, net, loss)
+
+
+def ranking_loss(net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
+    """The loss of a batch (inputs..., items, negative items)."""
+    return _compose(_ranking_loss, net, loss)
+
+
+def click_loss(net: gluon.Block, loss: gluon.loss.Loss, protocol: Protocol) -> Callable:
+    """The losses of a batch, the probabilities, and the logits where the net tells them.
+
+    ``printed`` hands the loss the probabilities, ``defined`` the logits.
+    """
+    return _compose(functools.partial(_click_loss, protocol), net, loss)
+
+
+def own_loss(net: gluon.Block) -> Callable:
+    """What ``net.batch_loss(F, *share)`` returns of the arrays of a batch: a net that has its own.
+
+    A net with a ``forward`` of its own is called with ``F`` as ``mxnet.nd``, any other in a graph.
+    """
+    return _compose(_own_loss, net)
+
+
+def _own_loss(F, net: Callable, *share):
+    return net.batch_loss(F, *share)
+
+
+def _rating_loss(F, net: Callable, loss: Callable, *share):
+    return loss(net(*(share[:-1] or share)), share[-1])
+
+
+def _ranking_loss(F, net: Callable, loss: Callable, *share):
+    *inputs, items, negatives = share
+    return loss(net(*inputs, items), net(*inputs, negatives))
+
+
+def _click_loss(protocol: Protocol, F, net: Callable, loss: Callable, features, labels):
+    if not isinstance(net, ClickModel):
+        scores = net(features)
+        return loss(scores, labels), scores
+    logits = net.logits(F, features)
+    scores = F.npx.sigmoid(logits)
+    predicted = scores if protocol is Protocol.printed else logits
+    return loss(predicted, labels), scores, logits
+
+
+class _LossOfNet(nn.HybridBlock):
+    """Net and loss as one graph: each call into MXNet costs more than its work on a small batch.
+
+    Of the two scores of a pair, MXNet then also computes only once what they have in common.
+    """
+
+    def __init__(
+        self, loss_of_share: Callable, net: gluon.HybridBlock, *loss: gluon.loss.Loss
+    ) -> None:
+        super().__init__()
+        self.loss_of_share, self.blocks = loss_of_share, (net, *loss)
+        for block in self.blocks:
+            self.register_child(block)
+
+    def hybrid_forward(self, F, *share):
+        return self.loss_of_share(F, *self.blocks, *share)
+
+
+def _compose(loss_of_share: Callable, net: gluon.Block, *loss: gluon.loss.Loss) -> Callable:
+    """``loss_of_share(F, net, *loss, *share)`` as a function of ``share``; ``loss`` may be none."""
+    for block in (net, *loss):
+        # A forward of its own may call what takes no symbols, as the losses of d2l do.
+        if getattr(type(block), "forward", None) is not gluon.HybridBlock.forward:
+            return functools.partial(loss_of_share, mx.nd, net, *loss)
+    graph = _LossOfNet(loss_of_share, net, *loss)
+    graph.hybridize(static_alloc=True, static_shape=True)
+    # By itself the loss stays as it was: hybridized, it would take no margin.
+    for block in loss:
+        block.hybridize(active=False)
+    return graph

@@ -1,0 +1,60 @@
+import hashlib
+
+import pytest
+
+from d2l_recsys.cli import data
+from d2l_recsys.datasets import click_sets
+from d2l_recsys.errors import DataError, NoSourceError
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """No source answers."""
+
+    def fetch(sources, folder, by_hand):
+        raise NoSourceError(f"no source of {folder.name} answered; {by_hand}")
+
+    monkeypatch.setattr("d2l_recsys.datasets.movielens.fetch", fetch)
+    monkeypatch.setattr("d2l_recsys.datasets.click_sets.fetch", fetch)
+
+
+def test_what_is_missing_is_named_and_not_fetched(tmp_path, offline, capsys):
+    data.where(tmp_path)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in printed] == [
+        ["ml-100k", str(tmp_path / "ml-100k"), "not", "here", "yet"],
+        ["ctr", str(tmp_path / "ctr"), "not", "here", "yet"],
+    ]
+    with pytest.raises(DataError, match=r"ml-100k is not in .*d2l-recsys data fetch.*; ctr is not"):
+        data.check(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_data_than_the_chapters_is_told(ratings_dir, clicks_dir, capsys):
+    for name in ("train.csv", "test.csv"):
+        (clicks_dir / name).rename(ratings_dir / name)
+    data.where(ratings_dir)
+    assert capsys.readouterr().out.count("other data than the chapter's") == 2
+    with pytest.raises(DataError, match=r"has other data than the chapter's; name another folder"):
+        data.check(ratings_dir)
+
+
+def test_the_chapters_data_is_whole(ml100k_dir, tmp_path, clicks_dir, monkeypatch, capsys):
+    (tmp_path / "ml-100k").symlink_to(ml100k_dir)
+    (tmp_path / "ctr").symlink_to(clicks_dir)
+    known = {n: hashlib.sha1((clicks_dir / n).read_bytes()).hexdigest() for n in
+             click_sets.BOOK_SHA1}  # fmt: skip
+    monkeypatch.setattr(click_sets, "BOOK_SHA1", known)
+    data.check(tmp_path)
+    assert capsys.readouterr().out.count("whole, from") == 2
+    (clicks_dir / "test.csv").unlink()
+    with pytest.raises(DataError, match=r"^there is no test\.csv in .*ctr"):
+        data.check(tmp_path)
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_all_is_fetched_that_can_be_had(tmp_path, ratings_dir, offline, capsys):
+    (ratings_dir / "u.data").rename(tmp_path / "u.data")
+    with pytest.raises(DataError, match=r"no source of ctr answered; put train\.csv and test\.csv"):
+        data.fetch(tmp_path)
+    assert "not available" in capsys.readouterr().out
