@@ -23,7 +23,7 @@ from d2l_recsys.chapters.deepfm import DeepFM
 from d2l_recsys.chapters.fm import FM
 from d2l_recsys.data import CTRData, load_data_ctr
 from d2l_recsys.devices import split_and_load
-from d2l_recsys.evaluation.metrics import click_scores
+from d2l_recsys.evaluation.click_metrics import click_scores
 from d2l_recsys.runs.plots import FIGSIZE, LINES, png
 from d2l_recsys.sections.command_line import run
 from d2l_recsys.seeds import seed_streams

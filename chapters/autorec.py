@@ -31,7 +31,7 @@ from d2l_recsys.errors import DataError
 from d2l_recsys.evaluation.evaluators import evaluate_reconstruction
 from d2l_recsys.loaders.batches import BatchLoader, training_loader
 from d2l_recsys.loaders.interactions import RankingData, interaction_matrix
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.runs.run import Run
 from d2l_recsys.saved_models.ids import RatingIds
 from d2l_recsys.sections import command_line

@@ -31,7 +31,7 @@ from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.layers.operators import concatenate, transpose
 from d2l_recsys.loaders.interactions import RankingData
 from d2l_recsys.losses import BPRLoss
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.runs.run import RankingRun
 from d2l_recsys.sampling import pairwise_loader
 from d2l_recsys.sections import command_line

@@ -23,7 +23,7 @@ from typing import Any, Dict, List, Sequence
 
 from d2l_recsys.backend import gluon, init, nn
 from d2l_recsys.layers.operators import fm_interaction
-from d2l_recsys.models.contract import ClickModel
+from d2l_recsys.model_bases.contract import ClickModel
 from d2l_recsys.runs.run import ClickRun
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section

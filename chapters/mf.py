@@ -24,7 +24,7 @@ import numpy
 from d2l_recsys.backend import gluon, init, mx, nn, np
 from d2l_recsys.data import split_and_load_ml100k
 from d2l_recsys.errors import SettingError
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.runs.run import Run
 from d2l_recsys.saved_models.ids import RatingIds
 from d2l_recsys.sections import command_line

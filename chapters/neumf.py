@@ -30,7 +30,7 @@ from d2l_recsys.backend import gluon, init, mx, nn, np, npx
 from d2l_recsys.errors import SettingError
 from d2l_recsys.layers.operators import concatenate, score_all_pairs
 from d2l_recsys.losses import RANKING_LOSSES
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.runs.run import RankingRun
 from d2l_recsys.sampling import pairwise_loader
 from d2l_recsys.sections import command_line

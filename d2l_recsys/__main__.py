@@ -45,16 +45,23 @@ def group(about: str, functions: Sequence[Callable], **options: Any) -> typer.Ty
     return app
 
 
-def make_app(with_options: bool = True) -> typer.Typer:
-    """The application with all its commands; ``with_options``, those of its own, too.
+def make_app(words: Sequence[str] = ()) -> typer.Typer:
+    """The application with all its commands.
 
-    To read an option typer loads pydantic, a third of what the help of a command takes.
+    Where ``words`` of a command line name a section, the groups on the way to it have no options:
+    to read one, be it ``--help``, typer loads pydantic, a third of what a section's help takes.
     """
-    app = command_line.make_app(add_completion=with_options)
-    own = options if with_options else command_line.demand_command
+    is_section = len(words) > 1 and words[0] == "run" and not words[1].startswith("-")
+    app = command_line.make_app(add_completion=not is_section, add_help_option=not is_section)
+    own = command_line.demand_command if is_section else options
     app.callback(invoke_without_command=True, help=options.__doc__)(own)
-    about = "Run a section; its options are those of its script."
-    sections = group(about, (), cls=SectionGroup, subcommand_metavar="NAME [OPTIONS]")
+    sections = group(
+        "Run a section; its options are those of its script.",
+        (),
+        cls=SectionGroup,
+        subcommand_metavar="NAME [OPTIONS]",
+        add_help_option=not is_section,
+    )
     app.add_typer(sections, name="run")
     for function in (reproduce, report, leaderboard, recommend):
         app.command()(command_line.command(function))
@@ -68,8 +75,7 @@ def make_app(with_options: bool = True) -> typer.Typer:
 def main(arguments: Optional[List[str]] = None) -> None:
     """Run the command with ``arguments`` (default: ``sys.argv``), then exit."""
     words = sys.argv[1:] if arguments is None else arguments
-    names_a_command = bool(words) and not words[0].startswith("-")
-    command_line.start(make_app(with_options=not names_a_command), arguments, "d2l-recsys")
+    command_line.start(make_app(words), arguments, "d2l-recsys")
 
 
 if __name__ == "__main__":

@@ -8,15 +8,15 @@ from d2l_recsys.backend import gluon, mx
 from d2l_recsys.devices import try_all_gpus
 from d2l_recsys.errors import SettingError
 from d2l_recsys.evaluation.evaluators import evaluate_clicks, evaluate_rating, score_held_out
-from d2l_recsys.evaluation.metrics import TrainClicks
 from d2l_recsys.loaders.batches import BatchLoader
-from d2l_recsys.models.contract import ClickModel
+from d2l_recsys.model_bases.contract import ClickModel
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.settings import Protocol, Scores, as_choice, check_settings
 from d2l_recsys.training.history import CTR_CURVE, RANKING_CURVE, RATING_CURVE, History
 from d2l_recsys.training.loop import Steps, train_epochs
 from d2l_recsys.training.objectives import click_loss, ranking_loss, rating_loss
 from d2l_recsys.training.resume import Saver
+from d2l_recsys.training.train_loss import TrainClicks
 
 __all__ = [
     "train_ctr",

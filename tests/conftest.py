@@ -105,6 +105,14 @@ def clicks_dir(tmp_path):
     return folder
 
 
+def made_up_scores(n=500, seed=0, spread=3.0):
+    """Labels, float32 probabilities and the log odds they come from, one-dimensional."""
+    rng = np.random.default_rng(seed)
+    log_odds = rng.normal(0, spread, n).astype("float32")
+    labels = (rng.uniform(size=n) < 1 / (1 + np.exp(-log_odds / 3))).astype("float32")
+    return labels, (1 / (1 + np.exp(-log_odds))).astype("float32"), log_odds
+
+
 def run_script(script, *options, cwd=None, **environment):
     """Run ``python script options...`` as a user does; the completed process, output as text."""
     return subprocess.run(

@@ -9,7 +9,7 @@ from d2l_recsys.__main__ import main
 from d2l_recsys.cli import recommend as recommend_command
 from d2l_recsys.cli.recommend import resolve
 from d2l_recsys.errors import SettingError
-from d2l_recsys.models.closed_form import ClosedForm
+from d2l_recsys.model_bases.closed_form import ClosedForm
 from d2l_recsys.recommend import rated_highest, recommend, similar
 from d2l_recsys.saved_models import MODEL, TrainedModel, load_model, save_model
 from d2l_recsys.saved_models.ids import RatingIds

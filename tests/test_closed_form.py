@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from d2l_recsys.errors import DataError
-from d2l_recsys.models.closed_form import ClosedForm, axes
+from d2l_recsys.model_bases.closed_form import ClosedForm, axes
 from d2l_recsys.saved_models import KIND, MODEL, VERSION, TrainedModel, load_model, save_model
 from d2l_recsys.saved_models.ids import RatingIds
 from d2l_recsys.sections.registry import COMPANIONS

@@ -15,8 +15,8 @@ from d2l_recsys.backend import mx, nn
 from d2l_recsys.data import load_ranking_ml100k, read_data_ml100k, split_data_ml100k
 from d2l_recsys.errors import SettingError
 from d2l_recsys.evaluation.scoring import all_scores
-from d2l_recsys.models.closed_form import ClosedForm
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.closed_form import ClosedForm
+from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.saved_models import load_model
 from d2l_recsys.sections.registry import COMPANIONS, HITS

@@ -1,6 +1,6 @@
 import numpy as np
 
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 
 
 class Vectors(Recommender):

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, what_it_left
 
 pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys.models.parameters import parameters_of
+from d2l_recsys.model_bases.parameters import parameters_of
 from d2l_recsys.sections.registry import SECTIONS
 from d2l_recsys.storage.archive import pack, unpack
 from d2l_recsys.training.checkpoint import CHECKPOINT, KIND, VERSION

@@ -3,7 +3,7 @@ import pytest
 
 from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import DataError
-from d2l_recsys.evaluation.metrics import click_scores
+from d2l_recsys.evaluation.click_metrics import click_scores
 from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.sampling import pairwise_loader
@@ -24,7 +24,7 @@ from d2l_recsys.evaluation.evaluators import (  # noqa: E402
     score_ranking,
 )
 from d2l_recsys.losses import BPRLoss  # noqa: E402
-from d2l_recsys.models.contract import ClickModel, Recommender  # noqa: E402
+from d2l_recsys.model_bases.contract import ClickModel, Recommender  # noqa: E402
 from d2l_recsys.train import train_ranking  # noqa: E402
 
 gluon, mx, nn = backend.gluon, backend.mx, backend.nn

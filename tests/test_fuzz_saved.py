@@ -12,15 +12,15 @@ from d2l_recsys import saved_models
 from d2l_recsys.backend import autograd, gluon, mx, nn, np, npx
 from d2l_recsys.chapters.caser import Caser
 from d2l_recsys.chapters.fm import FM
-from d2l_recsys.evaluation.metrics import TrainLoss
 from d2l_recsys.loaders.batches import BatchLoader
-from d2l_recsys.models.parameters import parameters_of
+from d2l_recsys.model_bases.parameters import parameters_of
 from d2l_recsys.saved_models import MODEL, TrainedModel, arguments_of, load_model
 from d2l_recsys.saved_models.ids import ClickIds, RatingIds
 from d2l_recsys.training import checkpoint
 from d2l_recsys.training.checkpoint import CHECKPOINT
 from d2l_recsys.training.history import EVERY_ROW, History
 from d2l_recsys.training.resume import Saver, adam_state
+from d2l_recsys.training.train_loss import TrainLoss
 
 RUN = {"section": "mf", "seed": 3, "lr": 0.1, "nums_hiddens": [3]}
 ROWS = numpy.arange(14, dtype="float32").reshape(7, 2)

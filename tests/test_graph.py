@@ -10,7 +10,7 @@ from d2l_recsys.layers.graph import (  # noqa: E402
     UserItemGraph,
     normalized_adjacency,
 )
-from d2l_recsys.models.parameters import parameters_of  # noqa: E402
+from d2l_recsys.model_bases.parameters import parameters_of  # noqa: E402
 
 autograd, gluon, mx, npx = backend.autograd, backend.gluon, backend.mx, backend.npx
 npx.set_np()

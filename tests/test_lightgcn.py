@@ -4,7 +4,7 @@ import pytest
 backend = pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.chapters.extras.lightgcn import LightGCN, main  # noqa: E402
 from d2l_recsys.data import load_ranking_ml100k  # noqa: E402
-from d2l_recsys.models.parameters import parameters_of  # noqa: E402
+from d2l_recsys.model_bases.parameters import parameters_of  # noqa: E402
 from d2l_recsys.saved_models import load_model  # noqa: E402
 from d2l_recsys.training.objectives import own_loss  # noqa: E402
 

@@ -13,7 +13,7 @@ sys.modules["matplotlib"] = None
 import d2l_recsys
 from d2l_recsys import ctr, data, ranking, sampling, seeds, sequences, settings
 from d2l_recsys.datasets import download
-from d2l_recsys.evaluation import metrics, scoring
+from d2l_recsys.evaluation import click_metrics, rating_metrics, scoring
 from d2l_recsys.loaders import batches, interactions
 from d2l_recsys.runs import results
 from d2l_recsys.training import history

@@ -9,8 +9,8 @@ from d2l_recsys.data import load_all_ml100k
 from d2l_recsys.datasets.movielens import COLUMNS
 from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.evaluation.scoring import all_scores, user_scores
-from d2l_recsys.models.closed_form import ClosedForm, axes
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.closed_form import ClosedForm, axes
+from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.recommend import no_vectors, rated_highest, recommend, similar
 from d2l_recsys.saved_models import TrainedModel
 from d2l_recsys.saved_models.ids import ClickIds, RatingIds

@@ -5,7 +5,7 @@ backend = pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.backend import autograd, gluon, init, mx, nn, np, npx  # noqa: E402
 from d2l_recsys.errors import DataError, SettingError  # noqa: E402
 from d2l_recsys.loaders.batches import BatchLoader  # noqa: E402
-from d2l_recsys.models.parameters import parameters_of, set_parameters  # noqa: E402
+from d2l_recsys.model_bases.parameters import parameters_of, set_parameters  # noqa: E402
 from d2l_recsys.training.checkpoint import CHECKPOINT  # noqa: E402
 from d2l_recsys.training.history import EVERY_ROW  # noqa: E402
 from d2l_recsys.training.resume import Saver  # noqa: E402

@@ -7,8 +7,8 @@ import pytest
 from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.evaluation import scoring
 from d2l_recsys.evaluation.scoring import all_scores
-from d2l_recsys.models.closed_form import ClosedForm, axes
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.closed_form import ClosedForm, axes
+from d2l_recsys.model_bases.contract import Recommender
 
 
 @dataclasses.dataclass(frozen=True)

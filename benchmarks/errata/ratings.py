@@ -6,7 +6,7 @@ from benchmarks.errata.figures import Figures, differences, mean_sd
 from benchmarks.errata.lab import Lab, Rows
 from d2l_recsys.backend import gluon, mx, np
 from d2l_recsys.devices import share_bounds
-from d2l_recsys.evaluation.metrics import rating_scores
+from d2l_recsys.evaluation.rating_metrics import rating_scores
 from d2l_recsys.runs.results import reported_numbers
 from d2l_recsys.settings import Scores
 

@@ -37,7 +37,7 @@ from typing_extensions import Annotated
 
 from d2l_recsys.errors import SettingError
 from d2l_recsys.loaders.interactions import RankingData, interaction_matrix
-from d2l_recsys.models.closed_form import ClosedForm, axes
+from d2l_recsys.model_bases.closed_form import ClosedForm, axes
 from d2l_recsys.runs.closed_form_run import SeededClosedFormRun
 from d2l_recsys.runs.plots import draw_curves, png
 from d2l_recsys.sections import command_line

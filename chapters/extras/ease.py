@@ -33,7 +33,7 @@ from scipy.linalg import lapack
 
 from d2l_recsys.errors import SettingError
 from d2l_recsys.loaders.interactions import RankingData, check_rows, interaction_matrix, seen_rows
-from d2l_recsys.models.closed_form import ClosedForm, axes
+from d2l_recsys.model_bases.closed_form import ClosedForm, axes
 from d2l_recsys.runs.closed_form_run import ClosedFormRun
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section

@@ -34,7 +34,7 @@ from d2l_recsys.chapters.fm import FM
 from d2l_recsys.datasets.movielens import find_ml100k, read_items_ml100k, read_users_ml100k
 from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.layers.operators import concatenate, fm_interaction, score_all_pairs, sum_fields
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.runs.run import CompanionRun
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section

@@ -18,7 +18,7 @@ from typing import Any, Dict, Optional
 import numpy
 
 from d2l_recsys.backend import init, nn, np
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.runs.run import CompanionRun
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section

@@ -20,7 +20,7 @@ import numpy
 from d2l_recsys.backend import init, nn, np
 from d2l_recsys.errors import SettingError
 from d2l_recsys.layers.operators import concatenate, score_all_pairs
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.runs.run import CompanionRun
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section

@@ -31,7 +31,7 @@ import numpy
 
 from d2l_recsys.backend import mx, nn, np
 from d2l_recsys.loaders.interactions import RankingData, check_rows, row_loader, seen_rows
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.runs.run import CompanionRun
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section

@@ -45,7 +45,7 @@ import numpy as np
 
 from d2l_recsys.chapters.extras.ease import regularized_inverse
 from d2l_recsys.loaders.interactions import RankingData, check_rows, interaction_matrix
-from d2l_recsys.models.closed_form import ClosedForm, axes
+from d2l_recsys.model_bases.closed_form import ClosedForm, axes
 from d2l_recsys.runs.closed_form_run import ClosedFormRun
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section

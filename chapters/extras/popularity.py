@@ -13,7 +13,7 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from d2l_recsys.loaders.interactions import RankingData
-from d2l_recsys.models.closed_form import ClosedForm, axes
+from d2l_recsys.model_bases.closed_form import ClosedForm, axes
 from d2l_recsys.runs.closed_form_run import ClosedFormRun
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section

@@ -32,7 +32,7 @@ from d2l_recsys.layers.attention import LayerNorm, SelfAttentionBlock, blocked
 from d2l_recsys.loaders.batches import training_loader
 from d2l_recsys.loaders.interactions import RankingData
 from d2l_recsys.losses import softplus
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.runs.run import CompanionRun
 from d2l_recsys.sampling import NegativeSampler
 from d2l_recsys.sections import command_line

@@ -31,7 +31,7 @@ from scipy.sparse.linalg import svds
 
 from d2l_recsys.errors import SettingError
 from d2l_recsys.loaders.interactions import RankingData, interaction_matrix
-from d2l_recsys.models.closed_form import ClosedForm, axes
+from d2l_recsys.model_bases.closed_form import ClosedForm, axes
 from d2l_recsys.runs.closed_form_run import ClosedFormRun
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section

@@ -18,10 +18,11 @@ from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.data import load_data_ml100k, split_data_ml100k
 from d2l_recsys.datasets.movielens import COLUMNS
-from d2l_recsys.evaluation.metrics import TrainClicks, TrainLoss, click_scores, rating_scores
+from d2l_recsys.evaluation.click_metrics import click_scores
+from d2l_recsys.evaluation.rating_metrics import rating_scores
 from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.losses import BPRLoss
-from d2l_recsys.models.parameters import parameters_of, set_parameters
+from d2l_recsys.model_bases.parameters import parameters_of, set_parameters
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.sampling import NegativeSampler
 from d2l_recsys.sections.registry import SECTIONS
@@ -29,6 +30,7 @@ from d2l_recsys.sequences import sequence_windows
 from d2l_recsys.settings import Protocol, Scores
 from d2l_recsys.training.objectives import click_loss, ranking_loss, rating_loss
 from d2l_recsys.training.resume import adam_state, set_adam_state
+from d2l_recsys.training.train_loss import TrainClicks, TrainLoss
 
 # The arrays of a batch in the order in which the net, and then the loss, take them.
 BATCH = {

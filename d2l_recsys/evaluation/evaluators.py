@@ -8,8 +8,9 @@ import numpy
 from d2l_recsys.backend import gluon, mx, np, npx
 from d2l_recsys.devices import split_and_load, try_all_gpus
 from d2l_recsys.errors import DataError
-from d2l_recsys.evaluation.metrics import click_scores, rating_scores
-from d2l_recsys.models.contract import ClickModel, Recommender
+from d2l_recsys.evaluation.click_metrics import click_scores
+from d2l_recsys.evaluation.rating_metrics import rating_scores
+from d2l_recsys.model_bases.contract import ClickModel, Recommender
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.settings import Scores
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from d2l_recsys.errors import DataError
 from d2l_recsys.loaders.interactions import RankingData
-from d2l_recsys.models.closed_form import ClosedForm
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.closed_form import ClosedForm
+from d2l_recsys.model_bases.contract import Recommender
 
 # Users that a closed form scores at once: what bounds memory.
 USERS_AT_ONCE = 1024

@@ -19,7 +19,7 @@ from d2l_recsys.backend import autograd, gluon, mx, nn, np, npx
 from d2l_recsys.errors import DataError
 from d2l_recsys.loaders.interactions import interaction_matrix
 from d2l_recsys.losses import softplus
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 
 
 def normalized_adjacency(

@@ -11,7 +11,7 @@ from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.errors import RecsysError
 from d2l_recsys.evaluation.scoring import all_scores
 from d2l_recsys.leaderboard.entries import ENTRIES, Entry
-from d2l_recsys.models.closed_form import ClosedForm
+from d2l_recsys.model_bases.closed_form import ClosedForm
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.reproduction.planned import STAMP, PlannedRun, code_digest, finish_runs, reading_run
 from d2l_recsys.runs.results import environment, read_result

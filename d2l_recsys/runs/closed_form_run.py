@@ -8,7 +8,7 @@ import numpy as np
 from d2l_recsys.datasets.movielens import dataset_ml100k
 from d2l_recsys.evaluation.scoring import all_scores
 from d2l_recsys.hardware.threads import fixed_num_threads
-from d2l_recsys.models.closed_form import ClosedForm
+from d2l_recsys.model_bases.closed_form import ClosedForm
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.runs.plots import draw_hits
 from d2l_recsys.runs.section_run import OnRankings

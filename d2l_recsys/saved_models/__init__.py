@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Union
 import numpy as np
 
 from d2l_recsys.errors import DataError, SettingError
-from d2l_recsys.models.closed_form import ClosedForm
+from d2l_recsys.model_bases.closed_form import ClosedForm
 from d2l_recsys.saved_models.ids import ClickIds, RatingIds
 from d2l_recsys.sections.registry import SYSTEMS
 from d2l_recsys.settings import check_settings, has_range
@@ -73,7 +73,7 @@ def model_bytes(model: TrainedModel) -> bytes:
 def _parameters(model: Any) -> Dict[str, np.ndarray]:
     if isinstance(model, ClosedForm):
         return model.arrays
-    from d2l_recsys.models.parameters import parameters_of
+    from d2l_recsys.model_bases.parameters import parameters_of
 
     return parameters_of(model)
 
@@ -116,7 +116,7 @@ def _net(
 ) -> Any:
     """The net ``model(**arguments)`` with the parameters ``values``, on ``device``."""
     from d2l_recsys.backend import mx, npx
-    from d2l_recsys.models.parameters import check_alike, set_parameters
+    from d2l_recsys.model_bases.parameters import check_alike, set_parameters
 
     npx.set_np()
     try:

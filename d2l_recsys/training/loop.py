@@ -15,14 +15,14 @@ import numpy
 from d2l_recsys.backend import autograd, gluon, mx, np, npx
 from d2l_recsys.devices import split_and_load
 from d2l_recsys.errors import DataError, DivergedError, SettingError
-from d2l_recsys.evaluation.metrics import TrainClicks, TrainLoss
 from d2l_recsys.loaders.batches import BatchLoader
-from d2l_recsys.models.parameters import parameters_of
+from d2l_recsys.model_bases.parameters import parameters_of
 from d2l_recsys.settings import Protocol, Scores, as_choice, check_settings
 from d2l_recsys.training.history import Curve, History
 from d2l_recsys.training.interrupts import noting_interrupts
 from d2l_recsys.training.progress import EpochDisplay
 from d2l_recsys.training.resume import Saver
+from d2l_recsys.training.train_loss import TrainClicks, TrainLoss
 
 # Losses are read back this many batches late: MXNet then computes while Python prepares the next
 # batches, and what is under way stays bounded.

@@ -4,7 +4,7 @@ import functools
 from typing import Callable
 
 from d2l_recsys.backend import gluon, mx, nn
-from d2l_recsys.models.contract import ClickModel
+from d2l_recsys.model_bases.contract import ClickModel
 from d2l_recsys.settings import Protocol
 
 

@@ -11,7 +11,7 @@ import numpy
 from d2l_recsys.backend import gluon, mx, np
 from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.loaders.batches import BatchLoader, LoaderState
-from d2l_recsys.models.parameters import check_alike, parameters_of, set_parameters
+from d2l_recsys.model_bases.parameters import check_alike, parameters_of, set_parameters
 from d2l_recsys.seeds import epoch_seed
 from d2l_recsys.storage.files import write_files
 from d2l_recsys.training.checkpoint import (

@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping
 
 import numpy as np
 
-from d2l_recsys.models.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender
 
 
 def axes(*names: str) -> Any:

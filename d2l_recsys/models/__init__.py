@@ -1,1 +1,0 @@
-"""What every model offers, whatever it is made of."""
