@@ -123,7 +123,9 @@ def _checked(parameter: inspect.Parameter, value: Any) -> Any:
     """``value`` as ``main`` takes it; SettingError where the option does not take it."""
     choices = choices_of(parameter.annotation)
     if choices is not None:
-        return value if value is None else as_choice(choices, parameter.name, value)
+        if value is None and parameter.default is None:
+            return None
+        return as_choice(choices, parameter.name, value)
     if has_range(parameter.name):
         check_settings(**{parameter.name: value})
     return value
