@@ -166,7 +166,6 @@ def main(
         *data.sizes,
         num_epochs,
         run.devices,
-        candidates=data.candidates,
         **run.options,
     )
     return run.finish(history, compares=L == CHAPTERS_L and d > 0 and d_prime > 0)

@@ -147,7 +147,6 @@ def main(
         *data.sizes,
         num_epochs,
         run.devices,
-        candidates=data.candidates,
         **run.options,
     )
     return run.finish(history, compares=head is Head.sum and loss is RankingLoss.bpr)

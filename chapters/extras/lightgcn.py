@@ -29,7 +29,7 @@ with them. Run it, from the root of the checkout:
 from typing import Any, Dict, Tuple
 
 from d2l_recsys.backend import mx, np
-from d2l_recsys.layers.graph import GraphRecommender
+from d2l_recsys.layers.graph import GraphRecommender, with_edges_of
 from d2l_recsys.runs.run import CompanionRun
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section
@@ -86,17 +86,9 @@ def main(
 ) -> Dict[str, Any]:
     """Train LightGCN on MovieLens-100K."""
     data = run.data
-    return run.train_on_pairs(
-        LightGCN,
-        num_factors,
-        num_layers,
-        reg,
-        *data.sizes,
-        len(data.users),
-        batch_size=batch_size,
-        lr=lr,
-        prepare=lambda net: net.graph.set_edges(data.users, data.items),
-    )
+    arguments = num_factors, num_layers, reg, *data.sizes, len(data.users)
+    options = {"batch_size": batch_size, "lr": lr, "prepare": with_edges_of(data)}
+    return run.train_on_pairs(LightGCN, *arguments, **options)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ with them. Run it, from the root of the checkout:
 from typing import Any, Dict, Tuple
 
 from d2l_recsys.backend import mx, nn, np, npx
-from d2l_recsys.layers.graph import GraphRecommender
+from d2l_recsys.layers.graph import GraphRecommender, with_edges_of
 from d2l_recsys.layers.operators import concatenate
 from d2l_recsys.runs.run import CompanionRun
 from d2l_recsys.sections import command_line
@@ -106,19 +106,10 @@ def main(
 ) -> Dict[str, Any]:
     """Train NGCF on MovieLens-100K."""
     data = run.data
-    return run.train_on_pairs(
-        NGCF,
-        num_factors,
-        num_layers,
-        dropout,
-        edge_dropout,
-        reg,
-        *data.sizes,
-        len(data.users),
-        batch_size=batch_size,
-        lr=lr,
-        prepare=lambda net: net.graph.set_edges(data.users, data.items),
-    )
+    strengths = num_layers, dropout, edge_dropout, reg
+    arguments = num_factors, *strengths, *data.sizes, len(data.users)
+    options = {"batch_size": batch_size, "lr": lr, "prepare": with_edges_of(data)}
+    return run.train_on_pairs(NGCF, *arguments, **options)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import scipy.sparse
 
 from d2l_recsys.backend import autograd, gluon, mx, nn, np, npx
 from d2l_recsys.errors import DataError
-from d2l_recsys.loaders.interactions import interaction_matrix
+from d2l_recsys.loaders.interactions import RankingData, interaction_matrix
 from d2l_recsys.losses import softplus
 from d2l_recsys.model_bases.contract import Recommender
 
@@ -151,6 +151,11 @@ class UserItemGraph(gluon.Block):
             return Adjacency(half, device)
 
         return self._memory.get(device, (self.users, self.items), normalized)
+
+
+def with_edges_of(data: RankingData) -> Callable[["GraphRecommender"], None]:
+    """What gives a net the training pairs of ``data`` as the edges of its graph."""
+    return lambda net: net.graph.set_edges(data.users, data.items)
 
 
 class GraphRecommender(gluon.Block, Recommender):

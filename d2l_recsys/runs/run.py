@@ -188,7 +188,8 @@ class RankingRun(OnRankings, Run):
     @property
     def options(self) -> Dict[str, Any]:
         """What ``train_ranking`` takes last."""
-        return {**super().options, "cutoffs": self.settings["cutoff"]}
+        ranking = {"candidates": self.data.candidates, "cutoffs": self.settings["cutoff"]}
+        return {**super().options, **ranking}
 
     def build(self, model: Callable[..., gluon.Block], *arguments: Any) -> gluon.Block:
         """As ``Run.build``, with the ids of the data."""
