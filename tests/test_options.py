@@ -53,6 +53,11 @@ def test_a_run_is_handed_in_with_the_shared_options_and_main_has_its_own():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("given", [(3, 5), range(3, 6, 2), iter([3, 5])])
+def test_a_list_may_be_given_as_any_sequence(given):
+    assert main(cutoff=given)[3] == [3, 5]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -70,7 +75,9 @@ def test_what_an_option_does_not_take_is_refused_before_a_run_is_made(options, m
 def test_options_are_given_by_name():
     with pytest.raises(TypeError, match=r"^main takes its options by name: write main\(data_dir=3"):
         main(3)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'num_factor'"):
+    with pytest.raises(
+        TypeError, match=r"^main\(\) got an unexpected keyword argument 'num_factor'"
+    ):
         main(num_factor=3)
 
 

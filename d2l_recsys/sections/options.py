@@ -88,7 +88,10 @@ def section(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             if arguments:
                 given = ", ".join(f"{n}={v!r}" for n, v in zip(signature.parameters, arguments))
                 raise TypeError(f"main takes its options by name: write main({given})")
-            bound = signature.bind(**options)
+            try:
+                bound = signature.bind(**options)
+            except TypeError as error:
+                raise TypeError(f"main() {error}") from None
             bound.apply_defaults()
             values = {n: _checked(p, bound.arguments[n]) for n, p in signature.parameters.items()}
             settings = {n: value for n, value in values.items() if n not in shared}
@@ -126,6 +129,8 @@ def _checked(parameter: inspect.Parameter, value: Any) -> Any:
         if value is None and parameter.default is None:
             return None
         return as_choice(choices, parameter.name, value)
+    if get_origin(parameter.annotation) is list:
+        value = list(value)
     if has_range(parameter.name):
         check_settings(**{parameter.name: value})
     return value
