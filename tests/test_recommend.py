@@ -10,7 +10,7 @@ from d2l_recsys.datasets.movielens import COLUMNS
 from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.evaluation.scoring import all_scores, user_scores
 from d2l_recsys.model_bases.closed_form import ClosedForm, axes
-from d2l_recsys.model_bases.contract import Recommender
+from d2l_recsys.model_bases.contract import Recommender, compares_items
 from d2l_recsys.recommend import no_vectors, rated_highest, recommend, similar
 from d2l_recsys.saved_models import TrainedModel
 from d2l_recsys.saved_models.ids import ClickIds, RatingIds
@@ -250,7 +250,7 @@ def test_the_models_that_are_named_in_its_place_can_tell():
     pytest.importorskip("d2l_recsys.backend")
     names = str(no_vectors("popularity")).partition("such as ")[2].replace(" or ", ", ")
     for name in names.split(", "):
-        assert SYSTEMS[name].model().compares_items()
+        assert compares_items(SYSTEMS[name].model())
 
 
 @pytest.mark.parametrize("section", ["fm", "deepfm"])

@@ -104,7 +104,7 @@ def test_three_fresh_seeds_agree_with_the_reference(name, reference, ml100k_dir,
         options["dataset"] = "movielens" if expected["dataset"]["substitute"] else "book"
     results = [
         variant.section.main()(
-            seed, num_devices=2, data_dir=ml100k_dir, out=tmp_path, quiet=True, **options
+            seed=seed, num_devices=2, data_dir=ml100k_dir, out=tmp_path, quiet=True, **options
         )
         for seed in FRESH_SEEDS
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from d2l_recsys.data import load_ranking_ml100k
 from d2l_recsys.evaluation import scoring
-from d2l_recsys.evaluation.scoring import all_scores
+from d2l_recsys.evaluation.scoring import all_scores, user_scores
 from d2l_recsys.model_bases.closed_form import ClosedForm, axes
 from d2l_recsys.model_bases.contract import Recommender
 
@@ -96,3 +96,17 @@ def test_a_net_scores_where_its_parameters_are_unless_told_otherwise(data):
     net.initialize(ctx=cpu(1))
     assert [scores.max() for _, scores in all_scores(net, data)] == [1]
     assert [scores.max() for _, scores in all_scores(net, data, [cpu(0)])] == [0]
+
+
+def test_any_net_that_scores_pairs_is_asked_pair_by_pair(data):
+    backend = pytest.importorskip("d2l_recsys.backend")
+    backend.npx.set_np()
+
+    class Pairs(backend.nn.Block):
+        def forward(self, users, items):
+            return users * 100.0 + items
+
+    expected = np.arange(30)[:, None] * 100 + np.arange(40)
+    scores = np.concatenate([part for _, part in all_scores(Pairs(), data)])
+    np.testing.assert_array_equal(scores, expected)
+    np.testing.assert_array_equal(user_scores(Pairs(), data, 7), expected[7])

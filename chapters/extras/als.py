@@ -23,8 +23,8 @@ whatever it is, and 0 elsewhere, and c[u, i] = 1 + alpha x[u, i] is how sure tha
 Q^T Q is the same for all users: so all pairs count, and only the observed ones are gone through.
 Run it, from the root of the checkout; needs no MXNet:
 
-    python chapters/als.py --seed 3
-    python chapters/als.py --feedback explicit
+    python chapters/extras/als.py --seed 3
+    python chapters/extras/als.py --feedback explicit
 """
 
 import dataclasses

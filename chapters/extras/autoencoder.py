@@ -15,7 +15,7 @@ The optimizer's weight decay keeps the weights small. AutoRec in the chapter (se
 same net on ratings, and leaves out of the error what was not rated. Run it, from the root of the
 checkout:
 
-    python chapters/autoencoder.py --seed 3
+    python chapters/extras/autoencoder.py --seed 3
 """
 
 from typing import Any, Dict, Optional

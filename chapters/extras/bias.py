@@ -17,8 +17,8 @@ list has on top what is rated well, not what is watched. A film that few have se
 one that all have seen, and what comes next is mostly of the second kind: ``popularity`` is far
 ahead. Run it, from the root of the checkout; needs no MXNet:
 
-    python chapters/bias.py
-    python chapters/bias.py --damping 5
+    python chapters/extras/bias.py
+    python chapters/extras/bias.py --damping 5
 """
 
 import dataclasses

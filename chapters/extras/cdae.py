@@ -23,8 +23,8 @@ seen the item, or its log odds. Begun at 0, all log odds have to fall at first; 
 units along, to where a sigmoid is flat, and what comes out is the items' popularity, for good. Run
 it, from the root of the checkout:
 
-    python chapters/cdae.py --seed 3
-    python chapters/cdae.py --loss square
+    python chapters/extras/cdae.py --seed 3
+    python chapters/extras/cdae.py --loss square
 """
 
 from typing import Any, Dict, Optional

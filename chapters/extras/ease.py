@@ -21,8 +21,8 @@ training. The score of an item is what the items that the user has seen add up t
 Unlike a neighbourhood's, the weights may be negative, and they are of all items at once: what two
 neighbours say alike is not counted twice. Run it, from the root of the checkout; needs no MXNet:
 
-    python chapters/ease.py
-    python chapters/ease.py --l2 500          # the paper's, on MovieLens-20M
+    python chapters/extras/ease.py
+    python chapters/extras/ease.py --l2 500          # the paper's, on MovieLens-20M
 """
 
 import dataclasses

@@ -15,11 +15,11 @@ numbers of the user and of the item, and those across are one product of sums:
                 + <sum of v_f over f in U, sum of v_f over f in I>
 
 DeepFM adds a network that takes all the factors side by side (eq. 15.10.1-3). Losses are those of
-``chapters/gmf.py``; in ``bpr``, what is the user's alone cancels out. Run it, from the root of the
+``gmf.py``; in ``bpr``, what is the user's alone cancels out. Run it, from the root of the
 checkout:
 
-    python chapters/fm_ranking.py --seed 3
-    python chapters/fm_ranking.py --model deepfm --loss bpr
+    python chapters/extras/fm_ranking.py --seed 3
+    python chapters/extras/fm_ranking.py --model deepfm --loss bpr
 """
 
 import pathlib

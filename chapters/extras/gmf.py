@@ -9,8 +9,8 @@ The paper reads the score as log odds that the user has seen the item, and train
 and on as many drawn at random (``--loss log``); ``bpr`` wants a seen item to lead one that is not,
 as NeuMF in the chapter does. Run it, from the root of the checkout:
 
-    python chapters/gmf.py --seed 3
-    python chapters/gmf.py --loss bpr
+    python chapters/extras/gmf.py --seed 3
+    python chapters/extras/gmf.py --loss bpr
 """
 
 from typing import Any, Dict, Optional

@@ -15,8 +15,8 @@ sum over those of its neighbours that the user has seen:
 It is a model of items alone: whoever comes new is served without training. Run it, from the root of
 the checkout; needs no MXNet:
 
-    python chapters/itemknn.py
-    python chapters/itemknn.py --num-neighbors 20 --shrink 0
+    python chapters/extras/itemknn.py
+    python chapters/extras/itemknn.py --num-neighbors 20 --shrink 0
 """
 
 import dataclasses

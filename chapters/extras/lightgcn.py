@@ -22,8 +22,8 @@ to stay small (eq. 15, where lambda is half of what it is here and in the author
 A step goes through the whole graph, whatever the batch: batches are large, and the learning rate
 with them. Run it, from the root of the checkout:
 
-    python chapters/lightgcn.py --seed 3
-    python chapters/lightgcn.py --num-layers 1
+    python chapters/extras/lightgcn.py --seed 3
+    python chapters/extras/lightgcn.py --num-layers 1
 """
 
 from typing import Any, Dict, Tuple

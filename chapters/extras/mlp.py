@@ -5,12 +5,12 @@ learn how the two go together where matrix factorization multiplies them (eq. 10
 
     z_1 = [u_u; v_i]        z_(l + 1) = relu(W_l z_l + b_l)        y_hat[u, i] = h . z_L
 
-The losses are those of ``chapters/gmf.py``. That a perceptron can come close to a product does not
+The losses are those of ``gmf.py``. That a perceptron can come close to a product does not
 mean that it will: Rendle et al. (2020) found that it takes many units and much data. Run it, from
 the root of the checkout:
 
-    python chapters/mlp.py --seed 3
-    python chapters/mlp.py --nums-hiddens 16 --nums-hiddens 8
+    python chapters/extras/mlp.py --seed 3
+    python chapters/extras/mlp.py --nums-hiddens 16 --nums-hiddens 8
 """
 
 from typing import Any, Dict, List, Optional, Sequence

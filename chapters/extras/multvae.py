@@ -21,8 +21,8 @@ one ranks better. It begins at 0 and rises, a step an epoch, for ``anneal_epochs
 mean for z and draw nothing. The paper's layers are 600 and 200 wide, for many more users. Run it,
 from the root of the checkout:
 
-    python chapters/multvae.py --seed 3
-    python chapters/multvae.py --beta 1 --anneal-epochs 0
+    python chapters/extras/multvae.py --seed 3
+    python chapters/extras/multvae.py --beta 1 --anneal-epochs 0
 """
 
 from typing import Any, Dict, Optional

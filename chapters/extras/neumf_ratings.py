@@ -14,7 +14,7 @@ never will be, and an item that hardly anyone has seen was rated by the few who 
 seen next is as a rule what many see, not what would be rated best; a low error of ratings is no
 sign of a good ranking (Cremonesi et al. 2010). Run it, from the root of the checkout:
 
-    python chapters/neumf_ratings.py --seed 3
+    python chapters/extras/neumf_ratings.py --seed 3
 """
 
 from typing import Any, Dict, List, Optional, Sequence

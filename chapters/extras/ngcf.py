@@ -25,8 +25,8 @@ before they are put side by side, which the paper does not.)
 A step goes through the whole graph, whatever the batch: batches are large, and the learning rate
 with them. Run it, from the root of the checkout:
 
-    python chapters/ngcf.py --seed 3
-    python chapters/ngcf.py --num-layers 1
+    python chapters/extras/ngcf.py --seed 3
+    python chapters/extras/ngcf.py --num-layers 1
 """
 
 from typing import Any, Dict, Tuple

@@ -33,9 +33,9 @@ of its own: recency^k for the last item but k. In half of MovieLens-100K's ratin
 the same second as in the one before, so that what is near says more than what is first: alpha = 0
 is what its validation items choose. Run it, from the root of the checkout; needs no MXNet:
 
-    python chapters/ordered_ease.py
-    python chapters/ordered_ease.py --alpha 1
-    python chapters/ordered_ease.py --recency 1       # all that was seen counts alike
+    python chapters/extras/ordered_ease.py
+    python chapters/extras/ordered_ease.py --alpha 1
+    python chapters/extras/ordered_ease.py --recency 1       # all that was seen counts alike
 """
 
 import dataclasses

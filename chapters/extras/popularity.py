@@ -4,7 +4,7 @@ The score of an item is the number of users who have seen it, whoever asks. It l
 anyone, and is hard to beat all the same (Cremonesi et al. 2010): what a system adds must show
 beside it. Run it, from the root of the checkout; needs no MXNet:
 
-    python chapters/popularity.py
+    python chapters/extras/popularity.py
 """
 
 import dataclasses

@@ -20,8 +20,8 @@ each user; here a history is cut into chunks of n, so that nothing is lost. (The
 scores is in the authors' code alone. So are heads: each attends with its share of the numbers; one
 is what the paper's equations say.) Run it, from the root of the checkout:
 
-    python chapters/sasrec.py --seed 3
-    python chapters/sasrec.py --loss bce
+    python chapters/extras/sasrec.py --seed 3
+    python chapters/extras/sasrec.py --loss bce
 """
 
 from typing import Any, Dict, Optional

@@ -18,8 +18,8 @@ Many notebooks fill with 0 *before* they take each row's mean, zeros included, f
 What stands for a missing rating is then still a 0, and not the user's mean: that is close to
 ``zero``, whatever it is called. Run it, from the root of the checkout; needs no MXNet:
 
-    python chapters/svd.py
-    python chapters/svd.py --fill zero
+    python chapters/extras/svd.py
+    python chapters/extras/svd.py --fill zero
 """
 
 import dataclasses

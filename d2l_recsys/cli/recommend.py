@@ -125,6 +125,7 @@ def recommend(
     What the user has rated is left out. Equal scores stand by the movies' ids.
     """
     from d2l_recsys import recommend as by_model
+    from d2l_recsys.model_bases.contract import compares_items
     from d2l_recsys.saved_models import load_model
 
     if user is None and like is None:
@@ -140,7 +141,7 @@ def recommend(
         tables.append((f"user {user} has rated highest", highest))
     if like is not None:
         title, item_id, note = _find(like, data_dir)
-        if section is not None and not section.model().compares_items():
+        if section is not None and not compares_items(section.model()):
             raise by_model.no_vectors(model)
     loaded = load_model(model) if is_folder else trained(model, seed, data_dir, results)
     if is_folder:

@@ -52,11 +52,15 @@ class Recommender:
         lengths[lengths == 0] = np.inf
         return vectors @ vectors[item] / lengths / lengths[item]
 
-    @classmethod
-    def compares_items(cls) -> bool:
-        """Whether models of this class can say how alike items are."""
-        own = cls.item_vectors, cls.similar_to
-        return own != (Recommender.item_vectors, Recommender.similar_to)
+
+def compares_items(kind: type) -> bool:
+    """Whether models of this class can say how alike items are."""
+    if not issubclass(kind, Recommender):
+        return False
+    return (kind.item_vectors, kind.similar_to) != (
+        Recommender.item_vectors,
+        Recommender.similar_to,
+    )
 
 
 class ClickModel:

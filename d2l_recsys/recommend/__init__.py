@@ -17,6 +17,7 @@ from d2l_recsys.datasets.movielens import find_ml100k, read_items_ml100k
 from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.evaluation.scoring import user_scores
 from d2l_recsys.loaders.interactions import RankingData
+from d2l_recsys.model_bases.contract import compares_items
 from d2l_recsys.recommend.titles import title_with_year
 from d2l_recsys.saved_models import TrainedModel
 from d2l_recsys.sections.registry import SYSTEMS, Section
@@ -75,7 +76,7 @@ def similar(
     check_count(n)
     _data_of(model, data_dir)
     item = _row("item", model.ids.items, item_id)
-    if not model.net.compares_items():
+    if not compares_items(type(model.net)):
         raise no_vectors(model.section)
     scores = np.asarray(model.net.similar_to(item), dtype=np.float64)
     movies = movies_of(model.ids.items, data_dir)
