@@ -21,7 +21,7 @@ def all_scores(
     ``model`` is a ``ClosedForm``, or a Gluon net on ``devices``, by default where its parameters
     are. Raises DataError where it does not fit ``data``.
     """
-    read = _inputs_of(model, data)
+    read = inputs_of(model, data)
     if not isinstance(model, ClosedForm):
         from d2l_recsys.evaluation.evaluators import score_blocks
 
@@ -40,7 +40,7 @@ def user_scores(model: Any, data: RankingData, user: int) -> np.ndarray:
     A Gluon net computes where its parameters are. Raises DataError where the scores are not for
     the items of ``data``.
     """
-    users, read = np.array([user], dtype=np.int32), _inputs_of(model, data)
+    users, read = np.array([user], dtype=np.int32), inputs_of(model, data)
     inputs = [users] if read is None else [users, read[[user]]]
     if isinstance(model, ClosedForm):
         scores = model.score_all(*inputs)
@@ -53,7 +53,7 @@ def user_scores(model: Any, data: RankingData, user: int) -> np.ndarray:
     return scores[0].astype(np.float32)
 
 
-def _inputs_of(model: Any, data: RankingData) -> Optional[np.ndarray]:
+def inputs_of(model: Any, data: RankingData) -> Optional[np.ndarray]:
     """What ``model`` reads of each user; a net that is no ``Recommender`` reads nothing."""
     return model.user_inputs(data) if isinstance(model, Recommender) else None
 

@@ -11,6 +11,7 @@ from d2l_recsys.datasets.click_sets import REPORTED_ON
 from d2l_recsys.datasets.movielens import dataset_ml100k
 from d2l_recsys.devices import pick_devices
 from d2l_recsys.evaluation.evaluators import score_held_out
+from d2l_recsys.evaluation.scoring import inputs_of
 from d2l_recsys.hardware.threads import num_threads
 from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.losses import RANKING_LOSSES
@@ -260,7 +261,7 @@ class CompanionRun(RankingRun):
         net.initialize(ctx=self.devices, init=initializer or init.Xavier())
         prepare(net)
         trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
-        read = net.user_inputs(self.data)
+        read = inputs_of(net, self.data)
 
         def evaluate() -> Scores:
             cutoffs = self.settings["cutoff"]
