@@ -1,14 +1,16 @@
-# make            the chapter on this machine: reported beside reproduced
-# make test       the test suite; make test-slow adds what takes an hour
-# make lint       ruff: style and format; import-linter: a file imports only from rooms below its own
-# make reference  twenty seeds of everything into docs/reference (up to an hour)
-# make leaderboard  every system over five seeds into docs/leaderboard, and the control (an hour)
-# make baseline   what ports are held against, anew (an hour or more)
-# make ports      the PyTorch and JAX ports, checked against it in .venv-ports (about half an hour)
-# make bench      the chapter's own code against this project's (about half an hour)
-# make clean      remove .venv, .venv-ports, results and caches; fetched data stays
+# make              run the chapter once; print the reported numbers beside the reproduced ones
+# make test         run the quick tests
+# make test-slow    run all tests (an hour)
+# make lint         check style and format (ruff) and imports (import-linter)
+# make reference    run every variant with twenty seeds; write docs/reference (up to an hour)
+# make leaderboard  rank every system over five seeds, and the control; write docs/leaderboard
+#                   (an hour)
+# make baseline     write the files again that ports are compared with (an hour or more)
+# make ports        check the PyTorch and JAX ports in .venv-ports (about half an hour)
+# make bench        time the chapter's own code and this project's code (about half an hour)
+# make clean        remove .venv, .venv-ports, results and caches; keep the fetched data
 #
-# PYTHON=... chooses the interpreter (3.8-3.11, which MXNet 1.9.1 needs).
+# PYTHON=... chooses the interpreter. MXNet 1.9.1 needs Python 3.8-3.11.
 
 .DEFAULT_GOAL := reproduce
 .PHONY: reproduce reference leaderboard baseline ports test test-slow lint bench clean
@@ -18,13 +20,13 @@ RUN := $(VENV)/bin/python
 COMMAND := $(VENV)/bin/d2l-recsys
 READY := $(VENV)/ready
 
-# Python's cache of compiled modules halves the time a script takes to start.
+# With Python's cache of compiled modules, a script starts in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 
 reproduce: $(READY)
 	@$(COMMAND) reproduce --seeds 1 --num-devices 1
 
-# What later runs are held against: the numbers, and the report on them.
+# The tests compare later runs with docs/reference/reference.json.
 reference: $(READY)
 	@$(COMMAND) reproduce --seeds 20 --results results/reference
 	@rm -rf docs/reference && mkdir -p docs/reference
@@ -42,7 +44,8 @@ leaderboard: $(READY)
 baseline: $(READY)
 	@$(COMMAND) baseline make
 
-# Not with .venv: torch and JAX need a current numpy, MXNet an old one.
+# PyTorch and JAX need a current numpy and MXNet needs an old one, so the ports have their own
+# environment.
 PORTS := .venv-ports
 SEEDS := 10
 
@@ -76,7 +79,7 @@ clean:
 	rm -rf $(VENV) $(PORTS) results build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# PYTHON= asks for another interpreter than the one .venv was made with: make it anew.
+# Make .venv again if PYTHON= names another interpreter than the one that made it.
 ifneq ($(PYTHON),)
 ifneq ($(PYTHON),$(shell cat $(VENV)/made-with 2>/dev/null))
 .PHONY: remake
@@ -85,7 +88,8 @@ $(READY): remake
 endif
 endif
 
-# Made anew whenever the requirements change: what they no longer name is then gone as well.
+# Make .venv from scratch if the requirements change, so that no package stays that is no longer
+# required.
 $(READY): setup.py make-venv.sh
 	@./make-venv.sh $(VENV) "$(PYTHON)"
 	@touch $@

@@ -1,4 +1,4 @@
-"""Packaging: what the project needs, and the extras that bring MXNet."""
+"""Packaging: the requirements of the project, and the extras that install MXNet."""
 
 import pathlib
 import re
@@ -8,8 +8,9 @@ from setuptools import find_packages, setup
 HERE = pathlib.Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "d2l_recsys/__init__.py").read_text())[1]
 
-# What an MXNet 1.9.1 installation needs whatever its device. d2l 1.0.3 pins the numpy, pandas and
-# matplotlib that MXNet 1.9.1 can live with; that matplotlib (3.7.2) cannot draw under IPython 9.
+# Both builds of MXNet 1.9.1, for CPUs and for GPUs, need these packages. d2l 1.0.3 pins versions of
+# numpy, pandas and matplotlib that work with MXNet 1.9.1. The pinned matplotlib (3.7.2) cannot draw
+# under IPython 9.
 WITH_MXNET = ["d2l==1.0.3", "ipython<9", "matplotlib"]
 
 setup(
@@ -52,7 +53,7 @@ setup(
     ],
     extras_require={
         "cpu": ["mxnet==1.9.1", *WITH_MXNET],
-        # The CUDA 11 libraries that the mxnet-cu112 wheel links but does not carry.
+        # The mxnet-cu112 wheel links these CUDA 11 libraries but does not contain them.
         "cu112": [
             "mxnet-cu112==1.9.1",
             "nvidia-cublas-cu11",

@@ -1,15 +1,19 @@
-"""The chapter's own code against this project's, in one run on one machine.
+"""Time the chapter's own code and this project's code in turn, on the same machine.
 
     python -m benchmarks.against_d2l [--only mf,fm] [--pairs 3] [--data-dir DIR] [--clicks-dir DIR]
 
-Each side runs as a process of its own, in turn, on one CPU device with the chapter's settings. The
-chapter's side, in ``benchmarks/chapter``, is d2l 1.0.3 with Gluon's DataLoader; where it takes too
-long, a part is timed and scaled up, and marked with ``~``. Its live figure is timed apart, by
-processes that draw nothing. Ratios are taken pair by pair: median [smallest, largest].
+Each run is its own process, on one CPU device and with the chapter's settings. The chapter's side
+is ``benchmarks/chapter``: d2l 1.0.3 with Gluon's DataLoader. If a section of the chapter takes too
+long, the benchmark times a part of the section, scales the time up, and marks it with ``~``. The
+chapter draws a live figure while it trains. A second run of the chapter without this figure shows
+how much time the figure takes. A ratio is the chapter's time over ours, computed for each pair of
+runs. The table shows the median ratio and [smallest, largest].
 
-FM and DeepFM need the book's clicks, ``train.csv`` and ``test.csv`` in ``--clicks-dir``. Without
-them both sides run on generated rows, fewer than the book's and in smaller batches. From file to
-final number is loading, training and evaluation: a whole script without its start and its imports.
+FM and DeepFM need the book's clicks: ``train.csv`` and ``test.csv`` in ``--clicks-dir``. Without
+this option, both sides use generated rows: fewer rows than the book has, in smaller batches.
+
+The phases are loading, training and evaluation. "From file to final number" is the sum of the
+phases. "Whole script" also contains the start of Python and the imports.
 """
 
 import json
@@ -35,7 +39,8 @@ from d2l_recsys.sections.command_line import run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PHASES = ("load", "train", "evaluate")
-# Epochs, and whether the chapter's live figure is drawn often enough to be timed apart.
+# The number of epochs, and whether to time the chapter without its live figure as well. NeuMF and
+# Caser draw too rarely for the figure to matter.
 SECTIONS = {
     "mf": (20, True),
     "autorec": (25, True),
@@ -45,20 +50,24 @@ SECTIONS = {
     "deepfm": (30, True),
 }
 CLICKS = ("fm", "deepfm")
-# The chapter's batch size for clicks. The generated rows, of which there are these for training and
-# testing, fill few batches of it, so they come in smaller ones.
+# The chapter's batch size for clicks, and a smaller one for the generated rows: d2l's loop needs
+# five batches in an epoch, and the generated training rows fill only one of the chapter's size.
 BATCH_SIZE, GENERATED_BATCH_SIZE = 2048, 256
 GENERATED = {"train.csv": 2500, "test.csv": 500}
 GENERATED_FIELDS = np.geomspace(2, 1000, 34).astype(int).tolist()
 
 ClicksDir = Annotated[
     Optional[pathlib.Path],
-    Option(help="Folder of clicks for fm and deepfm: train.csv and test.csv in the book's layout."),
+    Option(help="Folder of the clicks of fm and deepfm: train.csv and test.csv as in the book."),
 ]
 
 
 def measure(command: List[str]) -> Dict[str, Any]:
-    """Wall seconds and peak memory (MiB) of a process, with the last line it prints as JSON."""
+    """Run ``command``; returns its wall-clock seconds (``whole``) and peak memory (MiB).
+
+    If the last line of its output is a JSON object, the result also contains the object's entries.
+    Ends the program with the command's standard error if the command fails.
+    """
     started = time.perf_counter()
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(command, stdout=printed, stderr=complaints)
@@ -76,7 +85,10 @@ def measure(command: List[str]) -> Dict[str, Any]:
 def chapter(
     section: str, folder: str, figure: str, arguments: Sequence[str] = ()
 ) -> Dict[str, Any]:
-    """One run of the chapter's code; ``figure`` is "draw" or "quiet"."""
+    """Run the chapter's code once; returns the seconds of each phase, and the peak memory.
+
+    ``figure`` is "draw" or "quiet". If a phase was timed in part, ``whole`` is scaled up, too.
+    """
     script = ROOT / "benchmarks" / "chapter" / f"{section}.py"
     figures = measure([sys.executable, str(script), folder, figure, *arguments])
     whole = figures["whole"] - figures["spent"] + sum(figures["seconds"].values())
@@ -84,7 +96,7 @@ def chapter(
 
 
 def ours(section: str, folder: str, options: Sequence[str] = ()) -> Dict[str, Any]:
-    """One run of the section's script, files and figure included."""
+    """Run our script of the section once, with all files and the figure that it writes."""
     with tempfile.TemporaryDirectory() as out:
         script = ROOT / "chapters" / f"{section}.py"
         command = [sys.executable, str(script), "--data-dir", folder, "--out", out, *options]
@@ -94,7 +106,7 @@ def ours(section: str, folder: str, options: Sequence[str] = ()) -> Dict[str, An
 
 
 def with_sum(seconds: Dict[str, float]) -> Dict[str, float]:
-    """The seconds of each phase, and of all: from the file to the final number."""
+    """The seconds of each phase and, as ``file to number``, of all phases together."""
     phases = {phase: seconds[phase] for phase in PHASES}
     return {**phases, "file to number": sum(phases.values())}
 
@@ -102,7 +114,7 @@ def with_sum(seconds: Dict[str, float]) -> Dict[str, float]:
 def row(
     name: str, theirs: List[float], mine: List[float], unit: str = "s", scaled: bool = False
 ) -> List[str]:
-    """A line of the table: medians, and the ratios of the pairs."""
+    """A line of the table: the median of each side, and the ratios of the pairs."""
     ratios = [a / b for a, b in zip(theirs, mine)]
     spread = f"{statistics.median(ratios):.1f}x [{min(ratios):.1f}, {max(ratios):.1f}]"
     digits = 0 if unit == "MiB" else 2
@@ -111,7 +123,7 @@ def row(
 
 
 def rows(section: str, runs: Dict[str, List[Dict[str, Any]]], mark: str = "") -> List[List[str]]:
-    """The section's lines of the table; ``mark`` follows its name."""
+    """The section's lines of the table; ``mark`` is appended to the section's name."""
     num_epochs, _ = SECTIONS[section]
     scaled = runs["chapter"][0]["scaled"]
 
@@ -133,22 +145,22 @@ def rows(section: str, runs: Dict[str, List[Dict[str, Any]]], mark: str = "") ->
 
 def main(
     only: Annotated[str, Option(help="Sections, separated by commas.")] = ",".join(SECTIONS),
-    pairs: Annotated[int, Option(min=1, help="Times each side runs.")] = 3,
+    pairs: Annotated[int, Option(min=1, help="How often each side runs.")] = 3,
     data_dir: Optional[pathlib.Path] = None,
     clicks_dir: ClicksDir = None,
     batch_size: Annotated[
         Optional[int],
         Option(
             min=1,
-            help="Rows in a batch of fm and deepfm; the chapter's code needs five batches in an "
-            f"epoch. Default: {BATCH_SIZE}; {GENERATED_BATCH_SIZE} for generated rows.",
+            help="Batch size of fm and deepfm. The chapter's code needs at least five batches in "
+            f"an epoch. Default: {BATCH_SIZE}, or {GENERATED_BATCH_SIZE} for generated rows.",
         ),
     ] = None,
     json_file: Annotated[
-        Optional[pathlib.Path], Option(help="Also write all figures here.")
+        Optional[pathlib.Path], Option(help="Also write all measurements to this JSON file.")
     ] = None,
 ) -> None:
-    """Time the chapter's sections and this project's, in turn."""
+    """Time each section of the chapter: the chapter's own code and this project's, in turn."""
     sections = only.split(",")
     for section in sections:
         if section not in SECTIONS:

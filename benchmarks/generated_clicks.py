@@ -1,4 +1,4 @@
-"""Clicks made up for benchmarks: where the book's data cannot be had, or more rows are needed."""
+"""Generated clicks, for benchmarks that lack the book's data or need more rows."""
 
 import pathlib
 from typing import Sequence
@@ -7,26 +7,30 @@ import numpy as np
 
 __all__ = ["GeneratedClicks"]
 
-# Rows made at a time: their text takes a few tens of MiB.
+# The number of rows generated at a time. The text of so many rows takes a few tens of MiB.
 CHUNK_ROWS = 20_000
-# Codes times this number, cut to 32 bits, look like hashes and are all different: it is odd.
+# Multiplied by this number modulo 2**32, codes look like hashes. The number is odd, so different
+# codes stay different.
 SCRAMBLE = 2654435761
 HEX_DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 
 
 class GeneratedClicks:
-    """Rows in the book's layout: a label, then a value of each field, separated by tabs.
+    """Writes rows in the book's format: a label and one value per field, separated by tabs.
 
     Parameters
     ----------
-    cardinalities : how many values each field has; value number i is 1/i times as frequent as the
-        first one (Zipf)
-    counts : the first so many fields have small whole numbers for values, the others eight
-        hexadecimal digits
-    tails : fields (from 0) that in a third of the rows have a value that occurs nowhere else
+    cardinalities : the number of values of each field. The i-th value, from 1, is 1/i times as
+        frequent as the first value (Zipf).
+    counts : the number of fields, from the first on, whose values are small whole numbers. The
+        values of all other fields have eight hexadecimal digits.
+    tails : fields, counted from 0, that have a unique value in a third of the rows. A unique value
+        occurs only once.
+    seed : the seed of all draws.
 
-    Labels follow a logistic model: a row's log odds are -0.5 plus the weights of its values, which
-    together have a standard deviation of about 2. (A value of a tail has the weight 0.)
+    Labels follow a logistic model: the log odds of a click are -0.5 plus the weights of the row's
+    values. The sum of the weights has a standard deviation of about 2. A unique value has the
+    weight 0.
     """
 
     def __init__(
@@ -45,7 +49,10 @@ class GeneratedClicks:
         self.texts = [_numbers(size) for size in cardinalities[:counts]]
 
     def write(self, path: pathlib.Path, rows: int) -> None:
-        """Write a file of ``rows`` more rows, in memory that does not grow with them."""
+        """Generate the next ``rows`` rows and write a file of them.
+
+        The memory that this takes does not grow with ``rows``.
+        """
         with path.open("wb") as file:
             for first in range(0, rows, CHUNK_ROWS):
                 file.write(self._chunk(min(CHUNK_ROWS, rows - first)))
@@ -68,18 +75,18 @@ class GeneratedClicks:
         end = np.full((rows, 1), ord("\n"), dtype=np.uint8)
         text = np.concatenate([labels, *columns, end], axis=1)
         self.written += rows
-        # Shorter values are padded with NULs.
+        # The array pads shorter values with NUL characters; remove these.
         return text[text != 0].tobytes()
 
 
 def _numbers(size: int) -> np.ndarray:
-    """The characters of 0, 1, ..., a row each."""
+    """The characters (uint8) of the numbers 0 ... ``size`` - 1, one row per number."""
     texts = np.array([str(i) for i in range(size)], dtype=bytes)
     return texts.view(np.uint8).reshape(size, -1)
 
 
 def _hexadecimal(codes: np.ndarray) -> np.ndarray:
-    """Eight digits for each code, different ones for different codes below 2**32."""
+    """Eight hexadecimal digits (uint8) per code; different codes below 2**32 differ."""
     scrambled = codes.astype(np.uint64) * np.uint64(SCRAMBLE) & np.uint64(2**32 - 1)
     shifts = np.arange(28, -1, -4, dtype=np.uint64)
     return HEX_DIGITS[(scrambled[:, None] >> shifts) & np.uint64(15)]

@@ -1,12 +1,13 @@
-"""Clicks in numbers that do not fit in memory: how fast they are encoded, and in how much of it.
+"""Speed and peak memory of encoding many clicks on disk, and of training on them.
 
     python -m benchmarks.large_clicks [--rows 200000 --rows 2000000] [--json-file FILE]
 
-Generated rows of 39 fields, as many as Criteo's: 13 small whole numbers and 26 hashes of 10 to
-10,000 frequent values. Two of these fields also have, in a third of the rows, a value that occurs
-nowhere else. Each step runs as a process of its own: writing the file, encoding it on disk, opening
-it again, an epoch of FM (section 15.9) on what was encoded. Peak memory stands beside that of a
-process that only imports the same modules.
+The rows are generated and have 39 fields, as many as Criteo's: 13 small whole numbers, and 26
+hashes with 10 to 10,000 frequent values. In two of the hashed fields, a third of the rows have a
+value that occurs only once. The steps are: write the file, encode it on disk, open the encoded
+clicks again, and train FM (section 15.9) on them for one epoch. Each step is its own process. The
+table shows the peak memory of a step and, in parentheses, the peak memory of a process that only
+imports the same modules.
 """
 
 import enum
@@ -40,7 +41,7 @@ FILE, ENCODED = "clicks.csv", "encoded"
 
 
 class Step(str, enum.Enum):
-    """What a process of its own does."""
+    """The steps of the benchmark; each runs in its own process."""
 
     generate = "generate"
     imports = "imports"
@@ -51,7 +52,7 @@ class Step(str, enum.Enum):
 
 
 def generate(folder: pathlib.Path, rows: int) -> Dict[str, Any]:
-    """Write the file."""
+    """Generate the file; returns the seconds and the size of the file in bytes."""
     clicks = GeneratedClicks(CARDINALITIES, COUNTS, TAILS)
     started = time.perf_counter()
     clicks.write(folder / FILE, rows)
@@ -60,7 +61,10 @@ def generate(folder: pathlib.Path, rows: int) -> Dict[str, Any]:
 
 
 def encode(folder: pathlib.Path) -> Dict[str, Any]:
-    """Encode the file, or open what is encoded already."""
+    """Encode the file, or open the encoded clicks if they exist.
+
+    Returns the seconds, the number of rows, the bytes on disk and the number of features.
+    """
     started = time.perf_counter()
     clicks = _clicks(folder)
     seconds = time.perf_counter() - started
@@ -74,8 +78,11 @@ def encode(folder: pathlib.Path) -> Dict[str, Any]:
 
 
 def train(folder: pathlib.Path, num_epochs: int) -> Dict[str, Any]:
-    """An epoch of FM as section 15.9 has it; the modules alone where ``num_epochs`` is 0."""
-    # Here, so that encoding is measured without MXNet, which it does not need.
+    """Train FM with the settings of section 15.9; returns the seconds and the number of examples.
+
+    If ``num_epochs`` is 0, the function only imports the modules.
+    """
+    # Imported here, because encoding is measured without MXNet: it does not need MXNet.
     from d2l_recsys.backend import gluon, init, mx, npx
     from d2l_recsys.chapters.fm import FM
     from d2l_recsys.data import click_batches
@@ -89,7 +96,7 @@ def train(folder: pathlib.Path, num_epochs: int) -> Dict[str, Any]:
     mx.random.seed(0)
     net = FM(clicks.field_dims, NUM_FACTORS)
     net.initialize(init=init.Xavier())
-    # Training ends with an evaluation; a batch is enough for it, since it is not timed.
+    # The epoch ends with an evaluation. It is not timed, so one batch is enough for it.
     features, labels = clicks[:BATCH_SIZE]
     history = train_ctr(
         net,
@@ -109,7 +116,7 @@ def _clicks(folder: pathlib.Path) -> CTRDataset:
 
 
 def do(step: Step, folder: pathlib.Path, rows: int) -> Dict[str, Any]:
-    """The step, in this process."""
+    """Do one step in this process, and return its measurements."""
     if step is Step.generate:
         return generate(folder, rows)
     if step in (Step.encode, Step.open):
@@ -118,7 +125,7 @@ def do(step: Step, folder: pathlib.Path, rows: int) -> Dict[str, Any]:
 
 
 def column(rows: int, steps: Dict[str, Dict[str, Any]]) -> List[str]:
-    """The column of the table for a number of rows."""
+    """The column of the table for one number of rows."""
 
     def speed(step: str) -> str:
         return f"{steps[step]['rows'] / steps[step]['seconds']:,.0f}"
@@ -148,28 +155,28 @@ HEADERS = [
     "features",
     "encoded, MiB",
     "encode, rows/s",
-    "- peak memory (imports alone), MiB",
+    "- peak memory (imports only), MiB",
     "open again, s",
-    "- peak memory (imports alone), MiB",
+    "- peak memory (imports only), MiB",
     "an epoch of FM, rows/s",
-    "- peak memory (imports alone), MiB",
+    "- peak memory (imports only), MiB",
 ]
 
 
 def main(
-    rows: Annotated[List[int], Option(min=BATCH_SIZE, help="Rows; may be repeated.")] = (
+    rows: Annotated[List[int], Option(min=BATCH_SIZE, help="Number of rows; may be repeated.")] = (
         200_000,
         2_000_000,
     ),
     json_file: Annotated[
-        Optional[pathlib.Path], Option(help="Also write all figures here.")
+        Optional[pathlib.Path], Option(help="Also write all measurements to this JSON file.")
     ] = None,
-    step: Annotated[Optional[Step], Option(help="Do this step alone, in this process.")] = None,
+    step: Annotated[Optional[Step], Option(help="Do only this step, in this process.")] = None,
     folder: Annotated[
-        Optional[pathlib.Path], Option(help="Folder of the step's files, with --step.")
+        Optional[pathlib.Path], Option(help="With --step: the folder of its files.")
     ] = None,
 ) -> None:
-    """Encode generated clicks and train on them."""
+    """Measure the encoding of generated clicks, and training on them."""
     if step is not None:
         print(json.dumps(do(step, folder, rows[0])))
         return

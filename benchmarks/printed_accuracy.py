@@ -1,11 +1,12 @@
-"""What the accuracy measures that the sections on clicks print.
+"""Analyze the accuracy that the sections on clicks print.
 
     python -m benchmarks.printed_accuracy [--clicks-dir DIR] [--batch-size 2048] [--figure FILE]
 
-FM and DeepFM are trained as printed, with the chapter's settings and seed 0. The chapter's accuracy
-cuts the float32 score, the sigmoid of the log odds, to a whole number. So it is an accuracy with a
-threshold, but not with 1/2: a row counts as a click where its score rounds to exactly 1. Without
-``--clicks-dir``, the clicks are MovieLens-100K's.
+The program trains FM and DeepFM as printed, with the chapter's settings and seed 0. The score of a
+row is the sigmoid of its log odds (the logit), in float32. The chapter's accuracy truncates the
+score to a whole number. So a row counts as a click only if its score rounds to exactly 1. This is
+an accuracy with a threshold, but the threshold is not 1/2. Without ``--clicks-dir``, the clicks are
+the ratings of MovieLens-100K, recast as clicks.
 """
 
 import pathlib
@@ -30,18 +31,18 @@ from d2l_recsys.seeds import seed_streams
 from d2l_recsys.train import train_ctr
 from d2l_recsys.training.history import History
 
-# The chapter's settings: the net, and Adam's learning rate.
+# The chapter's settings: the net as a function of ``field_dims``, and Adam's learning rate.
 NETS: Dict[str, Tuple[Callable, float]] = {
     "FM": (lambda field_dims: FM(field_dims, 20), 0.02),
     "DeepFM": (lambda field_dims: DeepFM(field_dims, 10, (30, 20, 10), 0.1), 0.01),
 }
 SEED = 0
-# The figure's log odds reach this far to either side.
+# The figure shows the log odds from -SHOWN to SHOWN.
 SHOWN = 30
 
 
 class Predictions(NamedTuple):
-    """Of the test rows: labels, log odds, and the float32 scores that these round to."""
+    """Labels, log odds and float32 scores of the test rows; a score is sigmoid(log odds)."""
 
     labels: numpy.ndarray
     log_odds: numpy.ndarray
@@ -51,7 +52,7 @@ class Predictions(NamedTuple):
 def train(
     net: gluon.HybridBlock, lr: float, data: CTRData, num_epochs: int
 ) -> Tuple[History, Predictions]:
-    """Train ``net`` as printed, and predict the test rows."""
+    """Train ``net`` as printed; returns the history and the predictions of the test rows."""
     devices = [mx.cpu()]
     net.initialize(ctx=devices, init=init.Xavier())
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr})
@@ -69,7 +70,7 @@ def train(
 
 
 def first_certain() -> numpy.float32:
-    """The smallest log odds whose float32 sigmoid is exactly 1."""
+    """The smallest log odds whose sigmoid is exactly 1 in float32, found by bisection."""
     low, high = numpy.float32(0), numpy.float32(32)
     while numpy.nextafter(low, high) < high:
         middle = (low + high) / numpy.float32(2)
@@ -81,9 +82,11 @@ def first_certain() -> numpy.float32:
 
 
 def accuracies(predictions: Predictions) -> Tuple[numpy.ndarray, numpy.ndarray]:
-    """Thresholds, ascending, and the accuracy of each where log odds from it on predict a click.
+    """All thresholds, ascending, and the accuracy of each threshold.
 
-    Every accuracy that a threshold can reach is among them, that of no click at all last.
+    A row is predicted to be a click if its log odds are at least the threshold. The thresholds are
+    the log odds of the rows, and infinity, which never predicts a click. No other threshold has an
+    accuracy that is not among these.
     """
     of_clicks, of_others = (
         numpy.sort(predictions.log_odds[predictions.labels == label]) for label in (1, 0)
@@ -95,7 +98,7 @@ def accuracies(predictions: Predictions) -> Tuple[numpy.ndarray, numpy.ndarray]:
 
 
 def numbers(history: History, predictions: Predictions, certain: float) -> Dict[str, Any]:
-    """The column of the table for a net."""
+    """The column of the table for one net; ``certain`` is the result of ``first_certain``."""
     labels, log_odds, scores = predictions
     is_click = labels == 1
     measured = click_scores(labels, scores, log_odds)
@@ -106,19 +109,19 @@ def numbers(history: History, predictions: Predictions, certain: float) -> Dict[
         return float(rows.mean())
 
     return {
-        "never a click is right in": share(~is_click),
-        "always a click is right in": share(is_click),
+        "accuracy, click never predicted": share(~is_click),
+        "accuracy, click always predicted": share(is_click),
         "printed accuracy, all rows": measured.printed["test_acc"],
-        "- others with a score below 1": share(~is_click & (scores < 1)),
-        "- clicks with a score of 1": share(is_click & (scores == 1)),
-        "log odds from which a score is 1": float(certain),
-        "accuracy, threshold there": share((log_odds >= certain) == is_click),
+        "- no click, score below 1": share(~is_click & (scores < 1)),
+        "- click, score of 1": share(is_click & (scores == 1)),
+        "smallest log odds with a score of 1": float(certain),
+        "accuracy, this threshold": share((log_odds >= certain) == is_click),
         "accuracy, threshold 0 (defined)": measured.defined["test_acc"],
-        "best accuracy of a threshold": float(accuracy[best]),
-        "- which is, in log odds": float(thresholds[best]),
+        "accuracy, best threshold": float(accuracy[best]),
+        "- this threshold, in log odds": float(thresholds[best]),
         "accuracy of d2l 1.0.3": measured.printed["test_acc_exact"],
-        "- others with a score of 0": share(~is_click & (scores == 0)),
-        "- clicks with a score of 1, as above": share(is_click & (scores == 1)),
+        "- no click, score of 0": share(~is_click & (scores == 0)),
+        "- click, score of 1, as above": share(is_click & (scores == 1)),
         "printed accuracy, last epoch's rows": history.final.printed["test_acc"],
         "AUC": measured.defined["test_auc"],
         "log odds, 5th percentile": float(numpy.percentile(log_odds, 5)),
@@ -128,13 +131,14 @@ def numbers(history: History, predictions: Predictions, certain: float) -> Dict[
 
 
 def draw(predictions: Dict[str, Predictions], certain: float) -> Figure:
-    """Accuracy as a function of the threshold, a line a net."""
+    """Draw the accuracy as a function of the threshold, one line per net."""
     figure = Figure(figsize=FIGSIZE, dpi=200, layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     for (name, of_net), (style, color) in zip(predictions.items(), LINES):
         thresholds, accuracy = accuracies(of_net)
-        # A threshold between two of them does as the higher one; the lines reach both edges.
+        # A threshold between two log odds has the accuracy of the higher one. Extend the lines to
+        # both edges of the figure.
         ends = [min(-SHOWN, thresholds[0]), *thresholds[:-1], max(SHOWN, thresholds[-2])]
         axes.step(ends, [accuracy[0], *accuracy], style, color=color, label=name, where="pre")
     for threshold, name in ((0, "defined"), (certain, "printed")):
@@ -157,13 +161,13 @@ def draw(predictions: Dict[str, Predictions], certain: float) -> Figure:
 def main(
     data_dir: Optional[pathlib.Path] = None,
     clicks_dir: ClicksDir = None,
-    batch_size: Annotated[int, Option(help="Rows in a batch.")] = BATCH_SIZE,
+    batch_size: Annotated[int, Option(help="Batch size.")] = BATCH_SIZE,
     num_epochs: int = 30,
     figure: Annotated[
-        Optional[pathlib.Path], Option(help="Draw accuracy over the threshold here (PNG).")
+        Optional[pathlib.Path], Option(help="Draw accuracy by threshold to this PNG file.")
     ] = None,
 ) -> None:
-    """Train FM and DeepFM as printed, and take their test accuracy apart."""
+    """Train FM and DeepFM as printed, and analyze their test accuracy."""
     dataset, folder = ("movielens", data_dir) if clicks_dir is None else ("book", clicks_dir)
     columns: List[Dict[str, Any]] = []
     predictions = {}

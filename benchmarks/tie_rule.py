@@ -1,12 +1,12 @@
-"""How much the seq-aware split's tie rule moves the numbers of the ranking sections.
+"""Measure how the tie rule of the seq-aware split affects the metrics of NeuMF and Caser.
 
     python -m benchmarks.tie_rule [--splits 10] [--data-dir DIR]
 
-Four users in ten have several last ratings with one timestamp; the chapter holds out the first of
-them in file order. Here these lines change places at random, those of each user among themselves,
-so that any of them may be first, and NeuMF and Caser are trained on each new split with seed 0.
-Beside it, to compare, as many seeds on the chapter's own split. Mean ± standard deviation (n - 1)
-[smallest, largest].
+Four of ten users have several latest ratings with the same timestamp. The chapter holds out the
+first of these ratings in file order. This benchmark shuffles these lines of each user in the file,
+so that any of them may come first. It trains NeuMF and Caser on each new split with seed 0. For
+comparison, it also trains them on the chapter's own split with as many seeds. The table shows
+mean ± standard deviation (n - 1) [smallest, largest].
 """
 
 import pathlib
@@ -34,7 +34,7 @@ NUMBERS = [
 
 
 def spread(results: List[Dict[str, Any]]) -> List[str]:
-    """A cell for each of ``NUMBERS``."""
+    """The mean, standard deviation and range of each of ``NUMBERS`` over the runs."""
     cells = []
     for protocol, name in NUMBERS:
         values = [result[protocol][name] for result in results]
@@ -46,10 +46,10 @@ def spread(results: List[Dict[str, Any]]) -> List[str]:
 
 
 def main(
-    splits: Annotated[int, Option(min=2, help="Splits, and seeds to compare with.")] = 10,
+    splits: Annotated[int, Option(min=2, help="Number of random splits, and of seeds.")] = 10,
     data_dir: Optional[pathlib.Path] = None,
 ) -> None:
-    """Re-split with ties broken at random, and train."""
+    """Train NeuMF and Caser on splits that break ties at random, and with other seeds."""
     data, num_users, _ = read_data_ml100k(data_dir)
     last = data.groupby("user_id")["timestamp"].transform("max") == data["timestamp"]
     of_user = data[last].groupby("user_id").indices.values()

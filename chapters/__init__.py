@@ -1,1 +1,1 @@
-"""The chapter, a module a section; installed as ``d2l_recsys.chapters``."""
+"""The sections of the chapter, one module each; installed as ``d2l_recsys.chapters``."""

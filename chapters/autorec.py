@@ -1,24 +1,27 @@
-"""AutoRec: ratings completed by an autoencoder (section 15.4).
+"""AutoRec: an autoencoder that predicts missing ratings (section 15.4).
 
-A row of the rating matrix, one item's ratings by all users, goes through a hidden layer and comes
-out complete (eq. 15.4.1):
+A row R_i of the rating matrix holds the ratings of one item by all users, and 0 for each missing
+rating. The autoencoder maps the row to a hidden layer and from there to a complete row, with a
+rating for every user (eq. 15.4.1):
 
     h(R_i) = W . sigmoid(V . R_i + mu) + b
 
-Training sees the observed ratings O alone: the others are masked (eq. 15.4.2)
+The loss counts only the observed ratings O; the missing ratings are masked (eq. 15.4.2):
 
     sum over items i of |R_i - h(R_i)|^2 over O  +  lambda (|W|^2 + |V|^2)
 
-(the optimizer's weight decay, as in the chapter, reaches the biases as well). The RMSE is over the
-test ratings, a random tenth. The user-based variant completes users' rows instead: the same model
-on the transposed matrix. Run it, from the root of the checkout:
+The optimizer's weight decay takes the place of the second term. As in the chapter's code, it also
+acts on the biases mu and b. The RMSE is computed on the test ratings, a random tenth of all
+ratings. The user-based variant completes the rows of users: it is the same model on the transposed
+matrix. Run the section from the root of the checkout:
 
     python chapters/autorec.py
     python chapters/autorec.py --variant user
 
-The chapter sets its RMSE beside that of matrix factorization, but on another test set;
-``python chapters/mf.py --split random`` has the same one, and ``--split seq-aware`` here has the
-chapter's for matrix factorization.
+The chapter compares this RMSE with the RMSE of matrix factorization, but the two have different
+test sets. ``python chapters/mf.py --split random`` uses the test set of AutoRec (with the same
+seed). ``python chapters/autorec.py --split seq-aware`` uses the chapter's test set for matrix
+factorization.
 """
 
 from typing import Any, Dict, Optional
@@ -43,19 +46,21 @@ ROWS_PER_EVALUATION = 1024
 
 
 class Variant(Choice):
-    """Whose ratings make a row: those that an item was given, or those that a user gave."""
+    """What a row holds: the ratings of one item by all users, or the ratings by one user."""
 
     item = "item"
     user = "user"
 
 
 class AutoRec(gluon.Block, Recommender):
-    """The autoencoder, eq. 15.4.1.
+    """The autoencoder of eq. 15.4.1.
 
-    Called with rows of ratings, float32 (n, row_length), 0 where there is none; returns them
-    completed. In training only what was observed comes back, the rest is 0 and has no gradient.
+    Called with rows of ratings, float32 (n, row_length), with 0 for a missing rating. Returns
+    complete rows of the same shape. In training, the output is 0 where the input is 0, so missing
+    ratings have no gradient.
 
-    ``variant`` says whose the rows are. Raises SettingError for an unknown one.
+    ``variant`` says whether a row belongs to an item or to a user. Raises SettingError for an
+    unknown ``variant``.
     """
 
     reads_rows = True
@@ -75,22 +80,23 @@ class AutoRec(gluon.Block, Recommender):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, ratings: np.ndarray) -> np.ndarray:
-        """Complete the rows."""
+        """Predict the ratings in the rows."""
         completed = self.decoder(self.dropout(self.encoder(ratings)))
         return completed * np.sign(ratings) if autograd.is_training() else completed
 
     def user_inputs(self, data: RankingData) -> numpy.ndarray:
-        """What ``score_all`` takes of each user, float32 (num_users, num_items).
+        """The second argument of ``score_all`` for each user, float32 (num_users, num_items).
 
-        The user's ratings, 0 where there is none. Where rows are items', an item's scores take the
-        ratings of all users, so there it is the completed matrix. Raises DataError where the rows
-        are of another length.
+        Variant ``user``: the user's ratings, with 0 for a missing rating. Variant ``item``: the
+        ratings that the model predicts for the user. (They depend on the ratings of all users, so
+        they are computed here, for all items at once.) Raises DataError if the rows of ``data``
+        have another length than the model's.
         """
         length = data.num_items if self.variant is Variant.user else data.num_users
         if self.encoder.weight.shape[1] != length:
             raise DataError(
                 f"AutoRec reads {self.variant.value}s' rows of {self.encoder.weight.shape[1]} "
-                f"numbers, here they have {length}; train it again"
+                f"numbers, but the rows of this data have {length}; train the model again"
             )
         matrix = interaction_matrix(data.users, data.items, *data.sizes, data.ratings).toarray()
         if self.variant is Variant.user:
@@ -101,12 +107,15 @@ class AutoRec(gluon.Block, Recommender):
         return numpy.concatenate([self(np.array(part, ctx=ctx)).asnumpy() for part in rows]).T
 
     def score_all(self, users: np.ndarray, rows: Optional[np.ndarray] = None) -> np.ndarray:
-        """The ratings of all items by each of ``users``, (len(users), num_items).
+        """Predicted ratings of all items by each of ``users``, (len(users), num_items).
 
-        ``rows`` holds what ``user_inputs`` returns of them. Raises DataError without it.
+        ``rows`` holds the rows that ``user_inputs`` returns for these users. Raises DataError if
+        ``rows`` is None.
         """
         if rows is None:
-            raise DataError("AutoRec completes ratings: give it those of the users")
+            raise DataError(
+                "AutoRec needs the rows of the users: pass the rows that user_inputs returns"
+            )
         return self(rows) if self.variant is Variant.user else rows
 
 

@@ -1,21 +1,22 @@
-"""Caser: what a user did last, read by convolutions (section 15.7).
+"""Caser: convolutions over the last items of a user (section 15.7).
 
-The last L items of a user, embedded, make an L x k picture E (eq. 15.7.1). Horizontal filters of
-each height 1 ... L slide down it and keep the largest of what they see, vertical ones weigh its
-rows (eq. 15.7.2-3):
+The embeddings of a user's last L items form a matrix E of L rows and k columns (eq. 15.7.1). Two
+kinds of filters read E like an image. A horizontal filter has a height between 1 and L. It slides
+down the rows of E, and only the largest of its outputs is kept. A vertical filter is a weighted
+sum of the rows of E (eq. 15.7.2-3):
 
     o = [max_t relu(F_1 . E[t : t + 1]), ..., max_t relu(F_L . E[t : t + L])]     L times d numbers
     o' = [G_1 . E, ..., G_d' . E]                                                d' times k numbers
     z = relu(W [o'; o] + b)
 
-and the sequence's view z, beside the user's own factors p_u, scores the item that may come next
-(eq. 15.7.4):
+The vector z describes the sequence, and the factors p_u describe the user in general. Together they
+score an item i that may come next (eq. 15.7.4):
 
     y_hat[u, i, t] = v_i . [z; p_u] + b_i
 
-Training pairs the item that did come next with one drawn at random (section 15.5). The chapter's
-text speaks of L = 5; what it prints, sample and numbers, is L = 3. Run it, from the root of the
-checkout:
+Training compares the score of the item that came next with the score of a negative item
+(section 15.5). The chapter's text says L = 5, but its code, the sample that it shows and its
+reported numbers have L = 3. Run the section from the root of the checkout:
 
     python chapters/caser.py --seed 3
     python chapters/caser.py --L 5
@@ -45,15 +46,16 @@ CHAPTERS_L = 3
 class Caser(nn.HybridBlock, Recommender):
     """Convolutional sequence embedding, eq. 15.7.1-4.
 
-    Called with int arrays ``user_id`` (n,), ``seq`` (n, L), oldest first, and ``item_id`` (n,), all
-    zero-based; returns n scores. ``d`` horizontal filters of each height and ``d_prime`` vertical
-    ones; either may be 0, not both.
+    Called with int arrays ``user_id`` (n,), ``seq`` (n, L) and ``item_id`` (n,), all zero-based;
+    ``seq`` has the oldest item first. Returns n scores. There are ``d`` horizontal filters of each
+    height, and ``d_prime`` vertical filters. One of the two numbers may be 0.
 
-    A filter as wide as the picture is a dense layer on the rows it covers, and so are the filters
-    written here: with the weights of ``nn.Conv2D(d, (height, num_factors))`` and
-    ``nn.Conv2D(d_prime, (L, 1))``, reshaped, at a fraction of their time.
+    A horizontal filter is as wide as E, and a vertical filter is as high as E. So each filter is a
+    dense layer on the numbers that it covers. The dense layers here have the weights of
+    ``nn.Conv2D(d, (height, num_factors))`` and ``nn.Conv2D(d_prime, (L, 1))``, reshaped, and take a
+    fraction of the time of these convolutions.
 
-    Raises SettingError where ``d`` and ``d_prime`` are both 0.
+    Raises SettingError if ``d`` and ``d_prime`` are both 0.
     """
 
     def __init__(
@@ -85,16 +87,19 @@ class Caser(nn.HybridBlock, Recommender):
         self.dropout = nn.Dropout(drop_ratio)
 
     def view(self, F, user_id, seq):
-        """[z; p_u], what the user and the sequence say before an item is named: (n, 2 k).
+        """[z; p_u], the part of the scores that does not depend on the item: (n, 2 k).
 
-        Raises DataError for sequences of another length than ``L``.
+        Raises DataError for sequences of another length than ``L`` (unless hybridized).
         """
         if F is mx.nd and seq.shape[1] != self.L:
-            raise DataError(f"sequences of {seq.shape[1]} items for a net with L = {self.L}")
+            raise DataError(
+                f"the sequences have {seq.shape[1]} items, but the net reads L = {self.L}; give "
+                "sequences of that length"
+            )
         E = self.Q(seq)
         features = []
         if self.d_prime:
-            # (n, k, d') to (n, d' k), filter by filter.
+            # From (n, k, d') to (n, d' k): the k outputs of one filter stand side by side.
             o_prime = transpose(F, self.conv_v(transpose(F, E, (0, 2, 1))), (0, 2, 1))
             features.append(F.npx.batch_flatten(o_prime))
         for height, conv in enumerate(self.conv_h, start=1):
@@ -108,18 +113,18 @@ class Caser(nn.HybridBlock, Recommender):
         return concatenate(F, z, self.P(user_id))
 
     def hybrid_forward(self, F, user_id, seq, item_id):
-        """Score the pairs; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        """Score the pairs; F is ``mxnet.nd``, or ``mxnet.symbol`` if hybridized."""
         products = self.view(F, user_id, seq) * self.Q_prime(item_id)
         return F.np.sum(products, axis=-1) + F.np.squeeze(self.b(item_id), axis=-1)
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
         """Scores of all items for each of ``users``, (len(users), num_items).
 
-        What precedes the item is computed once a user; the rest is one product of matrices. Raises
-        DataError without ``sequences``, and as ``view`` does.
+        ``view`` is computed once for each user. One matrix product then gives the scores of all
+        items. Raises DataError if ``sequences`` is None or has another length than ``L``.
         """
         if sequences is None:
-            raise DataError("Caser ranks by what users did last: give their sequences")
+            raise DataError("Caser scores items from the users' last items: give their sequences")
         Q_prime, b = (part.weight.data(users.ctx) for part in (self.Q_prime, self.b))
         return np.dot(self.view(mx.nd, users, sequences), Q_prime.T) + b.T
 
@@ -128,7 +133,7 @@ class Caser(nn.HybridBlock, Recommender):
         return sequence_windows(data.users, data.items, self.L, data.num_users).test_sequences
 
     def item_vectors(self) -> numpy.ndarray:
-        """What the items' scores are products with, Q', (num_items, 2 num_factors)."""
+        """The item embeddings Q' that [z; p_u] is multiplied by, (num_items, 2 num_factors)."""
         return self.Q_prime.weight.data().asnumpy()
 
 

@@ -1,18 +1,20 @@
-"""Click data (section 15.8): its first record, the sizes of its fields, how often is clicked.
+"""Click data (section 15.8): the first record, the field sizes and the click-through rate.
 
-An online advertisement is shown, an impression, and clicked or not. The click-through rate is
-(eq. 15.8.1)
+An impression is one display of an online advertisement. A user clicks it or not. The click-through
+rate is (eq. 15.8.1)
 
     CTR = clicks / impressions * 100 %
 
-A record is the label, 1 for a click, and a value for each of some categorical fields. Every value
-that occurs often enough becomes a feature with a number of its own, through all fields, and all
-others of a field share one. Run it, from the root of the checkout:
+A record holds a label, which is 1 for a click, and a value for each of several categorical fields.
+A value that occurs often enough becomes a feature with its own number. The numbers are unique over
+all fields. All other values of a field share one feature. Run the section from the root of the
+checkout:
 
     python chapters/ctr.py
     python chapters/ctr.py --dataset avazu --data-dir DIR     # DIR has Avazu's train.csv
 
-leaves ``result.json`` and a figure of the sizes, ``fields.png``. Needs matplotlib, not MXNet.
+It writes ``result.json`` and a figure of the field sizes, ``fields.png``. It needs matplotlib, but
+not MXNet.
 """
 
 from typing import Any, Dict
@@ -25,11 +27,11 @@ from d2l_recsys.sections.options import section
 
 @section("ctr")
 def main(run: ClickDataRun) -> Dict[str, Any]:
-    """Describe the click data: its first record, its fields, its click-through rate."""
+    """Describe the click data: first record, field sizes and click-through rate."""
     data = run.load_data()
     train, test = data.train, data.test
 
-    # Both in percent, eq. 15.8.1.
+    # In percent, eq. 15.8.1.
     train_ctr, test_ctr = (100 * rows.num_clicks / len(rows) for rows in (train, test))
     statistics = {
         "train_rows": len(train),

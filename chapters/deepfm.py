@@ -1,22 +1,23 @@
-"""DeepFM: a factorization machine beside a neural network (section 15.10).
+"""DeepFM: a factorization machine and a neural network in one model (section 15.10).
 
-Both look at the same factors of the features that an impression has (Guo et al. 2017). The
-factorization machine adds up how well they go together in pairs, as in section 15.9; the network
-takes them side by side, field after field, and can learn more than pairs (eq. 15.10.1-2):
+Both parts read the same factors of the features of an impression (Guo et al. 2017). The
+factorization machine adds up the interactions of pairs of features, as in section 15.9. The network
+reads the factors of all fields as one long vector, so it can also learn interactions of more than
+two features (eq. 15.10.1-2):
 
     z_0 = [e_1, ..., e_f]        z_l = relu(W_l z_(l-1) + b_l)
 
-The probability of a click is the sigmoid of both together (eq. 15.10.3):
+The probability of a click is the sigmoid of the sum of both outputs (eq. 15.10.3):
 
     y_hat = sigmoid(y_hat_FM + y_hat_DNN)
 
-Run it, from the root of the checkout:
+Run the section from the root of the checkout:
 
     python chapters/deepfm.py
     python chapters/deepfm.py --protocol defined
     python chapters/deepfm.py --mlp-dims 100 --mlp-dims 50
 
-What ``--protocol`` changes is told in ``chapters/fm.py``.
+``chapters/fm.py`` explains what ``--protocol`` changes.
 """
 
 from typing import Any, Dict, List, Sequence
@@ -33,9 +34,10 @@ from d2l_recsys.train import train_ctr
 class DeepFM(nn.HybridBlock, ClickModel):
     """Factorization machine and multilayer perceptron on the same factors, eq. 15.10.1-3.
 
-    Called with int features (n, fields), numbered through all fields as in ``CTRDataset``; returns
-    the probabilities of a click, (n, 1). ``field_dims`` are the numbers of features of the fields,
-    ``mlp_dims`` the sizes of the hidden layers, each followed by dropout with ``drop_rate``.
+    Called with int features (n, fields), whose numbers are unique over all fields as in
+    ``CTRDataset``. Returns the probabilities of a click, (n, 1). ``field_dims`` holds the number of
+    features of each field. ``mlp_dims`` holds the size of each hidden layer. A dropout with rate
+    ``drop_rate`` follows each hidden layer.
     """
 
     def __init__(
@@ -60,14 +62,14 @@ class DeepFM(nn.HybridBlock, ClickModel):
         self.mlp.add(nn.Dense(1, in_units=in_units))
 
     def logits(self, F, x):
-        """The log odds y_hat_FM + y_hat_DNN, (n, 1)."""
+        """The logits y_hat_FM + y_hat_DNN, (n, 1)."""
         embedded = self.embedding(x)
         linear = self.linear_layer(F.np.sum(self.fc(x), axis=1))
-        # A dense layer flattens its input: (n, fields, k) to (n, fields k).
+        # The first dense layer flattens (n, fields, k) to (n, fields k).
         return linear + fm_interaction(F, embedded) + self.mlp(embedded)
 
     def hybrid_forward(self, F, x):
-        """Predict; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        """Predict the probabilities; F is ``mxnet.nd``, or ``mxnet.symbol`` if hybridized."""
         return F.npx.sigmoid(self.logits(F, x))
 
 

@@ -1,24 +1,26 @@
 """Factorization machines (section 15.9).
 
-The log odds that an impression is clicked are linear in its features, plus how well each pair of
-them goes together: the inner product of their factors (eq. 15.9.1; Rendle 2010)
+The model predicts the logit (the log odds) of a click. The logit is a linear function of the
+features x, plus an interaction of each pair of features. The interaction is the inner product of
+the factors of both features (eq. 15.9.1; Rendle 2010):
 
     y_hat(x) = w_0 + sum over i of w_i x_i + sum over pairs i < j of <v_i, v_j> x_i x_j
 
-A feature is a value of a field, so x_i is 1 where the impression has that value, and what is left
-of the sums are the features that are present. All pairs take no more time than all features
-(eq. 15.9.2, ``fm_interaction``). The probability of a click is sigmoid(y_hat).
+A feature is a value of a field. x_i is 1 if the impression has this value, and 0 otherwise, so the
+sums only need the features that the impression has. The sum over all pairs takes a time linear in
+the number of these features (eq. 15.9.2, ``fm_interaction``). The probability of a click is
+sigmoid(y_hat).
 
-The chapter hands that probability to a loss that takes the sigmoid of what it is given. So it
-pushes the log odds to infinity: its loss cannot fall below ln(1 + 1/e) = 0.313 for a click and
-ln 2 = 0.693 for none. ``--protocol printed`` trains so, ``--protocol defined`` on the log odds
-themselves. Run it, from the root of the checkout:
+The chapter passes this probability to a loss that applies the sigmoid a second time. This loss
+cannot fall below ln(1 + 1/e) = 0.313 for a click and ln 2 = 0.693 for a row without a click, so
+training pushes the logits towards infinity. ``--protocol printed`` trains in this way, and
+``--protocol defined`` trains on the logits. Run the section from the root of the checkout:
 
     python chapters/fm.py
     python chapters/fm.py --protocol defined
     python chapters/fm.py --dataset criteo --data-dir DIR     # DIR has Criteo's train.txt
 
-The text names a learning rate of 0.01; the code, and the reported numbers, have 0.02.
+The chapter's text names a learning rate of 0.01. Its code and its reported numbers have 0.02.
 """
 
 from typing import Any, Dict, Sequence
@@ -35,10 +37,12 @@ from d2l_recsys.train import train_ctr
 class FM(nn.HybridBlock, ClickModel):
     """Factorization machine, eq. 15.9.1.
 
-    Called with int features (n, fields), numbered through all fields as in ``CTRDataset``; returns
-    the probabilities of a click, (n, 1). ``field_dims`` are the numbers of features of the fields.
+    Called with int features (n, fields), whose numbers are unique over all fields as in
+    ``CTRDataset``. Returns the probabilities of a click, (n, 1). ``field_dims`` holds the number of
+    features of each field.
 
-    As in the chapter, a dense layer of one unit scales the sum of the w_i and adds w_0.
+    As in the chapter, a dense layer of one unit scales the sum of the w_i and adds w_0. The
+    equation does not have this scale.
     """
 
     def __init__(self, field_dims: Sequence[int], num_factors: int, **kwargs: Any) -> None:
@@ -49,12 +53,12 @@ class FM(nn.HybridBlock, ClickModel):
         self.linear_layer = nn.Dense(1, in_units=1)
 
     def logits(self, F, x):
-        """The log odds y_hat, (n, 1)."""
+        """The logits y_hat, (n, 1)."""
         linear = self.linear_layer(F.np.sum(self.fc(x), axis=1))
         return linear + fm_interaction(F, self.embedding(x))
 
     def hybrid_forward(self, F, x):
-        """Predict; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        """Predict the probabilities; F is ``mxnet.nd``, or ``mxnet.symbol`` if hybridized."""
         return F.npx.sigmoid(self.logits(F, x))
 
 

@@ -1,20 +1,22 @@
 """Matrix factorization (section 15.3).
 
-A rating is the inner product of a user's and an item's latent factors, plus how generously that
-user rates and how well that item is liked (eq. 15.3.2):
+A predicted rating is the inner product of the user's and the item's latent factors, plus two biases
+(eq. 15.3.2). The user's bias says how generously this user rates. The item's bias says how well
+this item is liked:
 
     r_hat[u, i] = p_u . q_i + b_u + b_i
 
-P (num_users x num_factors), Q (num_items x num_factors) and the biases minimise the squared error
-over the observed ratings K, with weight decay (eq. 15.3.3):
+Training finds the factors P (num_users x num_factors) and Q (num_items x num_factors) and the
+biases. It minimizes the squared error over the observed ratings K, with weight decay (eq. 15.3.3):
 
     sum over (u, i) in K of (r[u, i] - r_hat[u, i])^2
         + lambda (|P|^2 + |Q|^2 + |b_user|^2 + |b_item|^2)
 
-and the test RMSE (eq. 15.3.4) says how far off a rating is. Run it, from the root of the checkout:
+The test RMSE (eq. 15.3.4) measures the error on the test ratings, in units of a rating. Run the
+section from the root of the checkout:
 
     python chapters/mf.py --seed 3
-    python chapters/mf.py --split random     # the test set of AutoRec, so that the two compare
+    python chapters/mf.py --split random     # the test set of AutoRec, to compare both models
 """
 
 from typing import Any, Dict, Optional
@@ -36,7 +38,7 @@ from d2l_recsys.train import train_recsys_rating
 class MF(nn.HybridBlock, Recommender):
     """Matrix factorization with biases, eq. 15.3.2.
 
-    Called with int arrays ``user_id`` and ``item_id`` of shape (n,), zero-based; returns the n
+    Called with int arrays ``user_id`` and ``item_id`` of shape (n,), zero-based. Returns the n
     predicted ratings.
     """
 
@@ -48,24 +50,24 @@ class MF(nn.HybridBlock, Recommender):
         self.item_bias = nn.Embedding(num_items, 1)
 
     def hybrid_forward(self, F, user_id, item_id):
-        """Predict; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        """Predict the ratings; F is ``mxnet.nd``, or ``mxnet.symbol`` if hybridized."""
         P_u, Q_i = self.P(user_id), self.Q(item_id)
         b_u = F.np.squeeze(self.user_bias(user_id), axis=-1)
         b_i = F.np.squeeze(self.item_bias(item_id), axis=-1)
         return (P_u * Q_i).sum(axis=-1) + b_u + b_i
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
-        """The ratings of all items by each of ``users``, (len(users), num_items): one product."""
+        """Predicted ratings of all items by each of ``users``, (len(users), num_items)."""
         Q, b_i = (part.weight.data(users.ctx) for part in (self.Q, self.item_bias))
         return np.dot(self.P(users), Q.T) + self.user_bias(users) + b_i.T
 
     def item_vectors(self) -> numpy.ndarray:
-        """The items' factors Q, (num_items, num_factors)."""
+        """The factors Q of the items, (num_items, num_factors)."""
         return self.Q.weight.data().asnumpy()
 
 
 def predict_rating(net: MF, user_id: int, item_id: int, device: mx.Context) -> float:
-    """The rating that row ``user_id`` of P gives row ``item_id`` of Q (both zero-based)."""
+    """The predicted rating for row ``user_id`` of P and row ``item_id`` of Q (zero-based)."""
     user, item = (np.array([i], dtype="int32", ctx=device) for i in (user_id, item_id))
     return float(net(user, item)[0])
 
@@ -104,8 +106,9 @@ def main(
         net, train_iter, test_iter, loss, trainer, num_epochs, run.devices, **run.options
     )
 
-    # Printed: the chapter asks for "user 20, item 30" and reads rows 20 and 30 of the tables, which
-    # belong to user 21 and item 31, since ids start at 1. Defined: the rows of user 20, item 30.
+    # The chapter asks for the rating of user 20 and item 30. Printed: its code reads rows 20 and 30
+    # of the tables. Ids start at 1, so these are the rows of user 21 and item 31. Defined: rows 19
+    # and 29, which are those of user 20 and item 30.
     scores, name = history.final, f"score_user{user}_item{item}"
     if user < num_users and item < num_items:
         scores.printed[name] = predict_rating(net, user, item, run.devices[0])

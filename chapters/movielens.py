@@ -1,8 +1,11 @@
-"""The MovieLens data set (section 15.2): its size, its sparsity, and how people rate.
+"""The MovieLens data set (section 15.2): its size, its sparsity and its ratings.
+
+Run the section from the root of the checkout:
 
     python chapters/movielens.py
 
-leaves ``result.json`` and the histogram of ratings, ``histogram.png``. Needs matplotlib, not MXNet.
+It writes ``result.json`` and a histogram of the ratings, ``histogram.png``. It needs matplotlib,
+but not MXNet.
 """
 
 from typing import Any, Dict
@@ -24,7 +27,7 @@ def main(run: DataRun) -> Dict[str, Any]:
     data, num_users, num_items = read_data_ml100k(run.data_dir)
     run.data_loaded(dataset)
 
-    # Of all the ratings there could be, the share that there is not.
+    # The share of the pairs of a user and an item that have no rating.
     sparsity = 1 - len(data) / (num_users * num_items)
     counts = np.bincount(data["rating"], minlength=6)[1:].tolist()
     statistics = {

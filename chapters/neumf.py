@@ -1,21 +1,25 @@
 """NeuMF: neural collaborative filtering for personalized ranking (section 15.6).
 
-Two towers, each with embeddings of its own. Generalized matrix factorization (GMF) multiplies a
-user's and an item's factors element by element (eq. 15.6.1), a multilayer perceptron (MLP) reads
-the two side by side (eq. 15.6.2), and their outputs become one score (eq. 15.6.3, where a sigmoid
-is around it):
+The model has two towers, each with its own embeddings. Generalized matrix factorization (GMF)
+multiplies a user's and an item's factors element by element (eq. 15.6.1). A multilayer perceptron
+(MLP) reads a user's and an item's factors as one long vector (eq. 15.6.2). The outputs x and z of
+the towers become one score (eq. 15.6.3, which also applies a sigmoid):
 
     x = p_u * q_i              z = relu(W3 relu(W2 relu(W1 [u_u; v_i] + b1) + b2) + b3)
     y_hat[u, i] = h . [x; z]
 
-The chapter's code leaves the weights h out and takes the sum: head ``sum``. Head ``linear`` has
-them, and head ``sigmoid``, that of the chapter's later editions, puts a sigmoid on top. Through it
-and the sigmoid of the BPR loss so little gradient comes back that Adam follows the weight decay
-alone: all weights shrink to nothing, every score is 1/2, and the hit rate of 0.075 and the AUC of
-0.531 are those of the order of the items' numbers (with ``--wd 0`` it learns).
+``--head`` chooses this last step. ``sum`` is the chapter's code: without the weights h, it adds up
+the numbers of x and z. ``linear`` has the weights h. ``sigmoid``, from the chapter's later
+editions, has the weights h and applies a sigmoid to the score.
 
-Training wants an item that the user has seen to score higher than one drawn at random that the
-user has not (section 15.5). Run it, from the root of the checkout:
+With the default options, the head ``sigmoid`` does not learn. The BPR loss has a sigmoid as well,
+and the gradient through both sigmoids is so small that Adam follows only the weight decay. All
+weights shrink to 0, and every score becomes 1/2. The printed hit rate of 0.075 and AUC of 0.531
+then come only from the order of the items' numbers. With ``--wd 0`` this head learns.
+
+Training makes an item that the user has seen score higher than a negative item, which is drawn at
+random from the items that the user has not seen (section 15.5). Run the section from the root of
+the checkout:
 
     python chapters/neumf.py --seed 3
     python chapters/neumf.py --head sigmoid
@@ -40,7 +44,7 @@ from d2l_recsys.train import train_ranking
 
 
 class Head(Choice):
-    """How the two towers' outputs become a score."""
+    """How the outputs of GMF and MLP become a score: their sum, weighted, or with a sigmoid."""
 
     sum = "sum"
     linear = "linear"
@@ -48,13 +52,14 @@ class Head(Choice):
 
 
 class NeuMF(nn.HybridBlock, Recommender):
-    """GMF and MLP, eq. 15.6.1-3.
+    """GMF, MLP and the head that joins them, eq. 15.6.1-3.
 
-    Called with int arrays ``user_id`` and ``item_id`` of shape (n,), zero-based; returns n scores.
-    ``P`` and ``Q`` are the embeddings of the GMF, ``U`` and ``V`` those of the MLP, all of
-    ``num_factors`` numbers; ``nums_hiddens`` are the widths of the MLP's layers.
+    Called with int arrays ``user_id`` and ``item_id`` of shape (n,), zero-based. Returns n scores.
+    ``P`` and ``Q`` are the embeddings of the GMF, ``U`` and ``V`` are the embeddings of the MLP.
+    Each embedding has ``num_factors`` numbers. ``nums_hiddens`` holds the number of units of each
+    layer of the MLP.
 
-    Raises SettingError for an unknown ``head`` and for an MLP without a layer.
+    Raises SettingError for an unknown ``head`` and for empty ``nums_hiddens``.
     """
 
     def __init__(
@@ -83,7 +88,7 @@ class NeuMF(nn.HybridBlock, Recommender):
             self.prediction = nn.Dense(1, use_bias=False, in_units=num_factors + in_units)
 
     def hybrid_forward(self, F, user_id, item_id):
-        """Score the pairs; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        """Score the pairs; F is ``mxnet.nd``, or ``mxnet.symbol`` if hybridized."""
         gmf = self.P(user_id) * self.Q(item_id)
         mlp = self.mlp(concatenate(F, self.U(user_id), self.V(item_id)))
         both = concatenate(F, gmf, mlp)
@@ -95,7 +100,7 @@ class NeuMF(nn.HybridBlock, Recommender):
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
         """Scores of all items for each of ``users``, (len(users), num_items).
 
-        The GMF is one product of matrices; the MLP is ``score_all_pairs``.
+        One matrix product computes the GMF, and ``score_all_pairs`` computes the MLP.
         """
         Q, V = (part.weight.data(users.ctx) for part in (self.Q, self.V))
         h_gmf, h_mlp = self._weights(users.ctx)
@@ -104,12 +109,12 @@ class NeuMF(nn.HybridBlock, Recommender):
         return npx.sigmoid(scores) if self.head is Head.sigmoid else scores
 
     def item_vectors(self) -> numpy.ndarray:
-        """The items' factors in the GMF, each times its weight, (num_items, num_factors)."""
+        """The items' factors in the GMF, times the weights h, (num_items, num_factors)."""
         Q = self.Q.weight.data()
         return (Q * self._weights(Q.ctx)[0]).asnumpy()
 
     def _weights(self, ctx: mx.Context) -> Tuple[np.ndarray, np.ndarray]:
-        """The weights h, of the GMF's outputs (1, num_factors) and of the MLP's (units,)."""
+        """The weights h of the GMF's outputs, (1, num_factors), and of the MLP's, (units,)."""
         num_factors, units = self.Q.weight.shape[1], self.mlp[-1].weight.shape[0]
         if self.head is Head.sum:
             h = np.ones((1, num_factors + units), ctx=ctx)

@@ -1,4 +1,4 @@
-"""The command ``d2l-recsys``: run a section, reproduce the chapter, report, see to the data."""
+"""The command ``d2l-recsys``: run sections, reproduce the chapter, compare systems, check data."""
 
 import sys
 from typing import Any, Callable, List, Optional, Sequence
@@ -16,7 +16,7 @@ from d2l_recsys.sections import command_line
 
 
 def show_version(asked: bool) -> None:
-    """Print the version and leave, if ``asked``."""
+    """Print the version and exit, if ``asked``."""
     if asked:
         print(f"d2l-recsys {d2l_recsys.__version__}")
         raise typer.Exit
@@ -29,7 +29,7 @@ def options(
         typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """The recommender-systems chapter of Dive into Deep Learning: run it, reproduce it.
+    """Run and reproduce the recommender-systems chapter of Dive into Deep Learning.
 
     Bad input ends with one line on standard error and exit code 2.
     """
@@ -37,7 +37,7 @@ def options(
 
 
 def group(about: str, functions: Sequence[Callable], **options: Any) -> typer.Typer:
-    """An application of ``functions`` as commands."""
+    """A typer application with ``functions`` as its commands and ``about`` as its help."""
     app = command_line.make_app(**options)
     app.callback(invoke_without_command=True, help=about)(command_line.demand_command)
     for function in functions:
@@ -48,15 +48,16 @@ def group(about: str, functions: Sequence[Callable], **options: Any) -> typer.Ty
 def make_app(words: Sequence[str] = ()) -> typer.Typer:
     """The application with all its commands.
 
-    Where ``words`` of a command line name a section, the groups on the way to it have no options:
-    to read one, be it ``--help``, typer loads pydantic, a third of what a section's help takes.
+    If ``words``, the arguments of the command line, name a section, then the groups above the
+    section get no options, not even ``--help``. Typer loads pydantic to read an option of a group,
+    and that would take a third of the time of a section's help.
     """
     is_section = len(words) > 1 and words[0] == "run" and not words[1].startswith("-")
     app = command_line.make_app(add_completion=not is_section, add_help_option=not is_section)
     own = command_line.demand_command if is_section else options
     app.callback(invoke_without_command=True, help=options.__doc__)(own)
     sections = group(
-        "Run a section; its options are those of its script.",
+        "Run a section or a companion, with the options of its script.",
         (),
         cls=SectionGroup,
         subcommand_metavar="NAME [OPTIONS]",
@@ -65,15 +66,15 @@ def make_app(words: Sequence[str] = ()) -> typer.Typer:
     app.add_typer(sections, name="run")
     for function in (reproduce, report, leaderboard, recommend):
         app.command()(command_line.command(function))
-    about = "See to the data that the chapter needs."
+    about = "Find, check or fetch the data of the chapter."
     app.add_typer(group(about, data.COMMANDS), name="data")
-    about = "Hold a port of the chapter to another framework against this one."
+    about = "Check a port of the chapter to another framework."
     app.add_typer(group(about, baseline.COMMANDS), name="baseline")
     return app
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
-    """Run the command with ``arguments`` (default: ``sys.argv``), then exit."""
+    """Run ``d2l-recsys`` with ``arguments`` (default: ``sys.argv``), then exit."""
     words = sys.argv[1:] if arguments is None else arguments
     command_line.start(make_app(words), arguments, "d2l-recsys")
 

@@ -1,9 +1,12 @@
-"""MXNet, ready to use: ``from d2l_recsys.backend import gluon, nn, np`` in place of ``mxnet``.
+"""MXNet, ready to use: import ``gluon``, ``nn``, ``np`` and so on from here, not from ``mxnet``.
 
-The ``mxnet-cu112`` wheel does not find the CUDA libraries that its extra installs beside it, so
-they are loaded here before the first ``import mxnet``. With the CPU wheel nothing is loaded.
+Before the first ``import mxnet``, this module fixes the number of threads and loads the CUDA
+libraries that the extra ``cu112`` installs, because the wheel ``mxnet-cu112`` does not find them.
+With the CPU wheel there are no CUDA libraries to load.
 
-Where MXNet is not installed or cannot be loaded, the import raises BackendError.
+The import raises NoBackendError if MXNet is not installed, and BackendError, its base class, if a
+shared library that MXNet needs cannot be loaded. If MXNet needs another Python module that is
+missing, the ModuleNotFoundError is raised as it is.
 """
 
 import importlib.util
@@ -20,9 +23,10 @@ __all__ = ["autograd", "gluon", "init", "mx", "nn", "np", "npx"]
 
 
 def _told(error: BackendError) -> BackendError:
-    """``error``; where nobody catches it, a script of the chapter ends in one line.
+    """Return ``error``, and let a script of the chapter print it in one line if nobody catches it.
 
-    A script imports MXNet before its command line could tell what is wrong.
+    A script imports MXNet before its command line starts, so the command line cannot catch the
+    error. If a script in ``chapters`` is running, an exception hook prints the line instead.
     """
     script = pathlib.Path(getattr(sys.modules["__main__"], "__file__", None) or "-").resolve()
     chapters = importlib.util.find_spec("d2l_recsys.chapters").submodule_search_locations
@@ -61,8 +65,8 @@ except ModuleNotFoundError as error:
         raise
     raise _told(
         NoBackendError(
-            "MXNet is not installed, and training needs it: 'make reproduce' sets it up, or "
-            "pip install -e '.[cpu]' under Python 3.8-3.11",
+            "MXNet is not installed, and training needs it: run 'make reproduce', or "
+            "pip install -e '.[cpu]' with Python 3.8-3.11",
             name="mxnet",
         )
     ) from None

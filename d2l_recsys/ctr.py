@@ -1,4 +1,4 @@
-"""``CTRDataset``: a file of clicks as one array of feature ids (section 15.8)."""
+"""``CTRDataset``: a file of clicks as an array of feature ids (section 15.8)."""
 
 import gzip
 import os
@@ -27,44 +27,46 @@ from d2l_recsys.settings import check_settings
 
 __all__ = ["CTRDataset"]
 
-# A file of this many bytes is encoded on disk; of a .gz file, which is smaller, a sixth of them, or
-# fewer where so many are packed in it.
+# A file of this many bytes or more is encoded on disk. A .gz file is large if six times its size is
+# this many bytes, or if it really unpacks to this many bytes.
 LARGE = 2**26
 GZIP_RATIO = 6
 PIECE_BYTES = 2**20
 
 
 class CTRDataset:
-    """Clicks with categorical features, each value of each field a feature of its own.
+    """Clicks with categorical fields; each value of each field is a feature.
 
-    Value v of field f (from 1) is the feature ``feat_mapper[f][v] + offsets[f - 1]``, so that all
-    fields share one embedding table of ``sum(field_dims)`` rows. A value seen fewer than
-    ``min_threshold`` times, or not at all, has the id ``defaults[f]`` in place of one of its own.
+    Value v of field f (counted from 1) is the feature ``feat_mapper[f][v] + offsets[f - 1]``. So
+    all fields share one embedding table of ``sum(field_dims)`` rows. If a value occurs fewer than
+    ``min_threshold`` times in the training set, or not at all, its id is ``defaults[f]``.
 
     Parameters
     ----------
-    data_path : a file of clicks, ``.gz`` or not, or a binary file object
-    feat_mapper, defaults : those of the training set, for its test set; by default they are made
-        from this file, with the ids in the order of the sorted values
-    min_threshold : how often a value has to occur to have an id of its own
-    num_feat : fields of a row in the book's layout: the label, then its values, separated by tabs
-    strict : raise DataError for the first row that is not a click, instead of leaving it out
-    layout : another layout than the book's; it says how many fields there are
-    part : ``test`` for every tenth row, ``train`` for the others, None for all
-    encoded_dir : a folder for encoded files. With it, the arrays are memory-mapped files there,
-        made once for a content of the file, in memory that does not grow with the number of rows
-        (only with that of frequent values). A file of 64 MiB or more is encoded so in any case,
-        by default in the folder ``encoded`` of ``default_data_dir()``
-    quiet : show no progress bar
+    data_path : a file of clicks, packed with gzip (``.gz``) or not, or a binary file object
+    feat_mapper, defaults : for a test set, the feature mapper and the defaults of its training set.
+        By default they are made from this file, with the ids in the order of the sorted values
+    min_threshold : a value must occur this many times to get its own id
+    num_feat : the number of values in a row of the book's layout. A row is the label and the
+        values, separated by tabs
+    strict : if True, raise DataError for the first row that is not valid, instead of leaving it out
+    layout : a layout other than the book's; it also sets the number of fields
+    part : ``test`` for every tenth row, ``train`` for all other rows, None for all rows
+    encoded_dir : a folder for encoded files. If it is given, the arrays are memory-mapped files in
+        this folder, made once for each content of the file. Memory then grows only with the number
+        of frequent values, not with the number of rows. A file of 64 MiB or more is always encoded
+        in this way, by default in the folder ``encoded`` of ``default_data_dir()``
+    quiet : if True, show no progress bar
 
-    ``features`` (int32, rows x fields, offsets added) and ``labels`` (float32, rows x 1) hold all
-    rows in file order; ``dataset[i]`` is row i of both, ``dataset[i:j]`` a batch. ``field_dims``
-    and ``offsets`` are int64 arrays over the fields, ``num_clicks`` counts the labels that are 1,
-    ``skipped`` tells which rows were left out, ``sha256`` is the file's.
+    ``features`` (int32, rows x fields, offsets added) and ``labels`` (float32, rows x 1) have all
+    rows in file order. ``dataset[i]`` is row i of both arrays, ``dataset[i:j]`` is a batch.
+    ``field_dims`` and ``offsets`` are int64 arrays with one entry per field. ``num_clicks`` is the
+    number of labels that are 1. ``skipped`` has the rows that were left out. ``sha256`` is the
+    SHA-256 of the file.
 
-    Raises DataError for a file that cannot be read, is empty or has no valid row, SettingError for
-    a mapper without defaults or of another number of fields, and OutputError where the encoded
-    files cannot be written.
+    Raises DataError if the file cannot be read, is empty or has no valid row. Raises SettingError
+    if only one of ``feat_mapper`` and ``defaults`` is given, if they have another number of fields,
+    or if an option is not valid. Raises OutputError if the encoded files cannot be written.
     """
 
     def __init__(
@@ -125,25 +127,27 @@ class CTRDataset:
         for name, given in (("feat_mapper", feat_mapper), ("defaults", defaults)):
             if given is not None and set(given) != set(range(1, self.NUM_FEATS + 1)):
                 raise SettingError(
-                    f"{name} is of a file with {len(given)} fields, this one has "
-                    f"{self.NUM_FEATS}; give those of its own training set"
+                    f"{name} comes from a file with {len(given)} fields, but this file has "
+                    f"{self.NUM_FEATS}; give the one from the training set of this file"
                 )
 
     def _no_row(self, part: Optional[str], layout: Optional[RowLayout]) -> str:
         if not self.skipped.lines:
-            return f"{self.skipped.name} is too short for a {part} part; give it ten rows or more"
+            return (
+                f"{self.skipped.name} has no row in its {part} part; use a file of ten rows or more"
+            )
         number, reason = self.skipped.lines[0]
-        hint = ", or set num_feat to its number of values" if layout is None else ""
+        hint = ", or set num_feat to the number of values in a row" if layout is None else ""
         return (
-            f"{self.skipped.name} has no row of a label and {self.NUM_FEATS} values "
-            f"(line {number}: {reason}); replace it{hint}"
+            f"{self.skipped.name} has no row with a label and {self.NUM_FEATS} values "
+            f"(line {number}: {reason}); replace the file{hint}"
         )
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, idx: Any) -> Tuple[np.ndarray, np.ndarray]:
-        """Features and label of row ``idx``, or of a slice of rows."""
+        """Returns the features and the label of row ``idx``, or of a slice of rows."""
         return self.features[idx], self.labels[idx]
 
 
@@ -160,7 +164,7 @@ def _is_large(data_path: ClickFile) -> bool:
 
 
 def _unpacks_to(path: pathlib.Path, num_bytes: int) -> bool:
-    """Whether a .gz file holds so many bytes or more; what is damaged is told when it is read."""
+    """Whether a .gz file unpacks to ``num_bytes`` or more; False for a damaged file."""
     try:
         with gzip.open(path) as file:
             while num_bytes > 0:

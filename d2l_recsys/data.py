@@ -1,8 +1,8 @@
-"""The chapter's data: read it, split it, turn it into arrays and minibatches (15.2 and 15.8).
+"""The chapter's data: read it, split it, and load it into arrays and batches (15.2 and 15.8).
 
-The functions keep the chapter's names and arguments; what they take beyond those comes last. The
-book's loops over rows are array operations here. Where the files lie and how they are read is in
-``datasets``. Needs numpy and pandas alone.
+The functions keep the chapter's names and arguments. Additional arguments come last. Array
+operations replace the book's loops over rows. The code that finds and reads the files is in
+``datasets``. Needs numpy, scipy and pandas, but not MXNet.
 """
 
 import hashlib
@@ -63,17 +63,22 @@ def split_data_ml100k(
     test_ratio: float = 0.1,
     rng: Rng = None,
 ) -> Tuple[pd.DataFrame, pd.DataFrame]:
-    """Split ratings into training and test frames, as the chapter does.
+    """Split ratings into a training frame and a test frame, as the chapter does.
 
-    ``random``: each rating is a test rating with probability ``test_ratio``; both parts keep the
-    order and the index of ``data``. ``seq-aware``: each user's latest rating is the test rating;
-    among ratings that tie for latest, the first in file order. Training ratings then stand by
-    user and time, test ratings in the order in which the file first names their users.
-    ``validation``: the same, once more, with the training ratings of ``seq-aware``.
+    There are three values of ``split_mode``:
 
-    ``rng`` is a numpy Generator or a seed; only the random mode draws from it. Raises SettingError
-    for an unknown mode or a ``test_ratio`` that does not lie between 0 and 1, DataError for an
-    empty frame in the seq-aware mode.
+    - ``random``: each rating is a test rating with probability ``test_ratio``. Both frames keep the
+      order and the index of ``data``.
+    - ``seq-aware``: the latest rating of each user is the test rating. If several ratings tie for
+      the latest time, the first of them in ``data`` is the test rating. The training ratings are
+      ordered by user and time. The test ratings are in the order in which their users first appear
+      in ``data``.
+    - ``validation``: split as ``seq-aware``, then split the training ratings in the same way again.
+      The test ratings of the first split are not used.
+
+    ``rng`` is a numpy Generator or a seed; only ``random`` uses it. Raises SettingError if the mode
+    is unknown or ``test_ratio`` does not lie between 0 and 1. Raises DataError if ``seq-aware`` or
+    ``validation`` has no ratings to split.
     """
     split = as_choice(Split, "split", split_mode)
     if split is Split.random:
@@ -82,11 +87,13 @@ def split_data_ml100k(
         train = in_training(len(data), test_ratio, rng)
         return data[train], data[~train]
     if data.empty:
-        raise DataError("there are no ratings to split")
+        raise DataError("there are no ratings to split; give one rating or more")
     if split is Split.validation:
         data, _ = split_data_ml100k(data, num_users, num_items, Split.seq_aware)
         if data.empty:
-            raise DataError("no user has two ratings: none is left to validate on")
+            raise DataError(
+                "no user has two ratings, so no rating is left for validation; add ratings"
+            )
     users, times = data["user_id"].to_numpy(), data["timestamp"].to_numpy()
     by_user_and_time = np.lexsort((times, users))
     users, times = users[by_user_and_time], times[by_user_and_time]
@@ -105,14 +112,14 @@ def split_data_ml100k(
 def load_data_ml100k(
     data: pd.DataFrame, num_users: int, num_items: int, feedback: str = "explicit"
 ) -> Tuple[np.ndarray, np.ndarray, np.ndarray, Union[np.ndarray, Dict[int, List[int]]]]:
-    """Zero-based users and items, their scores, and the interactions as the chapter stores them.
+    """Returns zero-based users and items, scores, and the interactions in the chapter's form.
 
-    Returns int32 ``users`` and ``items``, float32 ``scores`` (the ratings, or 1 for implicit
-    feedback), each as long as ``data``, and ``inter``: for explicit feedback the float32 rating
-    matrix of shape (num_items, num_users) with 0 for unobserved, for implicit feedback a dict from
-    user to the list of that user's items in the order of ``data``.
+    ``users`` and ``items`` (int32) and ``scores`` (float32) are as long as ``data``. The scores are
+    the ratings, or 1 for implicit feedback. For explicit feedback ``inter`` is the float32 rating
+    matrix of shape (num_items, num_users), with 0 for unobserved pairs. For implicit feedback
+    ``inter`` is a dict from each user to the list of the user's items, in the order of ``data``.
 
-    Raises DataError for ids outside 1 ... num_users or 1 ... num_items, and for a matrix that does
+    Raises DataError if an id is outside 1 ... num_users or 1 ... num_items, or if the matrix does
     not fit into memory.
     """
     users, items, scores = _columns(data, num_users, num_items, feedback)
@@ -127,7 +134,7 @@ def load_data_ml100k(
     except MemoryError as error:
         raise DataError(
             f"the matrix of {num_items} items and {num_users} users does not fit into memory; "
-            "leave some of them out"
+            "leave out some items or users"
         ) from error
     inter[items, users] = scores
     return users, items, scores, inter
@@ -136,7 +143,7 @@ def load_data_ml100k(
 def _columns(
     data: pd.DataFrame, num_users: int, num_items: int, feedback: str
 ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What ``load_data_ml100k`` returns of each rating."""
+    """Returns users, items and scores, as ``load_data_ml100k`` does."""
     implicit = as_choice(Feedback, "feedback", feedback) is Feedback.implicit
     users, items = _indices(data, num_users, num_items)
     scores = data["rating"].to_numpy(np.float32)
@@ -149,7 +156,9 @@ def _indices(data: pd.DataFrame, num_users: int, num_items: int) -> Tuple[np.nda
         ids = data[column].to_numpy()
         outside = (ids < 1) | (ids > count)
         if outside.any():
-            raise DataError(f"{column} {ids[outside][0]} is outside 1-{count}")
+            raise DataError(
+                f"{column} {ids[outside][0]} is outside 1-{count}; correct the id or the count"
+            )
         indices.append((ids - 1).astype(np.int32))
     return indices[0], indices[1]
 
@@ -163,11 +172,12 @@ def split_and_load_ml100k(
     split_rng: Rng = None,
     shuffle_rng: Rng = None,
 ) -> Tuple[int, int, BatchLoader, BatchLoader]:
-    """Read, split and load: num_users, num_items, loaders of the training and the test ratings.
+    """Read, split and load MovieLens-100K: num_users, num_items, training batches, test batches.
 
-    Batches are (users int32, items int32, scores float32). The training loader shuffles with
-    ``shuffle_rng`` and rolls the rows of an unfilled batch over into the next epoch; the test
-    loader keeps order and every row. Raises what its parts raise.
+    A batch is [users, items, scores]: int32, int32 and float32. The training loader shuffles with
+    ``shuffle_rng``; rows that do not fill a batch roll over into the next epoch. The test loader
+    keeps the order and all rows. Raises SettingError if ``feedback`` is unknown, and the errors of
+    ``read_data_ml100k``, ``split_data_ml100k`` and ``BatchLoader``.
     """
     as_choice(Feedback, "feedback", feedback)
     data, num_users, num_items = read_data_ml100k(data_dir)
@@ -184,17 +194,18 @@ def split_and_load_ml100k(
 def load_ranking_ml100k(
     data_dir: Optional[PathLike] = None, split_mode: str = "seq-aware"
 ) -> RankingData:
-    """Read, split by time and load as implicit feedback, as sections 15.6 and 15.7 do.
+    """Read MovieLens-100K, split it by time, and load it as implicit feedback (15.6 and 15.7).
 
     ``split_mode`` is ``seq-aware`` or ``validation``, as in ``split_data_ml100k``.
 
-    Raises what its parts raise, SettingError for a split that is not by time, and DataError for a
-    user with too few ratings: held out, they leave nothing to train on.
+    Raises SettingError if the split is not by time. Raises DataError if a user has too few ratings:
+    if all ratings of a user are held out, the user has no training item. Also raises the errors of
+    ``read_data_ml100k`` and ``split_data_ml100k``.
     """
     split = as_choice(Split, "split", split_mode)
     if split is Split.random:
         raise SettingError(
-            "--split is 'random', but ranking is tested on a user's last item; choose one of: "
+            "--split is 'random', but ranking is tested on each user's last item; choose one of: "
             "seq-aware, validation"
         )
     data, num_users, num_items = read_data_ml100k(data_dir)
@@ -208,16 +219,17 @@ def load_ranking_ml100k(
         few = "one rating, which is" if count == 1 else "two ratings, which are"
         raise DataError(
             f"{find_ml100k(data_dir).ratings}: user {user} has {few} held out, so no training "
-            "item; give that user another rating, or leave the user out"
+            "item is left; give this user more ratings, or leave this user out"
         )
     return RankingData(num_users, num_items, users, items, ratings, candidates, test_items)
 
 
 def load_all_ml100k(data_dir: Optional[PathLike] = None) -> RankingData:
-    """All ratings, none held out, as ``load_ranking_ml100k`` loads those to train on.
+    """Load all ratings of MovieLens-100K as training pairs, without held-out items.
 
-    They stand by user and time; of a user's latest that tie, the one that would be held out is the
-    last. Raises what ``read_data_ml100k`` raises.
+    The pairs have the form of ``load_ranking_ml100k``, ordered by user and time. If several ratings
+    of a user tie for the latest time, the rating that ``seq-aware`` holds out comes last. Raises
+    the errors of ``read_data_ml100k``.
     """
     data, num_users, num_items = read_data_ml100k(data_dir)
     data = pd.concat(split_data_ml100k(data, num_users, num_items, Split.seq_aware))
@@ -228,7 +240,7 @@ def load_all_ml100k(data_dir: Optional[PathLike] = None) -> RankingData:
 
 
 class CTRData(NamedTuple):
-    """Training and test clicks, their batches, and what a result says of them."""
+    """Training and test clicks, their batches, and the description of the data set for results."""
 
     train: CTRDataset
     test: CTRDataset
@@ -238,7 +250,7 @@ class CTRData(NamedTuple):
 
     @property
     def loaders(self) -> Tuple[BatchLoader, BatchLoader]:
-        """The batches to train and to test on."""
+        """The training batches and the test batches."""
         return self.train_iter, self.test_iter
 
 
@@ -251,23 +263,27 @@ def load_data_ctr(
     shuffle_rng: Union[np.random.Generator, int, None] = None,
     quiet: bool = True,
 ) -> CTRData:
-    """Find or fetch a click data set, encode it and cut it into batches.
+    """Find or fetch a click data set, encode it, and cut it into batches.
 
     Parameters
     ----------
-    dataset : ``book`` is the book's set; where it cannot be had, a line on standard error says so
-        and ``movielens``, MovieLens-100K recast as clicks, takes its place. ``criteo`` and
-        ``avazu`` read the training file of those sets, every tenth row of which is a test row
-    data_dir : the folder to look in (default: ``default_data_dir()``), or in a folder ``ctr``,
-        ``ml-100k``, ``criteo`` or ``avazu`` of it; what is fetched goes there
-    batch_size : rows in a batch; the training batches are shuffled by ``shuffle_rng`` and roll
-        over, the test batches keep order and every row
-    min_threshold, strict : as in ``CTRDataset``; rows left out are named on standard error
-    quiet : show no progress bar
+    dataset : ``book`` is the book's data set. If no source delivers it, ``movielens`` replaces it,
+        and a line on standard error says so. ``movielens`` is MovieLens-100K recast as clicks.
+        ``criteo`` and ``avazu`` read the training file of these data sets; every tenth row of the
+        file is a test row
+    data_dir : the folder to search (default: ``default_data_dir()``). Its folder ``ctr``,
+        ``ml-100k``, ``criteo`` or ``avazu`` is searched, too. Fetched files go to this inner folder
+    batch_size : the number of rows in a batch. The training batches are shuffled with
+        ``shuffle_rng``, and rows that do not fill a batch roll over into the next epoch. The test
+        batches keep the order and all rows
+    min_threshold, strict : as in ``CTRDataset``. If rows are left out, a line on standard error
+        names the first of them
+    quiet : if True, show no progress bar
 
-    The mapper of the training set encodes the test set: a value that is new there has its field's
-    default id. Raises SettingError for an unknown ``dataset``, DataError where there is no data and
-    for a set with labels of one class only, and what ``CTRDataset`` raises.
+    The feature mapper of the training set also encodes the test set. A value that occurs only in
+    the test set gets the default id of its field. Raises SettingError if ``dataset`` is unknown.
+    Raises DataError if there is no data, or if the training set or the test set has labels of only
+    one class. Also raises the errors of ``CTRDataset``.
     """
     choice = as_choice(ClickDataset, "dataset", dataset)
     folder = data_folder(data_dir)
@@ -275,7 +291,9 @@ def load_data_ctr(
         try:
             found = find_book(folder)
         except NoSourceError as error:
-            print(f"{error}; MovieLens-100K takes its place, recast as clicks", file=sys.stderr)
+            print(
+                f"{error}; using substitute data: MovieLens-100K recast as clicks", file=sys.stderr
+            )
             found = recast_movielens(data_dir)
     elif choice is ClickDataset.movielens:
         found = recast_movielens(data_dir)
@@ -294,8 +312,8 @@ def load_data_ctr(
             print(rows.skipped, file=sys.stderr)
         if rows.num_clicks in (0, len(rows)):
             raise DataError(
-                f"{rows.skipped.name}: each of its {len(rows)} rows has the label "
-                f"{int(rows.num_clicks > 0)}; clicks and others are needed to learn and to test"
+                f"{rows.skipped.name}: all {len(rows)} rows have the label "
+                f"{int(rows.num_clicks > 0)}; use a file with both labels, 0 and 1"
             )
     described = {
         "name": found.name,
@@ -316,9 +334,9 @@ def load_data_ctr(
 
 
 def click_batches(rows: CTRDataset, batch_size: int, **options: object) -> BatchLoader:
-    """Batches of features and labels, through a ``MappedLoader`` where these are in mapped files.
+    """Returns batches of features and labels; ``options`` are the options of the loader.
 
-    ``options`` are the loader's.
+    The loader is a ``MappedLoader`` if the arrays are memory-mapped files, else a ``BatchLoader``.
     """
     mapped = isinstance(rows.features, np.memmap)
     loader = MappedLoader if mapped else BatchLoader
@@ -326,7 +344,7 @@ def click_batches(rows: CTRDataset, batch_size: int, **options: object) -> Batch
 
 
 def _sha256(*datasets: CTRDataset) -> str:
-    """Of one file its SHA-256; of two, that of both digests one after the other."""
+    """Returns the SHA-256 of one file; for two files, the SHA-256 of both digests joined."""
     digests = list(dict.fromkeys(rows.sha256 for rows in datasets))
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

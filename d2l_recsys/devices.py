@@ -1,4 +1,4 @@
-"""Devices, and batches spread over them."""
+"""Choose devices, and split batches across devices."""
 
 import functools
 import os
@@ -16,9 +16,9 @@ __all__ = ["pick_devices", "share_bounds", "split_and_load", "try_all_gpus"]
 
 
 def try_all_gpus() -> List[mx.Context]:
-    """All GPUs, or ``[cpu(0)]`` where there is none (d2l 1.0.3 returns an empty list there).
+    """All GPUs, or ``[cpu(0)]`` if there is no GPU (d2l 1.0.3 then returns an empty list).
 
-    GPUs that MXNet cannot run on are left out; a line on standard error says why.
+    Leaves out the GPUs that MXNet cannot run on; a line on standard error says why.
     """
     gpus, trouble = _find_gpus()
     _note(trouble, bool(gpus))
@@ -28,9 +28,10 @@ def try_all_gpus() -> List[mx.Context]:
 def pick_devices(num_devices: int, device: Optional[str] = None) -> List[mx.Context]:
     """``num_devices`` contexts of the kind ``device``, "cpu" or "gpu".
 
-    By default GPUs, or CPUs where there is no GPU; GPUs that MXNet cannot run on do not count, and
-    a line on standard error says why. Raises SettingError where there are fewer GPUs than that,
-    and DeviceError where GPUs are asked for and there is none.
+    The default is GPUs, or CPUs if there is no GPU. GPUs that MXNet cannot run on do not count; a
+    line on standard error says why. Raises SettingError for an unknown ``device``, and if GPUs
+    are used but there are fewer than ``num_devices``. Raises DeviceError if ``device`` is "gpu" and
+    there is no GPU.
     """
     kind = None if device is None else as_choice(Device, "device", device)
     gpus, trouble = ([], "") if kind is Device.cpu else _find_gpus()
@@ -47,14 +48,14 @@ def pick_devices(num_devices: int, device: Optional[str] = None) -> List[mx.Cont
 
 
 def _find_gpus() -> Tuple[List[mx.Context], str]:
-    """The GPUs that MXNet can run on; and why not on others, if there are others."""
+    """The GPUs that MXNet can run on, and why it cannot run on the other GPUs ("" if none)."""
     if not _built_for_cuda():
         return [], ""
     try:
         cuda_version, capabilities = cuda.read_driver()
         if capabilities and cuda_version < (11, 0):
             return [], (
-                "the NVIDIA driver is too old, for CUDA {}.{}: MXNet needs one for 11.0 or later"
+                "the NVIDIA driver is too old: it supports CUDA {}.{}; MXNet needs 11.0 or later"
             ).format(*cuda_version)
         capabilities = capabilities[: mx.context.num_gpus()]
     except DeviceError as error:
@@ -76,7 +77,7 @@ def _built_for_cuda() -> bool:
 
 
 def _absence() -> str:
-    """Why there is no GPU at all, and what to do."""
+    """The reason why there is no GPU at all, and what to do."""
     if not _built_for_cuda():
         return (
             "the CPU build of MXNet is installed; use --device cpu, or install the CUDA build in "
@@ -89,16 +90,18 @@ def _absence() -> str:
 
 @functools.lru_cache(maxsize=None)
 def _note(trouble: str, other_gpus: bool) -> None:
-    """Say once what keeps MXNet from a GPU that nobody asked for."""
+    """Print once why MXNet does not use some GPUs; nothing if ``trouble`` is empty."""
     if trouble:
         print(f"{trouble}; using {'the others' if other_gpus else 'the CPU'}", file=sys.stderr)
 
 
 def share_bounds(start: int, stop: int, num_devices: int) -> List[Tuple[int, int]]:
-    """Cut rows start ... stop into one contiguous share a device, the first ones larger by one.
+    """Cut the rows start ... stop - 1 into contiguous shares, one for each device.
 
-    These are the cuts of ``gluon.utils.split_data(..., even_split=False)``. Devices for which no
-    row is left, the last ones, get no share.
+    Returns the first row of each share and the row after its last. If the rows do not divide
+    evenly, each of the first shares has one row more. These are the cuts of
+    ``gluon.utils.split_data(..., even_split=False)``. If there are fewer rows than devices, the
+    last devices get no share.
     """
     size, larger = divmod(stop - start, num_devices)
     sizes = [size + 1] * larger + [size] * (num_devices - larger)
@@ -109,12 +112,13 @@ def share_bounds(start: int, stop: int, num_devices: int) -> List[Tuple[int, int
 def split_and_load(
     devices: Sequence[mx.Context], data_iter: Iterable
 ) -> Iterator[List[List[np.ndarray]]]:
-    """Yield each batch as the list of its shares: a device's share is its rows of each array.
+    """Yield each batch as a list of shares, one for each device.
 
-    ``data_iter`` yields arrays or lists of arrays, of numpy or of MXNet: a ``BatchLoader`` or a
-    Gluon ``DataLoader``. The blocks of a ``BatchLoader`` are put on every device whole: a copy
-    costs far more than its bytes, and a slice of what is there next to nothing. float64 becomes
-    float32, the type of the parameters.
+    A share is a list with the device's rows of each array of the batch. ``data_iter`` is a
+    ``BatchLoader`` or a Gluon ``DataLoader``: it yields arrays or lists of arrays, of numpy or of
+    MXNet. Each block of a ``BatchLoader`` is copied whole to every device and cut there. This is
+    faster, because each copy has a high fixed cost, and a slice on the device costs almost nothing.
+    float64 becomes float32, the type of the parameters.
     """
     for arrays, bounds in _blocks(data_iter):
         placed = [[_place(array, device) for array in arrays] for device in devices]

@@ -1,48 +1,49 @@
-"""The errors a user can mend. Each message is one line that says what is wrong and what to do."""
+"""Errors that a user can fix. Each message is one line: what is wrong and what to do."""
 
 
 class RecsysError(Exception):
-    """Base of every error that the user, not the program, has to mend.
+    """Base class of all errors that the user can fix.
 
-    ``exit_code`` is what a command ends with: 2, what was given is at fault.
+    ``exit_code`` is the exit code of a command that ends with this error. 2 means that the input is
+    wrong.
     """
 
     exit_code = 2
 
 
 class DataError(RecsysError, ValueError):
-    """A data file that is missing, damaged or not what it should be."""
+    """Data is missing, damaged or not valid."""
 
 
 class NoSourceError(DataError):
-    """Data that none of its sources delivers."""
+    """No source delivers the data set."""
 
 
 class SettingError(RecsysError, ValueError):
-    """A setting outside its range, or a name that is not one of the choices."""
+    """A setting is outside its range, or a name is not one of the choices."""
 
 
 class OutputError(RecsysError, OSError):
-    """A result that cannot be written where it should go."""
+    """A file or folder cannot be written."""
 
 
 class DivergedError(RecsysError, ArithmeticError):
-    """Training whose loss or weights are no longer finite."""
+    """The loss or a weight is no longer finite during training."""
 
 
 class BackendError(RecsysError, ImportError):
-    """MXNet, installed in such a way that it cannot be loaded."""
+    """MXNet is installed but cannot be loaded."""
 
 
 class NoBackendError(BackendError, ModuleNotFoundError):
-    """MXNet, not installed at all."""
+    """MXNet is not installed."""
 
 
 class DeviceError(RecsysError):
-    """A GPU that was asked for and is not there, or that MXNet cannot run on."""
+    """A requested GPU does not exist, or MXNet cannot run on it."""
 
 
 class WorkerError(RecsysError):
-    """A process that was ended before its work was done."""
+    """A worker process ended before its work was done."""
 
     exit_code = 1

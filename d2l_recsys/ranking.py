@@ -1,8 +1,9 @@
-r"""Ranking metrics as numpy functions of scores; no MXNet.
+r"""Ranking metrics as numpy functions of the scores. Needs no MXNet.
 
-A model is judged by where it ranks an item that it has not been shown. Of a user's items, those of
-the training set are left out; the held-out item g meets the unobserved ones. Its **rank**, counted
-from 0, is the number of items that score higher plus half the number of those that tie with it.
+A ranking metric measures where a model ranks the held-out item of a user. The training items of
+this user are not ranked. The held-out item is compared with all items that the user has not seen.
+Its **rank**, counted from 0, is the number of these items with a higher score, plus half the number
+of these items with the same score.
 """
 
 from typing import Dict, Iterable, Mapping, NamedTuple, Sequence, Tuple
@@ -15,20 +16,22 @@ from d2l_recsys.settings import Scores
 
 __all__ = ["HeldOut", "hit_and_auc", "ranking_metrics"]
 
-# The cut-offs that the section's text and the literature use where none is named.
+# The default cut-offs: 50 is from the text of the section, 10 is usual in the literature.
 HIT_CUTOFF = 50
 NDCG_CUTOFF = 10
 
 
 def hit_and_auc(rankedlist: Iterable[int], test_matrix: Iterable[int], k: int) -> Tuple[int, float]:
-    """The chapter's metrics of one user: hits among the first ``k``, and the AUC.
+    """The chapter's metrics of one user: the hits among the first ``k`` items, and the AUC.
 
-    ``rankedlist`` holds distinct items, best first, ``test_matrix`` the held-out ones. The hits are
-    the held-out items among the first ``k`` of the list, or of all of it where it is shorter. The
-    AUC is the share of the other items that the best of the held-out ones leads,
-    ``(n - 1 - position) / (n - 1)``; 0 where none is in the list.
+    ``rankedlist`` has distinct items, best first. ``test_matrix`` has the held-out items. The hits
+    are the held-out items among the first ``k`` items of the list, or in the whole list if it is
+    shorter. The AUC is the share of the other items that come after the best held-out item:
+    ``(n - 1 - position) / (n - 1)`` in a list of n items. If the list has no held-out item, the AUC
+    is 0.
 
-    Raises SettingError for a negative ``k``, DataError where the list is one held-out item alone.
+    Raises SettingError if ``k`` is negative. Raises DataError if the list has only one item and
+    this item is held out.
     """
     if k < 0:
         raise SettingError(f"k is {k}; it must be 0 or more")
@@ -39,15 +42,17 @@ def hit_and_auc(rankedlist: Iterable[int], test_matrix: Iterable[int], k: int) -
         return hits, 0.0
     last = len(rankedlist) - 1
     if not last:
-        raise DataError("one item is ranked alone: an AUC needs another to compare it with")
+        raise DataError(
+            "the list has only the held-out item; an AUC needs another item to compare with"
+        )
     return hits, (last - positions[0]) / last
 
 
 class Ranks(NamedTuple):
-    """Where each of a block's held-out items stands, both counted from 0.
+    """The rank and the position of each held-out item of a block of users, counted from 0.
 
-    ``rank`` is as defined; ``position`` is that in the chapter's list, infinite where the chapter
-    does not rank the item. NaN where a score of the user is.
+    ``rank`` is the defined rank. ``position`` is the position in the chapter's list, or infinity if
+    the chapter does not rank the item. Both are NaN if a score of the user is NaN.
     """
 
     rank: np.ndarray
@@ -55,17 +60,18 @@ class Ranks(NamedTuple):
 
 
 class HeldOut:
-    """Each user's held-out items, and what they are ranked against.
+    """The held-out items of each user, and the items that they are ranked against.
 
     Parameters
     ----------
-    test_input : the held-out items of each user, one or more
-    candidates : the observed items of each user, which are not ranked; may be empty
+    test_input : the held-out items of each user, one or more per user
+    candidates : the observed items of each user, which are not ranked; a list may be empty
     num_users, num_items : the sizes of the embedding tables; all users are evaluated
 
-    A held-out item that was observed as well is not in the chapter's list, and is ranked like any
-    other as defined. Raises DataError for users that one of the two does not have, for items
-    outside the table, and for users with nothing to rank a held-out item against.
+    If a held-out item is also an observed item, it is not in the chapter's list. The defined
+    metrics rank it like any other held-out item. Raises DataError if a user is missing from
+    ``test_input`` or ``candidates``, if an item is outside the table, or if a user has no held-out
+    item or no other item to rank it against.
     """
 
     def __init__(
@@ -81,7 +87,7 @@ class HeldOut:
         if not np.diff(self.held_out.starts).all():
             user = np.argmin(np.diff(self.held_out.starts))
             raise DataError(
-                f"user {user} (counted from 0) has no held-out item; leave that user out"
+                f"user {user} (counted from 0) has no held-out item; leave this user out"
             )
         observed, held_out = (
             part.users * num_items + part.items for part in (self.observed, self.held_out)
@@ -95,24 +101,24 @@ class HeldOut:
         alone |= self._is_listed & (self._list_length == 1)[self.held_out.users]
         if alone.any():
             raise DataError(
-                f"user {self.held_out.users[np.argmax(alone)]} (counted from 0) has nothing unseen "
-                "to rank the held-out item against, and no AUC; leave that user out"
+                f"user {self.held_out.users[np.argmax(alone)]} (counted from 0) has no unseen item "
+                "to rank the held-out item against, so there is no AUC; leave this user out"
             )
 
     @classmethod
     def of(cls, data: RankingData) -> "HeldOut":
-        """What ``data`` holds out, among all that its users have not seen."""
+        """Returns the held-out items of ``data``; each is ranked against all unseen items."""
         return cls(data.test_items, data.candidates, *data.sizes)
 
     @property
     def num_negatives(self) -> np.ndarray:
-        """What each held-out item is ranked against: how many others its user has not seen."""
+        """For each held-out item, the number of other items that its user has not seen."""
         return self._num_negatives[self.held_out.users]
 
     def ranks(self, first: int, scores: np.ndarray) -> Ranks:
-        """Rank the held-out items of the users from ``first`` on, a row of ``scores`` each.
+        """Returns the ranks of the held-out items of a block of users that starts at ``first``.
 
-        ``scores`` has a column for each item.
+        ``scores`` has a row for each of these users and a column for each item.
         """
         stop = first + len(scores)
         observed, held_out = (_cut(part, first, stop) for part in (self.observed, self.held_out))
@@ -127,8 +133,8 @@ class HeldOut:
         ties = ((of_user == own) & negatives[rows]).sum(axis=1)
         rank = higher + ties / 2
 
-        # The chapter ranks items 0 ... num_users - 1. Where there are fewer items than that,
-        # MXNet's embedding takes the last row of its table for all that are beyond it.
+        # The chapter ranks items 0 ... num_users - 1. If there are fewer items, MXNet's embedding
+        # uses the last row of its table for every item that is not in the table.
         column = np.minimum(np.arange(self.num_users), self.num_items - 1)
         listed = unobserved[:, column]
         listed[:, self.num_items :] = True
@@ -146,22 +152,23 @@ class HeldOut:
         return Ranks(rank, position)
 
     def _ties_before(self, item: int, tied: np.ndarray, user: int) -> int:
-        """How many items tied with ``item`` the chapter lists before it.
+        """Returns how many of the items that tie with ``item`` the chapter lists before it.
 
-        Its sort is stable, so ties stay in the order in which its set of unobserved items gives
-        them: ascending, but where the set is so small that its table wraps around.
+        The chapter's sort is stable, so tied items stay in the order of its set of unobserved
+        items. This order is ascending, unless the set has few items compared with the largest item
+        number.
         """
         start, stop = self.observed.starts[user : user + 2]
         listed = list(set(range(self.num_users)) - set(self.observed.items[start:stop].tolist()))
         return int(tied[listed[: listed.index(item)]].sum())
 
     def scores(self, blocks: Sequence[Ranks], cutoffs: Iterable[int] = ()) -> Scores:
-        """The metrics of all users, from the ranks of all blocks in order.
+        """Returns the metrics over all users, from the ranks of all blocks in order.
 
-        Printed, as the chapter: ``test_hit_rate`` (hits among the first 50 a user) and
-        ``test_auc``, over lists of the first num_users items, ties in favour of the lower item.
-        Defined: what ``ranking_metrics`` gives. A user's held-out items count alike, and so do
-        users.
+        The printed metrics are the chapter's: ``test_hit_rate`` (the hits per user among the first
+        50) and ``test_auc``. They rank only the first num_users items, and of tied items the lower
+        id comes first. The defined metrics are those of ``ranking_metrics``. All users have the
+        same weight, and so have all held-out items of one user.
         """
         rank, position = map(np.concatenate, zip(*blocks))
         users, starts = self.held_out.users, self.held_out.starts[:-1]
@@ -188,18 +195,21 @@ def _cut(part: UserItems, first: int, stop: int) -> UserItems:
 def ranking_metrics(
     rank: np.ndarray, num_negatives: np.ndarray, cutoffs: Iterable[int] = ()
 ) -> Dict[str, np.ndarray]:
-    r"""Metrics of each held-out item from its rank (from 0) among ``num_negatives`` others.
+    r"""Returns metrics of each held-out item from its rank among ``num_negatives`` other items.
 
-    - ``test_hit_rate`` (eq. 15.6.4): 1 where the item is one of the first 50, :math:`rank < 50`
-    - ``test_auc`` (eq. 15.6.5): the share of the others behind it, a tie counted half,
+    The rank counts from 0.
+
+    - ``test_hit_rate`` (eq. 15.6.4): 1 if the item is in the first 50, :math:`rank < 50`, else 0
+    - ``test_auc`` (eq. 15.6.5): the share of the other items that rank below it; a tie counts half,
       :math:`1 - rank / n`
-    - ``test_ndcg`` (Järvelin and Kekäläinen 2002): :math:`1 / \log_2(rank + 2)` where the item is
-      one of the first 10, else 0; with one relevant item the ideal gain is 1
+    - ``test_ndcg`` (Järvelin and Kekäläinen 2002): :math:`1 / \log_2(rank + 2)` if the item is in
+      the first 10, else 0; with one relevant item the ideal gain is 1
     - ``test_mrr``: the reciprocal rank :math:`1 / (rank + 1)`, over the whole list
     - ``test_hit_rate_at_k``, ``test_ndcg_at_k``, ``test_mrr_at_k`` for each k of ``cutoffs``: the
-      same where the item is one of the first k, else 0. A k beyond the number of items cuts nothing
+      same metrics if the item is in the first k, else 0. A k larger than the number of items
+      changes nothing
 
-    NaN ranks stay NaN. Raises SettingError for a cut-off below 1.
+    The metrics of a NaN rank are NaN. Raises SettingError if a cut-off is below 1.
     """
     hit = np.where(np.isnan(rank), np.nan, 1.0)
     gain, reciprocal = 1 / np.log2(rank + 2), 1 / (rank + 1)

@@ -1,4 +1,7 @@
-"""Negative sampling for the pairwise losses (section 15.5); numpy alone."""
+"""Negative sampling for the pairwise losses (section 15.5).
+
+Needs numpy and scipy, but not MXNet.
+"""
 
 from typing import Iterable, Iterator, List, Mapping, Sequence, Tuple, Union
 
@@ -13,17 +16,19 @@ __all__ = ["NegativeSampler", "PairwiseLoader", "pairwise_loader"]
 
 
 class NegativeSampler:
-    """Draws, for each of many users at once, one of the items that the user has not seen.
+    """Draws one unobserved item for each of many users at once.
 
-    Every unobserved item of a user is equally likely. The r-th of them, counted from 0, is
-    ``r + c``, where c is how many of the user's observed items i have at most r unobserved ones
-    before them: ``i - (its place among the observed) <= r``. One binary search finds c.
+    All unobserved items of a user are equally likely. A random number r selects the r-th
+    unobserved item, counted from 0. To find it, skip the observed items with smaller numbers: if
+    there are c of them, the item is ``r + c``. The observed item i, at place k among the observed
+    items, has ``i - k`` unobserved items below it. So c counts the observed items with
+    ``i - k <= r``; a binary search finds it.
 
     Parameters
     ----------
     candidates : the observed items of each user, as ``load_data_ml100k`` returns them. As in the
-        chapter they are those of the training set, so the held-out item can be drawn: not to know
-        it is what makes the test honest
+        chapter, these are only the training items, so the held-out item can be drawn as a negative
+        item: the training must not know the held-out item
     num_users, num_items : the sizes of the embedding tables
     rng : a numpy Generator, or a seed for one
     """
@@ -44,10 +49,10 @@ class NegativeSampler:
         self._keys = observed.users * num_items + observed.items - place
 
     def draw(self, users: np.ndarray) -> np.ndarray:
-        """One unobserved item (int32) for each of ``users``, an integer array of shape (n,).
+        """Returns an unobserved item (int32) for each of ``users``, an integer array of shape (n,).
 
-        Raises DataError naming the first user among them who has seen every item, and for users
-        outside the table.
+        Raises DataError if a user has seen all items (the message names the first such user), or if
+        a user is outside the table.
         """
         users = np.asarray(users, dtype=np.int64)
         num_users = len(self._starts)
@@ -57,7 +62,7 @@ class NegativeSampler:
         if not choices.all():
             raise DataError(
                 f"user {users[choices == 0][0]} (counted from 0) has seen all {self.num_items} "
-                "items: there is no negative to draw; leave that user out"
+                "items, so there is no negative item to draw; leave this user out"
             )
         place = self.rng.integers(choices)
         passed = np.searchsorted(self._keys, users * self.num_items + place, side="right")
@@ -65,9 +70,10 @@ class NegativeSampler:
 
 
 class PairwiseLoader(BatchLoader):
-    """A ``BatchLoader`` whose batches end with a negative item for each row, new in each epoch.
+    """A ``BatchLoader`` that adds an array of negative items to the end of each batch.
 
-    The first of ``arrays`` holds the users; ``sampler`` draws.
+    The first of ``arrays`` has the users. In each epoch ``sampler`` draws a new negative item for
+    each row.
     """
 
     def __init__(self, *arrays: np.ndarray, sampler: NegativeSampler, **options: object) -> None:
@@ -76,13 +82,13 @@ class PairwiseLoader(BatchLoader):
 
     @property
     def generators(self) -> List[np.random.Generator]:
-        """What order and negatives are drawn with."""
+        """The random generators of the row order and of the negative items."""
         return [self.rng, self.sampler.rng]
 
     def blocks(
         self, batches: int = BATCHES_PER_BLOCK
     ) -> Iterator[Tuple[List[np.ndarray], List[Tuple[int, int]]]]:
-        """One epoch as blocks of up to ``batches`` batches, as in ``BatchLoader``."""
+        """Yields one epoch in blocks of up to ``batches`` batches, as in ``BatchLoader``."""
         for arrays, bounds in super().blocks(batches):
             yield [*arrays, self.sampler.draw(arrays[0])], bounds
 
@@ -90,9 +96,10 @@ class PairwiseLoader(BatchLoader):
 def pairwise_loader(
     data: RankingData, arrays: Sequence[np.ndarray], batch_size: int, streams: Streams
 ) -> PairwiseLoader:
-    """The training batches of sections 15.6 and 15.7: shuffled, the last rolled over.
+    """Returns the training batches of sections 15.6 and 15.7: shuffled, with negative items.
 
-    ``arrays`` hold users, what the net needs beside them, and items; negatives come last.
+    Rows that do not fill a batch roll over into the next epoch. ``arrays`` are the users, further
+    inputs of the net, and the items. The negative items are the last array of a batch.
     """
     sampler = NegativeSampler(data.candidates, *data.sizes, streams.negatives)
     return PairwiseLoader(

@@ -1,6 +1,6 @@
-"""What each user did last: windows over the users' histories (section 15.7), and whole histories.
+"""Windows over the users' histories (section 15.7), and chunks of whole histories.
 
-Needs numpy alone.
+A history is the list of a user's items in the order of time. Needs numpy and scipy, but not MXNet.
 """
 
 from typing import Iterator, List, NamedTuple, Tuple
@@ -23,10 +23,10 @@ __all__ = [
 
 
 class Windows(NamedTuple):
-    """Windows of ``L`` items with the item that follows, and each user's last ``L`` items.
+    """Windows of ``L`` items with the next item as target, and each user's last ``L`` items.
 
-    All int32: ``users`` (n,), ``sequences`` (n, L), ``targets`` (n,), ``test_sequences``
-    (num_users, L).
+    All arrays are int32: ``users`` (n,), ``sequences`` (n, L), ``targets`` (n,) and
+    ``test_sequences`` (num_users, L).
     """
 
     users: np.ndarray
@@ -36,17 +36,19 @@ class Windows(NamedTuple):
 
 
 def sequence_windows(users: np.ndarray, items: np.ndarray, L: int, num_users: int) -> Windows:
-    """Cut each user's history into windows, user by user, a user's newest window first.
+    """Cut each user's history into windows: user by user, the newest window of a user first.
 
-    ``users`` and ``items`` (zero-based, shape (n,)) stand in the order of time within each user. A
-    window holds ``L`` consecutive items, oldest first, and its target is the next one: a user with
-    c items has c - L windows. Whoever has no more than ``L`` items has one, as in the chapter: all
-    of them, with the newest as its target; where they are fewer than ``L``, the oldest is repeated
-    at the head. (The chapter's code does so for 1 and for L items, and stops with an error
-    in between.)
+    ``users`` and ``items`` are zero-based arrays of shape (n,), in the order of time within each
+    user. A window has ``L`` consecutive items, oldest first. Its target is the next item. A user
+    with c items has c - L windows.
 
-    Raises SettingError for an ``L`` out of range, DataError for a user without any item, for users
-    outside 0 ... num_users - 1 and for arrays of unequal length or not of integers.
+    As in the chapter, a user with ``L`` items or fewer has one window. This window has all items of
+    the user, and its target is the newest of these items. If the user has fewer than ``L`` items,
+    the window starts with copies of the oldest item. (The chapter's code does the same for 1 item
+    and for L items. For numbers between 1 and L it stops with an error.)
+
+    Raises SettingError if ``L`` is out of range. Raises DataError if a user has no item, if a user
+    is outside 0 ... num_users - 1, or if the arrays have different lengths or are not integers.
     """
     check_settings(L=L)
     history, starts, stops = _histories(users, items, num_users)
@@ -54,18 +56,18 @@ def sequence_windows(users: np.ndarray, items: np.ndarray, L: int, num_users: in
     if not counts.all():
         raise DataError(
             f"user {np.argmin(counts)} (counted from 0) has no training item, so no sequence; "
-            "leave that user out"
+            "leave this user out"
         )
 
     def before(stop: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """The L items that end before each ``stop``, the oldest repeated where they are fewer."""
+        """Returns the L items before each ``stop``; copies of the oldest item fill a short row."""
         return history[np.maximum(stop[:, None] + np.arange(-L, 0), start[:, None])]
 
     num_windows = np.maximum(counts - L, 1)
     of_user = np.repeat(np.arange(num_users), num_windows)
     first_window = np.cumsum(num_windows) - num_windows
     target = stops[of_user] - 1 - (np.arange(len(of_user)) - first_window[of_user])
-    # A short history ends in its own window.
+    # The window of a short history also contains the target.
     stop = np.where(counts > L, 0, 1)[of_user] + target
     return Windows(
         users=of_user.astype(np.int32),
@@ -76,9 +78,9 @@ def sequence_windows(users: np.ndarray, items: np.ndarray, L: int, num_users: in
 
 
 class Chunks(NamedTuple):
-    """Stretches of the users' histories, each item with the one that follows it.
+    """Chunks of the users' histories: the input items, and the next item of each as its target.
 
-    All int32: ``users`` (n,), ``inputs`` and ``targets`` (n, max_length).
+    All arrays are int32: ``users`` (n,), ``inputs`` and ``targets`` (n, max_length).
     """
 
     users: np.ndarray
@@ -89,28 +91,29 @@ class Chunks(NamedTuple):
 def history_chunks(
     users: np.ndarray, items: np.ndarray, max_length: int, num_users: int, padding: int
 ) -> Chunks:
-    """Cut each user's history into stretches of ``max_length`` steps, so that nothing is lost.
+    """Cut each user's history into chunks of ``max_length`` steps; each step is in one chunk.
 
-    ``users`` and ``items`` are as in ``sequence_windows``. A step is an item, the input, and the
-    next one, its target: a user with c items has c - 1. They are cut from the newest on, so every
-    item but a user's oldest is a target exactly once, and every one but the newest an input. What a
-    user's oldest chunk lacks is ``padding`` at its head; the chunks of a user follow one another,
-    oldest first. Whoever has one item or none has no chunk.
+    ``users`` and ``items`` are as in ``sequence_windows``. A step is an item (the input) and the
+    next item (its target), so a user with c items has c - 1 steps. The chunks are cut from the
+    newest step backwards. Every item except a user's oldest is a target exactly once, and every
+    item except the newest is an input exactly once. If the oldest chunk of a user has fewer steps
+    than ``max_length``, it starts with ``padding``. The chunks of a user are in order, oldest
+    first. A user with one item or no item has no chunk.
 
-    Raises SettingError for a ``max_length`` out of range, and DataError as ``sequence_windows``
-    does, but for users without an item.
+    Raises SettingError if ``max_length`` is out of range, and DataError as ``sequence_windows``
+    does. But a user without an item is not an error here.
     """
     check_settings(max_length=max_length)
     history, starts, stops = _histories(users, items, num_users)
     num_chunks = -(-np.maximum(stops - starts - 1, 0) // max_length)
     of_user = np.repeat(np.arange(num_users), num_chunks)
-    # How many chunks of the user are newer.
+    # The number of newer chunks of the same user.
     newer = np.cumsum(num_chunks)[of_user] - 1 - np.arange(len(of_user))
     stop = stops[of_user] - newer * max_length
     return Chunks(
         users=of_user.astype(np.int32),
         inputs=_padded(history, starts[of_user], stop - 1, max_length, padding),
-        # The oldest item of all follows nothing.
+        # The oldest item of a user follows no other item, so it is never a target.
         targets=_padded(history, starts[of_user] + 1, stop, max_length, padding),
     )
 
@@ -118,10 +121,10 @@ def history_chunks(
 def last_items(
     users: np.ndarray, items: np.ndarray, max_length: int, num_users: int, padding: int
 ) -> np.ndarray:
-    """Each user's last ``max_length`` items, oldest first: int32, (num_users, max_length).
+    """Returns each user's last ``max_length`` items, oldest first: int32 (num_users, max_length).
 
-    Where they are fewer, ``padding`` stands at the head. Arguments and errors are those of
-    ``history_chunks``.
+    If a user has fewer items, the row starts with ``padding``. The arguments and errors are the
+    same as those of ``history_chunks``.
     """
     check_settings(max_length=max_length)
     history, starts, stops = _histories(users, items, num_users)
@@ -129,16 +132,16 @@ def last_items(
 
 
 class ChunkLoader(PairwiseLoader):
-    """A ``BatchLoader`` over ``Chunks`` whose batches are inputs, targets and negatives.
+    """A ``BatchLoader`` over ``Chunks``; a batch has inputs, targets and negative items.
 
-    There is a negative item for each target, new in each epoch; ``sampler`` draws. (Those beside
-    padding mean nothing.)
+    In each epoch ``sampler`` draws a new negative item for each target. The negative items of
+    padded targets have no meaning.
     """
 
     def blocks(
         self, batches: int = BATCHES_PER_BLOCK
     ) -> Iterator[Tuple[List[np.ndarray], List[Tuple[int, int]]]]:
-        """One epoch as blocks of up to ``batches`` batches, as in ``BatchLoader``."""
+        """Yields one epoch in blocks of up to ``batches`` batches, as in ``BatchLoader``."""
         for (users, inputs, targets), bounds in BatchLoader.blocks(self, batches):
             drawn = self.sampler.draw(np.repeat(users, targets.shape[1]))
             yield [inputs, targets, drawn.reshape(targets.shape)], bounds
@@ -147,13 +150,14 @@ class ChunkLoader(PairwiseLoader):
 def _histories(
     users: np.ndarray, items: np.ndarray, num_users: int
 ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All histories in one int32 array, user by user, and where each starts and stops in it.
+    """Returns all histories in one int32 array, and the start and stop of each history in it.
 
-    Raises DataError for users outside the table and for arrays that do not belong together.
+    Raises DataError if a user is outside the table, or if the arrays have different lengths or are
+    not integers.
     """
     users, items = np.asarray(users), np.asarray(items)
     if len(users) != len(items) or users.dtype.kind not in "iu" or items.dtype.kind not in "iu":
-        raise DataError("users and items must be whole numbers, as many of the one as of the other")
+        raise DataError("users and items must be arrays of whole numbers with the same length")
     if len(users) and not (users.min() >= 0 and users.max() < num_users):
         raise DataError(f"users must lie between 0 and {num_users - 1}")
     stops = np.cumsum(np.bincount(users, minlength=num_users))
@@ -164,7 +168,7 @@ def _histories(
 def _padded(
     history: np.ndarray, starts: np.ndarray, stops: np.ndarray, length: int, padding: int
 ) -> np.ndarray:
-    """The ``length`` items before each of ``stops``; ``padding`` for those before its start."""
+    """Returns the ``length`` items before each stop; places before the start get ``padding``."""
     places = stops[:, None] + np.arange(-length, 0)
     inside = places >= starts[:, None]
     padded = np.full(places.shape, padding, dtype=np.int32)

@@ -1,7 +1,7 @@
-"""The options that sections share: what each means, which values it takes; no MXNet.
+"""The options that sections share: the help and the allowed values of each; needs no MXNet.
 
-A number's help and range stand in ``SETTINGS``, once. The words and the help of a choice are those
-of its enumeration.
+The help and the range of a number are in ``SETTINGS``. The words and the help of a choice are in
+its enumeration.
 """
 
 import enum
@@ -9,14 +9,15 @@ from typing import Dict, NamedTuple, Optional, Sequence, Type, TypeVar, Union
 
 from d2l_recsys.errors import SettingError
 
-# The largest values keep out what MXNet cannot hold: float32 rates, 32-bit seeds, tables of 2^31
-# numbers, and more CPU contexts than it can start threads for.
+# The upper limits of the ranges keep out values that MXNet cannot handle. Learning rates are
+# float32, seeds have 32 bits, a table has fewer than 2^31 numbers, and every CPU context needs
+# threads.
 FLOAT32_MAX = 3.4e38
 INT32_MAX = 2**31 - 1
 
 
 class Setting(NamedTuple):
-    """What an option means; of a number also the smallest and the largest value it takes."""
+    """The help of an option and, for a number, its smallest and its largest value."""
 
     help: str
     low: Optional[float] = None
@@ -24,65 +25,77 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {
-    "L": Setting("Items in a sequence; the chapter's text says 5, its numbers 3.", 1, 100),
+    "L": Setting("Items in a sequence, L; the chapter's text says 5, its code has 3.", 1, 100),
     "alpha": Setting(
-        "ALS: how much surer what was rated is. Ordered EASE: the weight of what comes next.",
+        "ALS (implicit): extra weight of the rated items. Ordered EASE: weight of the next item.",
         0,
         10**6,
     ),
-    "anneal_epochs": Setting("Epochs in which the KL term's weight rises from 0.", 0, 10**6),
+    "anneal_epochs": Setting(
+        "Epochs during which the weight of the KL term rises from 0.", 0, 10**6
+    ),
     "batch_size": Setting("Examples in a batch.", 1, INT32_MAX),
-    "beta": Setting("Weight of the KL term in the end.", 0, 10**3),
-    "corruption": Setting("Share of a row that is missing in training, q.", 0, 0.999),
+    "beta": Setting("Final weight of the KL term.", 0, 10**3),
+    "corruption": Setting("Share of each row that is left out in training, q.", 0, 0.999),
     "cutoff": Setting(
-        "Also cut Hit, NDCG and MRR off at this rank; may be repeated.", 1, INT32_MAX
+        "Also report hit rate, NDCG and MRR at this rank; may be repeated.", 1, INT32_MAX
     ),
     "d": Setting("Horizontal filters of each height; 0 for none.", 0, 10**5),
     "d_prime": Setting("Vertical filters, d'; 0 for none.", 0, 10**5),
-    "damping": Setting("How many expected ratings each user and item is given besides.", 0, 10**6),
-    "data_dir": Setting("Folder of the data. Default: $D2L_RECSYS_DATA, else data/."),
-    "decay": Setting("Weight of an item in a state, relative to the next one.", 0, 1),
-    "device": Setting("Where to compute. Default: on GPUs, if there are any, else CPUs."),
-    "dropout": Setting("Share of what a layer gives that is dropped in training.", 0, 0.999),
-    "edge_dropout": Setting("Share of edges dropped in training.", 0, 0.999),
-    "eval_step": Setting("Evaluate after every so many epochs.", 1, 10**6),
-    "item": Setting("Item, as in u.data, whose rating to predict.", 1, INT32_MAX),
-    "jobs": Setting("Runs at once.", 1, 64),
-    "l2": Setting("Regularization of the weights, lambda.", 1e-6, 1e12),
-    "lr": Setting("Learning rate of Adam.", 0, FLOAT32_MAX),
-    "max_length": Setting("Items that are read at once, n.", 1, 1000),
-    "min_threshold": Setting(
-        "How often a value must occur to be a feature of its own.", 1, INT32_MAX
+    "damping": Setting(
+        "Number of expected ratings added to those of each user and each item.", 0, 10**6
     ),
-    "mlp_dims": Setting("Units of a hidden layer of DeepFM; repeated, a layer each.", 1, 10**5),
-    "num_blocks": Setting("Blocks of self-attention.", 1, 64),
-    "num_devices": Setting("Devices to spread each batch over.", 1, 64),
-    "num_epochs": Setting("Passes over the training set.", 1, 10**6),
-    "num_factors": Setting("Length of the latent factors, k.", 1, 10**5),
-    "num_feat": Setting("Fields of a row of clicks.", 1, 10**5),
-    "num_heads": Setting("Heads of a block; divides the factors.", 1, 64),
-    "num_hidden": Setting("Units of a hidden layer.", 1, 10**5),
-    "num_layers": Setting("Layers of messages: steps along the graph.", 0, 64),
-    "num_neighbors": Setting("Neighbours that each item keeps.", 1, 10**6),
-    "nums_hiddens": Setting("Units of a layer of the MLP; once for each layer.", 1, 1000),
-    "out": Setting("Folder for the results. Default: results/NAME/seed-S."),
-    "quiet": Setting("No result lines, no progress."),
-    "recency": Setting("The same as --decay, in the history that is ranked by.", 0, 1),
-    "reg": Setting("Regularization, lambda.", 0, 1e12),
+    "data_dir": Setting("Folder of the data. Default: $D2L_RECSYS_DATA, or else data/."),
+    "decay": Setting("Training: weight of an item, relative to the next item.", 0, 1),
+    "device": Setting("Where to compute. Default: GPUs if there are any, or else CPUs."),
+    "dropout": Setting("Share of numbers that dropout sets to 0 in training.", 0, 0.999),
+    "edge_dropout": Setting("Share of the graph's edges left out in training.", 0, 0.999),
+    "eval_step": Setting("Number of epochs from one evaluation to the next.", 1, 10**6),
+    "item": Setting("Id (as in u.data) of the item whose rating is predicted.", 1, INT32_MAX),
+    "jobs": Setting("Number of runs at the same time.", 1, 64),
+    "l2": Setting("Strength of the regularization of the weights, lambda.", 1e-6, 1e12),
+    "lr": Setting("Learning rate of Adam.", 0, FLOAT32_MAX),
+    "max_length": Setting("Largest number of items that the model reads at once, n.", 1, 1000),
+    "min_threshold": Setting(
+        "How often a value must occur to become its own feature.", 1, INT32_MAX
+    ),
+    "mlp_dims": Setting(
+        "Units of a hidden layer of DeepFM; repeat the option for each layer.", 1, 10**5
+    ),
+    "num_blocks": Setting("Number of self-attention blocks.", 1, 64),
+    "num_devices": Setting("Number of devices; each batch is split across them.", 1, 64),
+    "num_epochs": Setting("Number of passes over the training set.", 1, 10**6),
+    "num_factors": Setting("Number of latent factors, k.", 1, 10**5),
+    "num_feat": Setting("Number of fields in a row of clicks.", 1, 10**5),
+    "num_heads": Setting("Attention heads of a block; must divide --num-factors.", 1, 64),
+    "num_hidden": Setting("Units of each hidden layer.", 1, 10**5),
+    "num_layers": Setting("Number of graph layers, each a step along the edges.", 0, 64),
+    "num_neighbors": Setting("Number of neighbors kept for each item.", 1, 10**6),
+    "nums_hiddens": Setting(
+        "Units of a layer of the MLP; repeat the option for each layer.", 1, 1000
+    ),
+    "out": Setting(
+        "Folder for the results. Default: results/NAME/seed-S, or results/NAME without a seed."
+    ),
+    "quiet": Setting("Print no result lines and no progress."),
+    "recency": Setting(
+        "Scores: weight of an item of the history, relative to the next item.", 0, 1
+    ),
+    "reg": Setting("Strength of the regularization, lambda.", 0, 1e12),
     "results": Setting("Folder of all results."),
-    "resume": Setting("Go on from the checkpoint in the folder for the results."),
-    "seed": Setting("Seed of everything random.", 0, INT32_MAX),
-    "seeds": Setting("Runs of each: seeds 0, 1, ...", 1, 10**4),
-    "shrink": Setting("How far similarities that rest on few users are shrunk.", 0, 10**6),
-    "strict": Setting("Refuse rows that are not clicks."),
-    "user": Setting("User, as in u.data, whose rating to predict.", 1, INT32_MAX),
+    "resume": Setting("Resume from the checkpoint in the folder for the results."),
+    "seed": Setting("Seed of all random numbers.", 0, INT32_MAX),
+    "seeds": Setting("Number of runs of each variant, with seeds 0, 1, ...", 1, 10**4),
+    "shrink": Setting("How strongly similarities that come from few users are reduced.", 0, 10**6),
+    "strict": Setting("Stop at a row that is not valid, instead of leaving it out."),
+    "user": Setting("Id (as in u.data) of the user whose rating is predicted.", 1, INT32_MAX),
     "wd": Setting("Weight decay, lambda.", 0, FLOAT32_MAX),
-    "window": Setting("Items in a state, w.", 1, 10**4),
+    "window": Setting("Number of items in a state, w.", 1, 10**4),
 }
 
 
 class Choice(str, enum.Enum):
-    """A setting that is one of some words; the first line of its docstring is the option's help."""
+    """A setting that is one of several words; its docstring's first line is the option's help."""
 
     def __repr__(self) -> str:
         return repr(self.value)
@@ -92,9 +105,11 @@ class Choice(str, enum.Enum):
 
 
 class Protocol(Choice):
-    """Whose numbers to show: the chapter's code (printed) or its equations (defined).
+    """Show numbers of code (printed) or equations (defined). FM, DeepFM: train on scores or logits.
 
-    For clicks it also says what the loss is given: the probability (printed) or its logit.
+    The code and the equations are those of the chapter. FM and DeepFM pass the loss the scores,
+    which are probabilities (printed), or the logits (defined). All other sections train in the same
+    way for both.
     """
 
     printed = "printed"
@@ -102,10 +117,10 @@ class Protocol(Choice):
 
 
 class Split(Choice):
-    """Held out of each user: the last rating, or the last but one; or a random tenth of all.
+    """Held out: each user's last rating, a random tenth, or each user's last rating but one.
 
-    ``validation`` leaves the last rating of each user out altogether: what is chosen by it has not
-    seen the test.
+    ``validation`` holds out the last rating but one, and leaves the last rating out of everything.
+    So settings that are chosen on it have not seen the test ratings.
     """
 
     seq_aware = "seq-aware"
@@ -114,21 +129,21 @@ class Split(Choice):
 
 
 class TimeSplit(Choice):
-    """Held out of each user: the last item; or the one before, to choose settings by."""
+    """Held out of each user: the last item, or the last but one (to choose settings)."""
 
     seq_aware = "seq-aware"
     validation = "validation"
 
 
 class Feedback(Choice):
-    """Learn from ratings (explicit), or only from what was rated (implicit)."""
+    """Learn from the ratings (explicit), or only from which items were rated (implicit)."""
 
     explicit = "explicit"
     implicit = "implicit"
 
 
 class RankingLoss(Choice):
-    """The loss: of a pair of a seen and an unseen item, or of the log odds of each (log)."""
+    """Loss of pairs of a seen and an unseen item (bpr, hinge), or of single items (log)."""
 
     bpr = "bpr"
     hinge = "hinge"
@@ -136,14 +151,14 @@ class RankingLoss(Choice):
 
 
 class Device(Choice):
-    """Where to compute. Default: on GPUs, if there are any, else CPUs."""
+    """Where to compute. Default: GPUs if there are any, or else CPUs."""
 
     cpu = "cpu"
     gpu = "gpu"
 
 
 class ClickDataset(Choice):
-    """Whose clicks. Where the book's cannot be had, MovieLens-100K takes their place."""
+    """Click data set. If the book's cannot be fetched, MovieLens-100K takes its place."""
 
     book = "book"
     movielens = "movielens"
@@ -152,13 +167,13 @@ class ClickDataset(Choice):
 
 
 class Scores(NamedTuple):
-    """One evaluation's numbers by name: as the chapter's code computes them, and as defined."""
+    """The numbers of one evaluation by name: of the chapter's code, and of its equations."""
 
     printed: Dict[str, float]
     defined: Dict[str, float]
 
     def of(self, protocol: str) -> Dict[str, float]:
-        """Those of one of the two protocols."""
+        """The numbers of ``protocol``, "printed" or "defined"."""
         return self.printed if protocol == Protocol.printed else self.defined
 
 
@@ -166,12 +181,12 @@ Chosen = TypeVar("Chosen", bound=enum.Enum)
 
 
 def option(name: str) -> str:
-    """The setting ``name`` as a user types it: ``num_epochs`` is ``--num-epochs``."""
+    """The setting ``name`` as the user types it: ``num_epochs`` is ``--num-epochs``."""
     return "--" + name.replace("_", "-")
 
 
 def as_choice(choices: Type[Chosen], name: str, value: object) -> Chosen:
-    """``value`` as a member of ``choices``; SettingError naming the setting where it is none."""
+    """``value`` as a member of ``choices``. Raises SettingError if it is not a member."""
     try:
         return choices(value)
     except ValueError:
@@ -180,15 +195,15 @@ def as_choice(choices: Type[Chosen], name: str, value: object) -> Chosen:
 
 
 def has_range(name: str) -> bool:
-    """Whether the setting ``name`` is a number, or a list of numbers, with a range."""
+    """Whether the setting ``name`` has a range: it is a number or a list of numbers."""
     return name in SETTINGS and SETTINGS[name].low is not None
 
 
 def check_settings(**settings: Union[float, Sequence[float]]) -> None:
-    """Raise SettingError for the first setting outside its range in ``SETTINGS``, as NaN is.
+    """Raise SettingError for the first setting outside its range in ``SETTINGS``.
 
-    Of a sequence, each value is checked. Raises KeyError for a setting that has no range: a new one
-    needs a line there.
+    NaN is outside every range. Each value of a list or tuple is checked. Raises KeyError for a name
+    that is not in ``SETTINGS``, and TypeError for a setting without a range (see ``has_range``).
     """
     for name, values in settings.items():
         _, low, high = SETTINGS[name]

@@ -1,4 +1,4 @@
-"""The chapter's training loops."""
+"""The chapter's training loops, and the loop of the companions."""
 
 from typing import Callable, Iterable, Mapping, Optional, Sequence
 
@@ -45,27 +45,27 @@ def train_recsys_rating(
 
     Parameters
     ----------
-    net : maps the inputs of a batch to predictions; initialised on ``devices``. A HybridBlock
-        without a ``forward`` of its own is hybridized, in one graph with such a ``loss``
-    train_iter, test_iter : yield batches (inputs..., labels), or one array that is both
+    net : maps the inputs of a batch to predictions; initialized on ``devices``. If ``net`` and
+        ``loss`` both inherit ``HybridBlock.forward``, they are hybridized in one graph
+    train_iter, test_iter : yield batches (inputs..., labels), or one array that is input and labels
     loss : maps (predictions, labels) to one loss per example
     trainer : steps with gradients divided by the number of examples in the batch
-    devices : each batch is spread over them; all GPUs or one CPU by default
-    evaluator : called as ``evaluator(net, test_iter, devices)``, or where ``inter_mat`` is given as
-        ``evaluator(net, test_iter, inter_mat, devices)``; returns Scores, or a float that counts as
-        the printed test RMSE. Default: ``evaluate_rating``
-    protocol : whose numbers the printed lines and the live display show
-    quiet : no display and no lines
-    inter_mat : what AutoRec's evaluator needs to see beside the test set
-    saver : saves the run after each epoch and takes it up where it was left; Ctrl-C then ends the
-        batch, saves, and raises Stopped
+    devices : each batch is split across these devices; default: all GPUs, or one CPU
+    evaluator : called as ``evaluator(net, test_iter, devices)``, or, if ``inter_mat`` is given, as
+        ``evaluator(net, test_iter, inter_mat, devices)``. Returns Scores, or a float that is taken
+        as the printed test RMSE. Default: ``evaluate_rating``
+    protocol : the result lines and the live figure show the numbers of this protocol
+    quiet : show no live figure and print no lines
+    inter_mat : an argument for the evaluator; AutoRec's evaluator takes the matrix of test ratings
+    saver : saves the run after each epoch, and resumes a saved run. With a saver, Ctrl-C finishes
+        the current batch, saves the run, and raises Stopped
 
-    Returns the History. Prints the chapter's two result lines; examples/sec are training samples
-    over the wall time of training, without evaluation.
+    Returns the History. Prints the chapter's two result lines; examples/sec is the number of
+    training examples divided by the wall time of training, without evaluation.
 
-    Raises SettingError where ``num_epochs`` is not 1 or more, or where the training data does not
-    fill one batch in an epoch; DivergedError where a loss or a weight is not finite; and what the
-    methods of ``saver`` raise.
+    Raises SettingError if ``protocol`` is unknown, if ``num_epochs`` is less than 1, or if the
+    training data does not fill one batch in an epoch. Raises DivergedError if a loss or a weight is
+    not finite. Raises the errors of the methods of ``saver``.
     """
     evaluator = evaluator or evaluate_rating
     devices = list(devices or try_all_gpus())
@@ -111,42 +111,48 @@ def train_ranking(
 
     Parameters
     ----------
-    net : maps (inputs..., items) to scores; initialised on ``devices``. A HybridBlock without a
-        ``forward`` of its own is hybridized, in one graph with such a ``loss``
+    net : maps (inputs..., items) to scores; initialized on ``devices``. If ``net`` and ``loss``
+        both inherit ``HybridBlock.forward``, they are hybridized in one graph
     train_iter : yields batches (inputs..., items, negative items)
-    test_iter, test_seq_iter, candidates : ``test_input``, ``seq`` and ``candidates`` of
-        ``score_ranking``
+    test_iter, test_seq_iter : the held-out items of each user, and each user's last items or None;
+        the arguments ``test_input`` and ``seq`` of ``score_ranking``
     loss : maps (scores of items, scores of negative items) to their loss, summed over the examples
     trainer : steps with gradients divided by the number of examples in the batch
     num_users, num_items : the sizes of the embedding tables
-    devices : each batch is spread over them; all GPUs or one CPU by default
+    devices : each batch is split across these devices; default: all GPUs, or one CPU
     evaluator : called as ``evaluator(net, test_iter, test_seq_iter, candidates, num_users,
-        num_items, devices)``; returns Scores, or hit rate and AUC, which count as printed. Default:
-        ``score_ranking``
-    eval_step : evaluate after every so many epochs
+        num_items, devices)``. Returns Scores, or the pair of hit rate and AUC, which are taken as
+        printed. Default: the metrics of ``score_ranking``
+    candidates : the training items of each user, which are not ranked; required
+    eval_step : number of epochs from one evaluation to the next
     protocol, quiet : as in ``train_recsys_rating``
-    cutoffs : of the default evaluator's defined metrics
+    cutoffs : further cutoffs for the defined metrics of the default evaluator
     saver : as in ``train_recsys_rating``
 
     Returns the History. Prints the chapter's two result lines, with the numbers of the last
-    evaluation; examples/sec are training samples over the wall time of training.
+    evaluation; examples/sec is the number of training examples divided by the wall time of
+    training.
 
-    Raises SettingError where ``num_epochs`` or ``eval_step`` is not 1 or more or nothing would be
-    evaluated, and where the training data does not fill one batch in an epoch; what
-    ``score_ranking`` raises, before the first epoch where it can be told by then; and DivergedError
-    as ``train_recsys_rating`` does.
+    Raises SettingError if ``num_epochs`` or ``eval_step`` is less than 1, if ``eval_step`` is
+    greater than ``num_epochs``, if ``candidates`` is None, if ``protocol`` is unknown, or if the
+    training data does not fill one batch in an epoch. With the default evaluator, raises the errors
+    of ``HeldOut`` before the first epoch, and the other errors of ``score_ranking`` at the first
+    evaluation. Raises DivergedError as ``train_recsys_rating`` does, and the errors of the methods
+    of ``saver``.
     """
     check_settings(num_epochs=num_epochs, eval_step=eval_step)
     if eval_step > num_epochs:
         raise SettingError(
             f"--eval-step is {eval_step}, more than the {num_epochs} epochs: nothing would be "
-            "evaluated; choose a smaller one"
+            "evaluated; choose a smaller --eval-step"
         )
     if candidates is None:
-        raise SettingError("train_ranking needs the candidates: the training items of each user")
+        raise SettingError(
+            "train_ranking needs the candidates: give the training items of each user"
+        )
     devices = list(devices or try_all_gpus())
     if evaluator is None:
-        # Made here, its errors come before the work.
+        # Its errors should come before the first epoch.
         held_out = HeldOut(test_iter, candidates, num_users, num_items)
 
     def evaluate() -> Scores:
@@ -182,21 +188,23 @@ def train_recommender(
     saver: Optional[Saver] = None,
     begin_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> History:
-    """Train a net by any loss, and evaluate it after each epoch: the loop of the companions.
+    """Train a net with any loss, and evaluate it after each epoch: the loop of the companions.
 
     Parameters
     ----------
-    net : initialised on ``devices``
-    loss_of_share : maps the arrays of a batch to losses, such as the functions of ``objectives`` do
+    net : initialized on ``devices``
+    loss_of_share : maps the arrays of a batch to losses; ``training.objectives`` makes such
+        functions
     train_iter : yields batches
-    evaluate : returns the numbers of the net as it is
+    evaluate : returns the numbers of the net in its present state
     trainer : steps with gradients divided by the number of rows in the batch
-    devices : each batch is spread over them; all GPUs or one CPU by default
+    devices : each batch is split across these devices; default: all GPUs, or one CPU
     quiet, saver : as in ``train_recsys_rating``
-    begin_epoch : called with the number of each epoch (from 1) before its first batch, also of one
-        that is gone on with
+    begin_epoch : called with the number of each epoch (from 1) before the first batch of the epoch;
+        also for a resumed epoch
 
-    Returns the History; prints and raises as ``train_ranking`` does, with the defined numbers.
+    Returns the History. Prints the two result lines of ``train_ranking``, with the defined numbers.
+    Raises the errors of ``train_recsys_rating`` and of ``evaluate``.
     """
     devices = list(devices or try_all_gpus())
     return train_epochs(
@@ -225,39 +233,40 @@ def train_ctr(
 ) -> History:
     """Train a click model (FM, DeepFM) and evaluate it after each epoch.
 
-    The counterpart of the loop for image classification on several devices that the chapter
-    borrows for it.
+    The chapter uses the book's loop for image classification on several devices instead.
 
     Parameters
     ----------
-    net : maps features (n, fields) to probabilities of a click, (n, 1); initialised on ``devices``.
-        Its method ``logits(F, features)`` returns what they are the sigmoid of. (A net without it,
-        as the chapter has, trains as printed only.) A HybridBlock without a ``forward`` of its own
-        is hybridized, in one graph with such a ``loss``
-    train_iter, test_iter : yield batches (features, labels), labels of shape (n, 1). Where
-        ``test_iter`` is a ``BatchLoader``, the printed test accuracy is over the rows that the
-        chapter's loader would yield in that epoch: full batches, the rest rolled over
+    net : maps features (n, fields) to probabilities of a click, (n, 1); initialized on ``devices``.
+        A ``ClickModel`` has a method ``logits(F, features)``, which returns the logits of these
+        probabilities. (The chapter's nets do not have it, and train only as printed.) If ``net``
+        and ``loss`` both inherit ``HybridBlock.forward``, they are hybridized in one graph
+    train_iter, test_iter : yield batches (features, labels), with labels of shape (n, 1). If
+        ``test_iter`` is a ``BatchLoader``, the printed test accuracy counts only the rows that the
+        chapter's loader yields in this epoch: full batches, with the rest rolled over
     loss : ``SigmoidBinaryCrossEntropyLoss()``
     trainer : steps with gradients divided by the number of examples in the batch
-    devices : each batch is spread over them; all GPUs or one CPU by default
-    protocol : ``printed`` hands the probabilities to a loss that takes the sigmoid once more, as
-        the chapter does; ``defined`` hands it the logits. It also says whose numbers are shown
-    quiet : no display and no lines
+    devices : each batch is split across these devices; default: all GPUs, or one CPU
+    protocol : decides what is trained and which numbers are shown. ``printed`` passes the
+        probabilities to the loss, which applies the sigmoid a second time, as in the chapter.
+        ``defined`` passes the logits to the loss
+    quiet : show no live figure and print no lines
     saver : as in ``train_recsys_rating``
 
     Returns the History, with the metrics of ``TrainClicks`` and ``click_scores``. Prints the
-    chapter's two result lines, and one with log loss and AUC; examples/sec are training samples
-    over the wall time of training.
+    chapter's two result lines, and a line with log loss and AUC; examples/sec is the number of
+    training examples divided by the wall time of training.
 
-    Raises SettingError where ``num_epochs`` is not 1 or more, where the training data does not
-    fill one batch in an epoch, for ``defined`` with a net without ``logits``, and for a
-    ``BatchLoader`` of test rows that shuffles or does not keep them all; and DivergedError as
-    ``train_recsys_rating`` does.
+    Raises SettingError if ``protocol`` is unknown, if ``num_epochs`` is less than 1, if the
+    training data does not fill one batch in an epoch, if ``protocol`` is ``defined`` and ``net`` is
+    not a ``ClickModel``, and if ``test_iter`` is a ``BatchLoader`` that shuffles or leaves out
+    rows. Raises DivergedError as ``train_recsys_rating`` does, and the errors of the methods of
+    ``saver``.
     """
     protocol = as_choice(Protocol, "protocol", protocol)
     if protocol is Protocol.defined and not isinstance(net, ClickModel):
         raise SettingError(
-            "--protocol is defined, but the net has no logits(F, features) to train on"
+            "--protocol is defined, but the net has no logits(F, features); train it as printed"
         )
     devices = list(devices or try_all_gpus())
     loss_of_clicks = click_loss(net, loss, protocol)
@@ -268,7 +277,9 @@ def train_ctr(
     rolled_over = None
     if isinstance(test_iter, BatchLoader):
         if test_iter.last_batch != "keep" or test_iter.shuffle:
-            raise SettingError("the test loader has to keep every row in order (last_batch='keep')")
+            raise SettingError(
+                "the test loader must keep all rows in order: last_batch='keep', no shuffle"
+            )
         rolled_over = BatchLoader(
             numpy.arange(len(test_iter.arrays[0])),
             batch_size=test_iter.batch_size,
@@ -290,7 +301,7 @@ def train_ctr(
         quiet,
         saver,
         measure=TrainClicks,
-        # What it rolls over between evaluations is part of the run.
+        # A resumed run needs the rows that this loader rolls over from one evaluation to the next.
         loaders=[] if rolled_over is None else [rolled_over],
     )
     if not quiet:
@@ -298,7 +309,7 @@ def train_ctr(
         print(f"test log loss {defined['test_log_loss']:.3f}, test AUC {defined['test_auc']:.3f}")
         if "test_acc" not in history.final.printed:
             print(
-                "no printed test accuracy: the chapter's loader yields full batches alone, and the "
+                "no printed test accuracy: the chapter's loader yields only full batches, and the "
                 "test rows did not fill one; choose a smaller --batch-size"
             )
     return history

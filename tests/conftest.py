@@ -1,4 +1,4 @@
-"""Fixtures: the real data where it can be had, small made-up data, the real command line."""
+"""Fixtures: the real data if it can be fetched, small made-up data, and the real command line."""
 
 import contextlib
 import gc
@@ -19,9 +19,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_finish():
-    """Spare Gluon, which collects garbage for each DataLoader, what has been imported by now.
+    """Exclude all objects that exist now from garbage collection.
 
-    d2l's evaluation makes a loader for each user: the collections would be most of its time.
+    Gluon collects garbage for each DataLoader, and d2l's evaluation makes a loader for each user.
+    Most of the time of that evaluation would go into looking through these objects.
     """
     if "mxnet" in sys.modules:
         with contextlib.suppress(ImportError):
@@ -32,21 +33,21 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="session")
 def ml100k_dir():
-    """A folder with the real MovieLens-100K; fetched once, into the checkout's data folder."""
+    """A folder with the real MovieLens-100K, fetched only once into the checkout's data folder."""
     try:
         return find_ml100k().folder.resolve()
     except DataError as error:
         if os.environ.get("CI") or "wrong checksum" in str(error):
             raise
-        pytest.skip(f"MovieLens-100K cannot be had here: {error}")
+        pytest.skip(f"MovieLens-100K cannot be fetched here: {error}")
 
 
 def made_up_ratings(num_users=30, num_items=40, per_user=12, seed=0):
-    """Ratings in which every user and item occurs, with many tied timestamps, in random order."""
+    """Ratings of every user and every item in random order; many timestamps are equal."""
     rng = np.random.default_rng(seed)
     rows = []
     for user in range(1, num_users + 1):
-        # The first item of each user walks through all items, so that no id is missing.
+        # The first item of user n is item n, so that few items are missing after the loop.
         first = (user - 1) % num_items
         others = rng.permutation(np.delete(np.arange(num_items), first))[: per_user - 1]
         for item in [first, *others]:
@@ -62,7 +63,7 @@ def ratings():
 
 
 def write_ratings(folder, ratings):
-    """Put ``ratings``, with movies and users, into ``folder`` in GroupLens's layout; return it."""
+    """Write ``ratings``, movies and users in GroupLens's layout; return ``folder``."""
     ratings.to_csv(folder / "u.data", sep="\t", header=False, index=False)
     users = [f"{u}|{20 + u}|{'MF'[u % 2]}|writer|{u % 10}1234" for u in ratings["user_id"].unique()]
     (folder / "u.user").write_text("\n".join(users) + "\n")
@@ -74,14 +75,14 @@ def write_ratings(folder, ratings):
 
 @pytest.fixture
 def ratings_dir(tmp_path, ratings):
-    """A folder in GroupLens's layout with made-up ratings."""
+    """A folder with made-up ratings in GroupLens's layout."""
     folder = tmp_path / "made-up"
     folder.mkdir()
     return write_ratings(folder, ratings)
 
 
 def made_up_clicks(num_rows=600, num_fields=34, seed=0):
-    """Lines of a file of clicks in the book's layout; the first three fields decide the label."""
+    """Lines of a click file in the book's layout; the label depends on the first three fields."""
     rng = np.random.default_rng(seed)
     values = np.array(
         [rng.zipf(1.5, num_rows) % (3 + 4 * (f % 5)) for f in range(num_fields)], dtype=int
@@ -106,7 +107,7 @@ def clicks_dir(tmp_path):
 
 
 def made_up_scores(n=500, seed=0, spread=3.0):
-    """Labels, float32 probabilities and the log odds they come from, one-dimensional."""
+    """Labels, float32 probabilities, and the logits of the probabilities; one-dimensional."""
     rng = np.random.default_rng(seed)
     log_odds = rng.normal(0, spread, n).astype("float32")
     labels = (rng.uniform(size=n) < 1 / (1 + np.exp(-log_odds / 3))).astype("float32")
@@ -114,7 +115,7 @@ def made_up_scores(n=500, seed=0, spread=3.0):
 
 
 def run_script(script, *options, cwd=None, **environment):
-    """Run ``python script options...`` as a user does; the completed process, output as text."""
+    """Run ``python script options...`` as a user does; return the process, with output as text."""
     return subprocess.run(
         [sys.executable, str(ROOT / script), *map(str, options)],
         cwd=cwd,
@@ -126,16 +127,16 @@ def run_script(script, *options, cwd=None, **environment):
 
 
 def peak_memory(code, *arguments):
-    """Peak memory in KiB of a real process that runs ``code``; Linux alone tells it."""
+    """Peak memory in KiB of a separate process that runs ``code``; skips outside Linux."""
     if not os.path.exists("/proc/self/status"):
-        pytest.skip("peak memory is read from Linux's /proc")
+        pytest.skip("peak memory is read from /proc, which only Linux has")
     code += '\nprint(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])'
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
 def what_it_left(folder):
-    """All that a run computed: its numbers, the bits of its weights, its history without times."""
+    """All results of a run: its numbers, the bits of its weights, its history without times."""
     result = json.loads((folder / "result.json").read_text())
     history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
     timed = [name for name in history if name.startswith("seconds")]

@@ -16,7 +16,7 @@ EXPLICIT, IMPLICIT = Feedback.explicit, Feedback.implicit
 
 
 def made_up(num_users=9, num_items=12, seed=0, density=0.4):
-    """A matrix of ratings, 0 where there is none: user 1 and item 2 have none at all."""
+    """Return a matrix of ratings, 0 where there is none; user 1 and item 2 have no rating."""
     rng = np.random.default_rng(seed)
     R = rng.integers(1, 6, (num_users, num_items)) * (
         rng.uniform(size=(num_users, num_items)) < density
@@ -37,7 +37,7 @@ def problem_of(feedback, R, reg=0.3, alpha=5.0):
 
 
 class AllZero:
-    """A generator whose draws leave every equation without a solution."""
+    """A random generator that returns only zeros, so that every equation is singular."""
 
     def normal(self, mean, deviation, shape):
         return np.zeros(shape)
@@ -48,9 +48,10 @@ def mean_of(R):
 
 
 def best_factors(feedback, R, others, reg, alpha):
-    """The factors of each row of R by least squares: a row for each error, one for each penalty.
+    """Return the factors of each row of R by a general least-squares solver.
 
-    R is the ratings, or they transposed for the items' half.
+    The solver gets a row for each error and a row for each penalty. R is the matrix of ratings, or
+    its transpose for the items.
     """
     k, found = others.shape[1], []
     for row in R:
@@ -61,13 +62,13 @@ def best_factors(feedback, R, others, reg, alpha):
             sure = np.sqrt([1 + alpha * (r > 0) for r in row])
             A, b, penalty = sure[:, None] * others, sure * (row > 0), reg
         A = np.vstack([A, np.sqrt(penalty) * np.eye(k)])
-        # Of no errors and no penalties, the solution of least length: 0.
+        # Without errors and penalties, lstsq returns the shortest solution, which is 0.
         found.append(np.linalg.lstsq(A, np.append(b, np.zeros(k)), rcond=None)[0])
     return np.array(found)
 
 
 def loss_of(feedback, R, P, Q, reg, alpha):
-    """The objective, pair by pair."""
+    """Return the objective, added up pair by pair."""
     loss = 0.0
     for u, i in np.ndindex(R.shape):
         score = sum(p * q for p, q in zip(P[u], Q[i]))
@@ -141,7 +142,7 @@ def test_no_half_step_raises_the_objective(
     objectives = np.array([step.objective for step in steps])
     assert len(objectives) == 10
     assert (objectives >= 0).all()
-    # Rounding of the largest terms, the observed pairs' at 0.
+    # Allow for the rounding of the largest terms: those of observed pairs with a prediction of 0.
     rounding = 1e-12 * (R.size + alpha + 16) * np.count_nonzero(R)
     assert (np.diff(objectives) <= 1e-9 * objectives[:-1] + rounding).all()
 
@@ -150,7 +151,7 @@ def test_no_half_step_raises_the_objective(
 def test_each_step_is_the_objective_with_the_factors_of_then(feedback):
     R, k, reg, alpha = made_up(seed=4), 3, 0.2, 7.0
     model, steps = fit(data_of(R), feedback, k, 2, reg, alpha, np.random.default_rng(3))
-    # The same by the loops above, from the same first factors.
+    # Compute the same with the loops above, from the same initial factors.
     Q = np.random.default_rng(3).normal(0, k**-0.5, (R.shape[1], k))
     expected = []
     for epoch in (1, 2):
@@ -175,7 +176,7 @@ def test_ratings_of_low_rank_are_completed():
     shown = rng.uniform(size=truth.shape) < 0.5
     users, items = np.nonzero(shown)
     data = RankingData(60, 50, users, items, truth[users, items].astype(np.float32), {}, {})
-    # One factor more, for the mean.
+    # The subtracted mean adds one to the rank, so the model needs one factor more.
     model, steps = fit(data, EXPLICIT, 3, 60, 1e-4, 0.0, rng)
     assert steps[-1].objective < steps[0].objective / 100
     scores = model.score_all(np.arange(60))
@@ -214,7 +215,7 @@ def test_the_size_of_blocks_does_not_matter(feedback, monkeypatch):
 def test_settings_that_have_no_solution_are_refused(ratings_dir, tmp_path):
     options = {"data_dir": ratings_dir, "out": tmp_path, "quiet": True, "num_factors": 4}
     for bad, message in (
-        ({"reg": 0}, r"--reg is 0, too little for"),
+        ({"reg": 0}, r"--reg is 0, too small for"),
         ({"reg": -1}, r"--reg is -1; it must lie between"),
         ({"alpha": -1}, r"--alpha is -1; it must lie between 0 and"),
         ({"num_epochs": 0}, r"--num-epochs is 0; it must lie between 1 and"),
@@ -229,9 +230,9 @@ def test_settings_that_have_no_solution_are_refused(ratings_dir, tmp_path):
 
 @pytest.mark.parametrize("feedback", Feedback)
 def test_equations_that_turn_out_to_have_no_solution_are_told_of(feedback, monkeypatch):
-    """As with implicit feedback, and alpha at its largest, they can."""
+    """With the largest alpha this can happen. Here reg and all factors are 0, so it must happen."""
     monkeypatch.setattr(als, "SMALLEST_REG", 0)
-    with pytest.raises(SettingError, match=r"--reg is 0.0, too little for each"):
+    with pytest.raises(SettingError, match=r"--reg is 0.0, too small for each"):
         fit(data_of(np.full((5, 6), 3)), feedback, 2, 2, 0.0, 1e6, AllZero())
 
 
@@ -249,7 +250,7 @@ def test_the_history_has_the_objective_of_each_half(feedback, ratings_dir, tmp_p
     loss = result["defined"]["train_loss"]
     assert loss == result["printed"]["train_loss"] == history["objective"].iloc[-1]
     assert (tmp_path / "objective.png").read_bytes().startswith(b"\x89PNG")
-    # That is the loss of the factors that were saved.
+    # The reported loss is the loss of the saved factors.
     data, model = load_ranking_ml100k(ratings_dir), load_model(tmp_path).net
     R = np.zeros((data.num_users, data.num_items))
     R[data.users, data.items] = data.ratings

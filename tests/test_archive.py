@@ -68,7 +68,7 @@ def test_another_kind_and_another_version_are_named(path):
     with pytest.raises(DataError, match="file is not a checkpoint; mend it"):
         unpack(path, "checkpoint", 1, "mend it")
     with pytest.raises(
-        DataError, match="has version 1 of the format, this program reads version 2"
+        DataError, match="has version 1 of the format, but this program reads version 2"
     ):
         unpack(path, "thing", 2, "mend it")
 

@@ -37,7 +37,7 @@ def normalised(norm, row):
 
 
 def attended(layer, num_heads, x, padded):
-    """One sequence, a position and a head at a time, in float64; NaN at padding."""
+    """Compute attention in float64, one position and one head at a time; NaN at padding."""
     W_q, W_k, W_v = (float64(part.weight) for part in (layer.query, layer.key, layer.value))
     size = WIDTH // num_heads
     out = np.full(x.shape, np.nan)
@@ -121,7 +121,7 @@ def test_what_is_blocked_is_later_or_padded_for_each_head():
 def test_layer_norm_is_gluons(hybridized):
     ours, theirs = made(attention.LayerNorm(WIDTH)), made(nn.LayerNorm(in_channels=WIDTH))
     found = []
-    # A row without variance, and one far from 0, are normalised as well.
+    # Include a row without variance, and a row far from 0.
     x = rows()
     x[0, 0], x[0, 1] = 3, x[0, 1] + 50
     for norm in (ours, theirs):
@@ -162,7 +162,7 @@ def test_dropout_acts_on_what_is_added_and_in_training_alone():
 
 
 def test_heads_that_do_not_divide_are_refused():
-    with pytest.raises(SettingError, match=r"--num-heads is 3, which does not divide the 8 "):
+    with pytest.raises(SettingError, match=r"--num-heads is 3, which does not divide 8, "):
         attention.CausalSelfAttention(WIDTH, 3)
     with pytest.raises(SettingError, match=r"--num-heads is 0; it must lie between 1"):
         attention.SelfAttentionBlock(WIDTH, 0)

@@ -28,7 +28,7 @@ def parameters(net):
 
 
 def outputs(parameters):
-    """In float64, a unit at a time."""
+    """Compute the outputs in float64, one unit at a time."""
     V, mu, W, b = parameters
     rows = []
     for row in ROWS:
@@ -38,7 +38,7 @@ def outputs(parameters):
 
 
 def losses(parameters):
-    """Items that were not seen count as 0."""
+    """Return the loss of each row; unseen items count as 0."""
     completed = outputs(parameters)
     return np.array([sum((completed[u, i] - ROWS[u, i]) ** 2 for i in range(7)) for u in range(2)])
 
@@ -46,7 +46,7 @@ def losses(parameters):
 def test_rows_come_out_through_the_hidden_layer(net):
     expected = outputs(parameters(net))
     np.testing.assert_allclose(net(mx.array(ROWS)).asnumpy(), expected, rtol=1e-5, atol=1e-6)
-    # No user is numbered 7 or 9, nor need one be: the row tells it all.
+    # The numbers 7 and 9 belong to no user; the net scores from the rows only.
     scores = net.score_all(mx.array([7, 9], dtype="int32"), mx.array(ROWS)).asnumpy()
     np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
 

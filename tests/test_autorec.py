@@ -30,7 +30,7 @@ ROWS = np.array([[0, 3, 0, 5, 1, 0, 0], [2, 0, 0, 0, 0, 4, 0]], dtype="float32")
 
 
 def reference(net):
-    """Eq. 15.4.1 in float64, a unit at a time."""
+    """Eq. 15.4.1 in float64, computed unit by unit."""
     V, mu, W, b = (p.data().asnumpy().astype(np.float64) for p in net.collect_params().values())
     rows = []
     for row in ROWS:
@@ -48,7 +48,7 @@ def test_the_model_is_eq_15_4_1_and_is_masked_in_training_alone(net):
 
 
 def test_unobserved_ratings_have_no_gradient(net):
-    """Eq. 15.4.2: the decoder's bias feels the observed errors of its column, nothing else."""
+    """Eq. 15.4.2: the gradient of a decoder bias has only the observed errors of its column."""
     loss = backend.gluon.loss.L2Loss()
     with autograd.record():
         total = loss(net(mx.array(ROWS)), mx.array(ROWS)).sum()
@@ -57,7 +57,7 @@ def test_unobserved_ratings_have_no_gradient(net):
     gradient = net.decoder.bias.grad().asnumpy()
     np.testing.assert_allclose(gradient, errors.sum(axis=0) / 7, rtol=1e-4, atol=1e-6)
     assert (gradient[[2, 6]] == 0).all()
-    # An unrated column's inputs are 0, so its weights in the encoder stay as they are.
+    # The inputs of a column without ratings are 0, so its encoder weights have no gradient.
     assert (net.encoder.weight.grad().asnumpy()[:, [2, 6]] == 0).all()
 
 
@@ -70,7 +70,7 @@ def test_dropout_acts_on_the_hidden_layer_in_training_alone():
     with autograd.record():
         first, second = net(row).asnumpy(), net(row).asnumpy()
     assert not np.array_equal(first, second)
-    # A mask of its own for each unit of each row, on the hidden layer.
+    # Dropout acts on the hidden layer, with a different mask for each row.
     seen = {}
     net.encoder.register_forward_hook(lambda block, given, out: seen.update(hidden=out))
     net.dropout.register_forward_hook(
@@ -171,7 +171,9 @@ def test_a_saved_model_scores_items_by_the_completed_ratings(
 
 
 def test_without_rows_and_of_an_unknown_variant_it_scores_nothing(net):
-    with pytest.raises(DataError, match="AutoRec completes ratings: give it those of the users"):
+    with pytest.raises(
+        DataError, match="AutoRec needs the rows of the users: pass the rows that user_inputs"
+    ):
         net.score_all(mx.arange(2, dtype="int32"))
     with pytest.raises(SettingError, match="--variant is 'both'; choose one of: item, user"):
         autorec.AutoRec(3, 7, variant="both")
@@ -180,8 +182,8 @@ def test_without_rows_and_of_an_unknown_variant_it_scores_nothing(net):
 def test_rows_of_another_length_are_refused(ratings_dir):
     data = load_ranking_ml100k(ratings_dir)
     for variant, length, others in (
-        ("item", 40, "items' rows of 40 numbers, here they have 30"),
-        ("user", 30, "users' rows of 30 numbers, here they have 40"),
+        ("item", 40, "items' rows of 40 numbers, but the rows of this data have 30;"),
+        ("user", 30, "users' rows of 30 numbers, but the rows of this data have 40;"),
     ):
         net = autorec.AutoRec(3, length, variant=variant)
         net.initialize()

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from d2l_recsys.hardware import cuda
 
-# As an installed d2l-recsys does.
+# What an installed d2l-recsys runs.
 COMMAND = "import sys; from d2l_recsys.__main__ import main; sys.argv[0] = 'd2l-recsys'; main()"
 SECTION = ["-c", COMMAND, "run", "mf"]
 SCRIPT = ["chapters/mf.py"]
@@ -21,13 +21,13 @@ SAID = {
 
 @pytest.fixture(params=SAID)
 def broken(request, tmp_path):
-    """Runs Python where MXNet cannot be imported; and what the error begins with."""
+    """A function that runs Python without a working MXNet, and the start of the error."""
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     if request.param == "driver":
         wheel = tmp_path / "mxnet_cu112-1.9.1.dist-info"
         wheel.mkdir()
         (wheel / "METADATA").write_text("Name: mxnet-cu112\nVersion: 1.9.1\n")
-        # Found before a real one, and damaged.
+        # This empty file is found before a real driver, and cannot be loaded.
         (tmp_path / "libcuda.so.1").touch()
         environment["LD_LIBRARY_PATH"] = str(tmp_path)
     else:

@@ -1,4 +1,4 @@
-"""The climb: what is asked, where it stops, and what is said of it."""
+"""The check: which questions it asks, at which rung it stops, and what its reports say."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -23,7 +23,7 @@ def baseline():
 
 
 class Asked:
-    """The oracle's answers, changed by ``change``; it keeps the names of what it was asked."""
+    """The answers of the oracle, changed by ``change``. Records the names of the questions."""
 
     def __init__(self, change=lambda question, answer: answer, numbers=None):
         self.change, self.final, self.names = change, numbers, []
@@ -53,13 +53,13 @@ def test_a_right_port_is_right_and_asked_once(baseline):
     assert [(row.model, row.protocol) for row in rows] == [("mf", "printed"), ("mf", "defined")]
     assert all(set(statuses(row)) == {Status.right} for row in rows)
     assert all(row.first_wrong is None for row in rows)
-    # What both protocols share is not asked twice.
+    # A question that both protocols share is asked once.
     assert len(answers.names) == len(set(answers.names))
     expected = {entry["name"] for entry in baseline.entries if entry["model"] == "mf"}
     assert set(answers.names) == expected
     ratios = [f.ratio for row in rows for cell in row.cells for f in cell.findings]
     assert all(0 <= ratio <= 0.2 for ratio in ratios)
-    assert verdict(rows) == "right: every rung that was asked"
+    assert verdict(rows) == "right: all rungs that were asked"
     assert first_wrong(rows) == ""
 
 
@@ -81,7 +81,7 @@ def test_the_first_wrong_rung_is_named_and_what_is_above_is_not_asked(baseline, 
     assert max(int(name.split("/")[1][0]) for name in answers.names) == rung
     told = first_wrong([row])
     assert told.startswith(f"mf (defined), rung {rung}, {RUNGS[rung]}: first wrong here")
-    assert "what is often the cause:" in told
+    assert "frequent causes at this rung:" in told
     assert "WRONG" in table([row])
 
 
@@ -104,11 +104,11 @@ def test_a_mistake_that_gives_just_these_answers_is_named(baseline):
     rows = climb(baseline, answers, rungs=range(6))
     assert [row.first_wrong for row in rows] == [3, 3]
     told = first_wrong(rows)
-    # One paragraph for both protocols, which share the training.
+    # Both protocols share the training, so they share one paragraph.
     assert told.count("first wrong here") == 1
     assert told.startswith("mf (printed and defined), rung 3")
-    assert "all of it is 2 times what is expected" in told
-    assert "just this comes of:" in told
+    assert "the whole array is 2 times the expected one" in told
+    assert "this mistake gives the same answers:" in told
     assert "squared-error-not-halved: " in told
 
 
@@ -120,7 +120,7 @@ def test_a_port_that_raises_is_wrong_and_one_without_an_answer_is_not_right(base
 
     (row,) = climb(baseline, Asked(raising), protocols=("printed",))
     assert statuses(row)[2:4] == [Status.wrong, Status.open]
-    assert "it raises ValueError: shapes (3,) and (4,) (mf.py, line 7)" in first_wrong([row])
+    assert "the port raises ValueError: shapes (3,) and (4,) (mf.py, line 7)" in first_wrong([row])
 
     def silent(question, answer):
         if question.rung == 5:
@@ -137,13 +137,13 @@ def test_a_port_that_raises_is_wrong_and_one_without_an_answer_is_not_right(base
 
 @pytest.fixture
 def ratings(baseline):
-    """Stand-ins for the chapter's ratings: checksums are not checked here."""
+    """Made-up ratings in place of the chapter's; ``check`` does not test the checksum of inputs."""
     (entry,) = [entry for entry in baseline.entries if entry["name"] == "mf/0-data"]
     return {"mf": {"ratings": baseline.question(entry).given["ratings"]}}
 
 
 def final_numbers(baseline, shift=0.0):
-    """Numbers of ten trainings drawn from the reference's own."""
+    """The final metrics of ten trainings, drawn from those of the reference."""
     rng = np.random.default_rng(4)
     reference = baseline.index["convergence"]["mf"]
     return {
@@ -158,7 +158,7 @@ def final_numbers(baseline, shift=0.0):
 def test_the_chapters_data_is_held_against_its_checksums(baseline, ratings):
     answers = Asked(numbers=final_numbers(baseline))
     (row,) = climb(baseline, answers, protocols=("printed",), inputs=ratings)
-    # These are not the chapter's ratings, so they have not its checksums.
+    # The ratings are made up, so the answer does not match the checksums.
     assert row.first_wrong == 0
     assert "mf/0-data-ml100k: train has the shape (4123, 3), not (99057, 3)" in first_wrong([row])
 
@@ -171,7 +171,7 @@ def test_final_numbers_are_held_against_the_references(baseline, ratings, shift,
     assert answers.names.count("mf/6-numbers") == 1
     if not is_right:
         assert "test_rmse" in first_wrong(rows)
-        assert "a shift of" in first_wrong(rows)
+        assert "detect a shift of" in first_wrong(rows)
 
 
 @pytest.mark.parametrize(

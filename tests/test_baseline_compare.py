@@ -1,4 +1,4 @@
-"""Distances by hand, at each rung; what is no answer at all; and the words for all of it."""
+"""Distances on each rung, computed by hand; unusable answers; and the words of a difference."""
 
 import hashlib
 import math
@@ -15,7 +15,7 @@ W = "parameters/W"
 
 
 def only(rung, expected, answer, given=(), name="a"):
-    """The one difference between two arrays."""
+    """The difference between two arrays; its description is one line."""
     start = {} if len(given) == 0 else {name: np.array(given)}
     (difference,) = compare(rung, {name: np.asarray(expected)}, {name: answer}, start)
     assert difference.array == name
@@ -55,7 +55,7 @@ def test_rungs_4_and_5_are_the_error_over_the_movement(rung):
     assert found.words == "a[1] is 0.7, expected 0.6"
     found = only(rung, expected, np.array([1.33, 0.64]), start)
     assert found.distance == pytest.approx(0.05 / 0.5)
-    # As far off as it moves, where it does not move at all; twice, where it goes the other way.
+    # The distance is 1 if the weights do not move, and 2 if they move in the opposite direction.
     assert only(rung, expected, np.array(start), start).distance == pytest.approx(1)
     assert only(rung, expected, np.array([0.7, 1.4]), start).distance == pytest.approx(2)
 
@@ -81,7 +81,7 @@ def test_errors_of_float32_are_measured_in_float64():
     assert moved.distance == 0.5
 
 
-# What is no answer
+# Unusable answers
 
 
 @pytest.mark.parametrize("rung", EVERY)
@@ -137,7 +137,7 @@ NO_NUMBERS = {
 def test_what_holds_no_numbers_is_infinite(rung, answer):
     found = only(rung, np.array([1, 2]), answer)
     assert found.distance == math.inf
-    assert found.words == f"a is of {answer.dtype}, not of numbers"
+    assert found.words == f"a has the type {answer.dtype}, not numbers"
 
 
 @pytest.mark.parametrize("rung", EVERY)
@@ -145,7 +145,7 @@ def test_what_is_no_array_is_infinite(rung):
     assert only(rung, np.array([1, 2]), None).distance == math.inf
 
 
-# What is as good as equal at rung 0
+# Arrays that count as equal on rung 0
 
 
 @pytest.mark.parametrize("kind", ["i1", "u1", "i4", ">i4", "u4", "i8", "u8", "f2", "f4", "f8"])
@@ -176,7 +176,7 @@ def test_rows_of_a_set_may_come_in_any_order():
     assert (shuffled != rows).any()
     for name in ("train", "test", "windows"):
         assert only(0, rows, shuffled, name=name).distance == 0
-        # The columns keep their order, and a row that comes twice has to come twice.
+        # The order of the columns matters, and so does the number of equal rows.
         assert only(0, rows, shuffled[:, ::-1], name=name).distance > 0
         twice = np.concatenate([shuffled[1:], shuffled[1:2]])
         assert only(0, rows, twice, name=name).distance > 0
@@ -214,17 +214,17 @@ def test_a_multiple_is_called_one(factor):
     for rung in GRADIENTS:
         words = only(rung, expected, expected * factor).words
         assert words.startswith("a[1] is ")
-        assert words.endswith(f"; all of it is {factor:.4g} times what is expected")
+        assert words.endswith(f"; the whole array is {factor:.4g} times the expected one")
     for rung in STEPS:
         words = only(rung, start + expected, start + expected * factor, start).words
-        assert words.endswith(f"; it moves {factor:.4g} times as far")
+        assert words.endswith(f"; the array moves {factor:.4g} times as far as expected")
 
 
 def test_what_is_no_multiple_is_not_called_one():
     expected = np.array([0.25, -2.0, 1.0])
     for answer in (expected + 1, expected[::-1], expected * [2, 2, 2.1], expected * 1.0001):
         assert "times" not in only(3, expected, answer).words
-    # One number alone is a multiple of any other; what stays or starts at 0 is of none.
+    # No factor for a single number, for arrays of zeros, or if the movements are no multiples.
     assert "times" not in only(3, np.array([2.0]), np.array([4.0])).words
     assert "times" not in only(3, expected, np.zeros(3)).words
     assert "times" not in only(3, np.zeros(3), expected).words

@@ -1,4 +1,4 @@
-"""The tests of rung 6: exact, two-sided, and as rarely wrong as they say."""
+"""The statistical tests of rung 6: p-values, false alarms, and the mistakes that they detect."""
 
 import itertools
 import re
@@ -24,7 +24,7 @@ from d2l_recsys.baseline.questions import ask
 
 
 def by_counting(reference, values):
-    """The chance of a rank sum as far out, by all ways to choose the values among all."""
+    """The two-sided p-value of the rank sum, by counting all subsets of the same size."""
     both = np.array([*reference, *values])
     ranks = [(both < x).sum() + ((both == x).sum() + 1) / 2 for x in both]
     sums = np.array([sum(chosen) for chosen in itertools.combinations(ranks, len(values))])
@@ -64,7 +64,7 @@ def test_what_is_drawn_alike_is_seldom_flagged(draw):
     }
     drawn = [draws[draw]() for _ in range(600)]
     share = np.mean([rank_test(x[:20], x[20:]) <= 0.05 for x in drawn])
-    # At most one in twenty; the bound is five standard errors above that.
+    # The share is at most 0.05; the bound is five standard errors above 0.05.
     assert share < 0.05 + 5 * np.sqrt(0.05 * 0.95 / 600)
 
 
@@ -96,7 +96,7 @@ def test_a_number_that_is_too_good_too_bad_or_too_steady_is_flagged():
     assert wild.p <= THRESHOLD
     assert wild.what == "spread of test_rmse"
     place = number_tests(reference, {"test_rmse": [0.8] * 10}, 10)[0]
-    assert re.search(r"0\.8 ± 0 over 10 seeds, .* a shift of 0\.0\d+ is noticed", place.words)
+    assert re.search(r"0\.8 ± 0 over 10 seeds, .* checks detect a shift of 0\.0\d+$", place.words)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_seeds_without_effect_are_flagged_wherever_their_value_lies():
         assert min(tests, key=lambda test: test.p).what == "seeds of x"
         assert min(test.p for test in tests) <= THRESHOLD
     assert range_test([0.5] * 30, [0.5] * 10) == 1
-    # Of two values the one or the other: what ten draws of forty coins may do.
+    # With only two different values, ten equal values can be luck.
     assert range_test([0, 1] * 15, [1] * 10) == pytest.approx(
         (comb(15, 10) + comb(25, 10)) / comb(40, 10)
     )
@@ -194,14 +194,14 @@ def test_negatives_that_are_seen_or_not_uniform_are_flagged(model):
     for wrong, words in (
         (with_seen, "1 of "),
         (items[:-1], "negatives are "),
-        (items + int(given["num_items"]), "negatives go beyond"),
+        (items + int(given["num_items"]), "negatives have ids outside the "),
         (items + 0.5, "negatives are "),
     ):
         (found,) = law_tests(question, {"negatives": wrong})
         assert found.p == 0
         assert found.words.startswith(words)
     assert least(question, {"negatives": items.astype(float)}) > THRESHOLD
-    # A seventh of the draws from the lower half of what is drawn.
+    # One of seven draws comes from the first 40 unseen items of the user.
     skewed = items.copy()
     mask = np.ones((int(given["num_users"]), int(given["num_items"])), bool)
     mask[given["train"][:, 0], given["train"][:, 1]] = False

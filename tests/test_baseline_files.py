@@ -1,4 +1,4 @@
-"""The baseline that comes with the package is whole; any other state of its folder is one error."""
+"""The baseline of the package is complete; a damaged folder gives a DataError in one line."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from d2l_recsys.errors import DataError
 
 MOST_BYTES = 25e6
 FEWEST_SEEDS = 20
-# What is asked of each rung, whatever the model.
+# The kinds of questions of each rung, for every model.
 ASKED = (
     {"data", "batches"}, {"metrics"}, {"forward"}, {"gradients"}, {"step"}, {"trajectory"},
     {"first"},
@@ -30,7 +30,7 @@ def no_constant(name):
 
 @pytest.fixture(scope="module")
 def files():
-    """The content of each file by its name, with a slash, in the folder."""
+    """The content of each file by its path in the folder, with slashes."""
     return {
         path.relative_to(FILES).as_posix(): path.read_bytes()
         for path in FILES.rglob("*")
@@ -45,7 +45,7 @@ def index(files):
 
 @pytest.fixture(scope="module")
 def arrays(files):
-    """The arrays of each .npz, as numpy reads them without pickle."""
+    """The arrays of each .npz file, read by numpy without pickle."""
     found = {}
     for name in files:
         if name.endswith(".npz"):
@@ -128,7 +128,7 @@ def test_tolerances_are_more_than_what_was_measured(index):
             assert (entry["tolerance"], entry["spread"]) == (0, 0), entry["name"]
         elif entry["rung"] < DRAWN:
             assert entry["tolerance"] >= factor * least, entry["name"]
-            # The spread is kept with two digits.
+            # The spread is stored with two digits.
             assert entry["tolerance"] >= factor * entry["spread"] * 0.95, entry["name"]
             assert entry["tolerance"] < 0.1, entry["name"]
         else:
@@ -143,7 +143,7 @@ def test_parameters_are_answered_by_the_names_they_are_given_by(index, arrays):
         if entry["kind"] in ("step", "trajectory"):
             of_answer = {name: answer[name].shape for name in answer if name != "losses"}
             assert of_answer == {name: array.shape for name, array in weights.items()}
-            # Nothing that stays where it is says anything of a step.
+            # A weight that does not move would not test the step.
             assert all((answer[name] != weights[name]).any() for name in weights)
         elif entry["kind"] == "gradients":
             of_answer = {name.partition("/")[2] for name in answer if name != "loss"}
@@ -178,7 +178,7 @@ def test_the_chapters_data_is_there_as_checksums_alone(index):
     assert max(len(digest["sample"]) for digest in digests) <= 3
 
 
-# Baselines of one's own
+# Small baselines that the tests make
 
 QUESTION = Question(
     "mf/2-forward",
@@ -224,12 +224,12 @@ def read_all(folder):
 
 
 def refusal(folder):
-    """The one line of the DataError that reading ends in; it says what to do."""
+    """The message of the DataError: one line that names the folder and says what to do."""
     with pytest.raises(DataError) as refused:
         read_all(folder)
     (line,) = str(refused.value).splitlines()
     assert str(folder) in line
-    assert line.endswith("take the baseline's folder anew")
+    assert line.endswith("get a new copy of the baseline folder")
     return line
 
 
@@ -283,10 +283,10 @@ def test_a_changed_byte_is_found(name, folder):
     for place in [*range(0, len(whole), 97), len(whole) - 1]:
         changed = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
         (folder / name).write_bytes(changed)
-        assert f"{name} is not what {SUMS} says" in refusal(folder)
+        assert f"{name} does not match its checksum in {SUMS}" in refusal(folder)
     for changed in (b"", whole[:-1], whole + b"\n"):
         (folder / name).write_bytes(changed)
-        assert f"{name} is not what {SUMS} says" in refusal(folder)
+        assert f"{name} does not match its checksum in {SUMS}" in refusal(folder)
 
 
 def test_a_changed_sum_is_found(folder):
@@ -295,14 +295,14 @@ def test_a_changed_sum_is_found(folder):
         place = text.index(f"  {name}") - 1
         other = "0" if text[place] != "0" else "1"
         (folder / SUMS).write_text(text[:place] + other + text[place + 1 :])
-        assert f"{name} is not what {SUMS} says" in refusal(folder)
+        assert f"{name} does not match its checksum in {SUMS}" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_without_a_sum_is_not_trusted(name, folder):
     lines = (folder / SUMS).read_text().splitlines(keepends=True)
     (folder / SUMS).write_text("".join(line for line in lines if not line.endswith(f" {name}\n")))
-    assert f"{name} is not what {SUMS} says" in refusal(folder)
+    assert f"{name} does not match its checksum in {SUMS}" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -326,4 +326,4 @@ def test_a_missing_folder_and_one_without_sums_are_named(folder, tmp_path):
 def test_another_version_is_named(version, tmp_path):
     make(tmp_path / "other", version=version)
     line = refusal(tmp_path / "other")
-    assert f"{INDEX} has version {version}, this program reads {VERSION}" in line
+    assert f"{INDEX} has version {version}, this program reads version {VERSION}" in line

@@ -1,4 +1,4 @@
-"""The baseline's files are what the project computes, and what the oracle says as well."""
+"""The files of the baseline agree with the project's code and with the oracle."""
 
 import json
 import os
@@ -26,10 +26,10 @@ def baseline():
     return Baseline()
 
 
-# One model of each kind here; the slow test below makes all anew.
+# Only two models here; the slow test below makes all files again.
 @pytest.mark.parametrize("model", ["mf", "fm"])
 def test_the_projects_own_code_is_right(baseline, model):
-    """The reference, asked today, gives what is in the files."""
+    """The current code gives the answers in the files."""
     for entry in baseline.entries:
         if entry["model"] != model or entry["rung"] > 4:
             continue
@@ -55,7 +55,7 @@ def test_no_file_is_made_where_the_oracle_disagrees(baseline):
     question, expected = baseline.question(entry), baseline.expected(entry)
     assert tolerances(question, expected)["tolerance"] == entry["tolerance"]
     wrong = {name: 1.001 * array for name, array in expected.items()}
-    with pytest.raises(DataError, match=r"the project and the oracle disagree by 0\.001"):
+    with pytest.raises(DataError, match=r"the project and the oracle differ by 0\.001"):
         tolerances(question, wrong)
 
 
@@ -106,7 +106,7 @@ print(generate.make_baseline(numbers)[SUMS].decode(), end="")
 @pytest.mark.slow
 @pytest.mark.network
 def test_a_second_generation_has_the_same_checksums(tmp_path):
-    """In processes of their own, with hashes of strings of their own; files as committed."""
+    """Makes the files in two processes with different hash seeds, and compares the checksums."""
     (tmp_path / "numbers.json").write_text(json.dumps(numbers(20)))
     sums = []
     for seed in ("0", "12345"):
@@ -117,7 +117,8 @@ def test_a_second_generation_has_the_same_checksums(tmp_path):
         )
         sums.append(dict(reversed(line.split("  ")) for line in done.stdout.splitlines()))
     assert sums[0] == sums[1]
-    # The committed ones come from a machine that may round otherwise: given data is the same.
+    # The committed files can come from a machine that rounds differently. So only files without
+    # rounding are compared with them.
     committed = (Baseline().folder / "SHA256SUMS").read_text().splitlines()
     committed = dict(reversed(line.split("  ")) for line in committed)
     assert committed.keys() == sums[0].keys()
@@ -127,10 +128,10 @@ def test_a_second_generation_has_the_same_checksums(tmp_path):
 
 
 def test_the_chapters_data_still_has_the_checksums(baseline):
-    """Inputs that are not the chapter's are told from it."""
+    """Inputs that differ from the chapter's data raise DataError."""
     from d2l_recsys.baseline.chapter_data import check_inputs, input_sums
 
     inputs = {"mf": {"ratings": np.arange(8).reshape(2, 4)}}
     check_inputs(inputs, input_sums(inputs))
-    with pytest.raises(DataError, match="the ratings are not those of MovieLens-100K"):
+    with pytest.raises(DataError, match="the ratings differ from MovieLens-100K"):
         check_inputs(inputs, baseline.index["chapter_data"]["inputs"])

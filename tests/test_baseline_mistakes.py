@@ -17,16 +17,16 @@ from d2l_recsys.baseline.mistakes import MISTAKES, diagnose, usual_causes
 from d2l_recsys.baseline.questions import Question, ask
 from d2l_recsys.baseline.report import semantics_map
 
-# How many times the tolerance a mistake has to be off, so that it is sure to be seen.
+# A question shows a mistake clearly if the distance is more than this many tolerances.
 CLEARLY = 3
-# What a port does to answer a question of a rung; above, all of it takes part.
+# The methods that answer the questions of a rung. On higher rungs any method may take part.
 ANSWERED_BY = {0: ("data", "batches"), 1: ("metrics",)}
 SEED = 7
 
 
 @pytest.fixture(scope="module")
 def ask_once():
-    """``ask``, which remembers."""
+    """``ask`` with a cache, because many tests ask the same questions."""
     answers = {}
 
     def remembered(make, question):
@@ -40,14 +40,14 @@ def ask_once():
 
 @pytest.fixture(scope="module")
 def asked(ask_once):
-    """Of each question of rungs 0 to 5: the question, the oracle's answer, and the tolerance."""
+    """Each question of rungs 0 to 5, with the oracle's answer and the tolerance."""
     baseline = Baseline()
     found = []
     for entry in baseline.entries:
         if entry["rung"] < 6:
             question = baseline.question(entry)
             if entry["rung"] == 5 and entry["tolerance"] < 1e-3:
-                # Where rounding does not grow, a mistake is far off long before the end.
+                # With a small tolerance, fewer steps show a mistake clearly, and take less time.
                 question = cut_short(question, 15)
             found.append((question, ask_once(oracle.Port, question), entry["tolerance"]))
     return found
@@ -67,19 +67,19 @@ def cut_short(question, steps):
 
 
 def quickest(mistake):
-    """The model that is asked here, by turns, so that all of them are."""
+    """The model that the fast tests use; it varies with the mistake, so all models occur."""
     return mistake.models[len(mistake.name) % len(mistake.models)]
 
 
 def cases(rungs):
-    """Each mistake with each training; both protocols of one that they share are asked as one."""
+    """Each mistake with each training. Protocols that share their questions are one case."""
     found = []
     for mistake in MISTAKES:
         for model in mistake.models if mistake.rung in rungs else ():
             apart = mistake.rung == 1 or model in TRAINED_APART
             for protocol in mistake.protocols[: None if apart else 1]:
                 name = f"{mistake.rung}-{mistake.name}-{model}-{protocol}"
-                # Each mistake with one model here, with all of them in the slow tests.
+                # The fast tests use one model for each mistake, the slow tests all models.
                 marks = [] if model == quickest(mistake) else [pytest.mark.slow]
                 found.append(pytest.param(mistake, model, protocol, id=name, marks=marks))
     return found
@@ -125,7 +125,7 @@ def test_a_mistake_shows_at_its_rung_and_not_below_and_is_named(
         elif off > CLEARLY * tolerance:
             assert mistake in diagnose(question, answer, tolerance)
             return
-    pytest.fail("it shows in no question of its rung")
+    pytest.fail("no question of the mistake's rung shows the mistake clearly")
 
 
 def test_what_is_right_is_none_of_the_mistakes(asked, ask_once, monkeypatch):
@@ -148,7 +148,7 @@ def test_an_answer_without_its_arrays_has_no_diagnosis(asked):
 
 def test_the_nearest_cause_comes_first(asked, ask_once, monkeypatch):
     monkeypatch.setattr(mistakes, "ask", ask_once)
-    # By the tolerance these two, of a weight decay of 1e-5, are one.
+    # With a weight decay of 1e-5, these two mistakes differ by less than the tolerance.
     for name in ("no-weight-decay", "decoupled-weight-decay"):
         question, _, tolerance = next(of for of in asked if of[0].name == "mf/4-step-first")
         causes = diagnose(question, ask_once(named(name).port, question), tolerance)
@@ -181,10 +181,11 @@ def test_names_are_unique_and_kebab_case_and_say_something():
     for mistake in MISTAKES:
         assert mistake.name == mistake.name.lower().replace("_", "-")
         assert mistake.says.endswith(".")
-        assert "here" in mistake.says
+        assert ". The port " in mistake.says
 
 
-# Those of rung 6 that are seen in what is drawn; the others in final numbers alone.
+# The mistakes of rung 6 that change first weights or negative items. The other mistakes of rung 6
+# show only in final metrics.
 DRAWN = [
     mistake
     for mistake in MISTAKES
@@ -266,7 +267,7 @@ def test_training_without_effect_of_the_seed(ratings):
     assert found[0] == found[1]
 
 
-# Those that show in final numbers alone: trained on the chapter's own data, with the oracle.
+# Mistakes that show only in final metrics. The slow test trains the oracle on MovieLens-100K.
 FINAL = [
     ("trained-on-the-test-set", "mf"),
     ("trained-on-the-test-set", "neumf"),

@@ -1,4 +1,4 @@
-"""The baseline's files of arrays: the same bytes each time, for any reader; damage is one error."""
+"""The .npz files of the baseline: reproducible bytes, plain format, and DataError for damage."""
 
 import ast
 import io
@@ -20,7 +20,8 @@ ARRAYS = {
     "without dimensions": np.array(2.5),
     "empty": np.zeros((0, 3), np.int32),
     "in/a/folder": np.array([np.nan, np.inf, -0.0], np.float32),
-    # Longer than what is read at a time, so that damage is not found before the header is read.
+    # Longer than the block that zipfile reads at once. So numpy reads the header before zipfile
+    # finds a wrong checksum.
     "long": np.arange(1200.0).reshape(100, 12),
 }
 WHOLE = npz_bytes(ARRAYS)
@@ -37,7 +38,7 @@ def written(content, folder):
 
 
 def zipped(members):
-    """A zip archive whose members' checksums are right."""
+    """A zip archive of the members, with correct checksums."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, member in members.items():
@@ -46,14 +47,14 @@ def zipped(members):
 
 
 def saved(*arrays):
-    """What numpy writes, objects pickled."""
+    """The file that numpy writes; numpy pickles objects."""
     content = io.BytesIO()
     np.savez(content, *arrays)
     return content.getvalue()
 
 
 def with_header(text, version=(1, 0)):
-    """An archive with an array of the header ``text``."""
+    """An archive with one array that has the header ``text``."""
     header = text.encode("latin-1") + b"\n"
     size = struct.pack("<H" if version == (1, 0) else "<I", len(header))
     return zipped({"a.npy": b"\x93NUMPY" + bytes(version) + size + header + bytes(64)})
@@ -64,18 +65,18 @@ def described(descr="'<f8'", order="False", shape="(3,)"):
 
 
 def refusal(path):
-    """The one line of the DataError that reading ends in."""
+    """The message of the DataError: one line that names the file once."""
     with pytest.raises(DataError) as refused:
         read_npz(path)
     message = str(refused.value)
-    assert message.startswith(f"{path}"), "it names the file"
-    assert message.count(str(path)) == 1, "it names the file once"
+    assert message.startswith(f"{path}"), "the message does not name the file"
+    assert message.count(str(path)) == 1, "the message names the file more than once"
     assert len(message.splitlines()) == 1
     return message
 
 
 def read_or_refused(path):
-    """Reading gives arrays of numbers, or DataError in one line; nothing else."""
+    """Reading returns arrays of numbers or raises DataError in one line; no other error."""
     try:
         found = read_npz(path)
     except DataError as error:
@@ -142,9 +143,9 @@ def test_numpy_reads_it_without_pickle():
 
 
 def test_it_is_as_plain_as_the_guide_says():
-    """Members in order, stored, each with a header of the first version: enough for any language.
+    """Sorted members without compression, each with a header of version 1.0.
 
-    The bytes are looked at as a reader in another language does.
+    The test reads the bytes in the way a program in another language does.
     """
     with zipfile.ZipFile(io.BytesIO(WHOLE)) as archive:
         members = archive.infolist()
@@ -233,7 +234,8 @@ def test_a_changed_number_is_found(tmp_path):
     refusal(written(WHOLE[:place] + b"\1" + WHOLE[place + 1 :], tmp_path))
 
 
-# Each has ended reading in another error than DataError somewhere, or could.
+# With some version of numpy each of these headers raises, or could raise, another error than
+# DataError.
 HEADERS = {
     "empty": "",
     "no end": "{'descr': '<f8', 'fortran_order': False, 'shape': (3,)",
@@ -264,7 +266,7 @@ HEADERS = {
 
 
 class Opened:
-    """What is pickled as it touches a file, if it is ever read."""
+    """An object whose pickle creates a file when it is loaded."""
 
     def __init__(self, path):
         self.path = path
@@ -285,7 +287,7 @@ def test_long_reasons_are_cut(length, tmp_path):
     assert len(refusal(path)) < len(str(path)) + 250
 
 
-@pytest.mark.filterwarnings("ignore")  # Python warns of numbers that are none
+@pytest.mark.filterwarnings("ignore")  # Python warns about invalid numbers
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0), (9, 9)], ids=str)
 def test_whatever_a_header_says_reading_ends_well(version, tmp_path):
     wrong = {}
@@ -315,7 +317,7 @@ def folder(tmp_path_factory):
 def test_any_bytes_are_refused(folder, content):
     if not content.startswith(b"PK"):
         refusal(written(content, folder))
-    # What begins as an archive may be one, of no arrays.
+    # Bytes that begin like an archive can be a valid archive without arrays.
     for start in (b"PK\3\4", b"PK\5\6"):
         read_or_refused(written(start + content, folder))
 
@@ -325,7 +327,7 @@ def test_any_bytes_are_refused(folder, content):
 @given(
     st.lists(
         st.tuples(
-            # The headers of the first arrays and the archive's own index, or anywhere.
+            # In the headers of the first arrays, in the directory of the archive, or anywhere.
             st.integers(0, 400) | st.integers(-1700, -1) | st.integers(0, len(WHOLE) - 1),
             st.integers(1, 255),
         ),

@@ -10,7 +10,7 @@ gluon = pytest.importorskip("d2l_recsys.backend").gluon
 
 
 class Replay(gluon.data.Sampler):
-    """Row orders for Gluon's DataLoader, drawn as BatchLoader draws them."""
+    """Gives Gluon's DataLoader the same row orders as BatchLoader draws."""
 
     def __init__(self, length, seed):
         self.length, self.rng = length, np.random.default_rng(seed)
@@ -116,7 +116,7 @@ def test_from_a_state_the_same_epochs_follow(rows, batch_size, epochs, last_batc
     expected = coming(first)
     second.state = state
     assert coming(second) == expected
-    # What is drawn after does not change a state that was taken.
+    # Later draws do not change a state that was read before.
     second.state = state
     assert coming(second) == expected
 

@@ -10,14 +10,14 @@ from d2l_recsys.loaders.interactions import RankingData
 
 
 def data_of(R):
-    """The ratings of a matrix, 0 where there is none."""
+    """Return the data with the ratings of a matrix, in which 0 means no rating."""
     users, items = np.nonzero(R)
     ratings = R[users, items].astype(np.float32)
     return RankingData(*R.shape, users.astype(np.int32), items.astype(np.int32), ratings, {}, {})
 
 
 def by_plain_loop(R, damping):
-    """The mean and the biases, rating by rating."""
+    """Compute the mean and the biases rating by rating."""
     observed = [(u, i, float(r)) for u, row in enumerate(R) for i, r in enumerate(row) if r]
     mean = sum(r for _, _, r in observed) / len(observed)
     b_u, b_i = [0.0] * R.shape[0], [0.0] * R.shape[1]

@@ -1,7 +1,7 @@
-"""What four systems compute, to the last bit, so that later work cannot drift without notice.
+"""Four systems compute the same bits as before, so that no change of numbers goes unnoticed.
 
-Floating-point sums depend on the processor's instructions. Where the arithmetic of this machine is
-not that of the machine that the hashes are from, ``ARITHMETIC`` differs, and the tests are skipped.
+Floating-point sums depend on the instructions of the processor. On a machine whose arithmetic
+differs from that of the machine that made the hashes, the tests are skipped.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from d2l_recsys.hardware.threads import fixed_num_threads
 from d2l_recsys.sections.registry import SYSTEMS
 
 ARITHMETIC = "12814b45c91ebcfa8050e049d5511399520590f345322626d0146a8b24383a59"
-# Seed 0, one epoch: SHA-256 of model.safetensors, and of the numbers in result.json.
+# For seed 0 and one epoch: the SHA-256 of model.safetensors and of the numbers in result.json.
 HASHES = {
     "mf": (
         "9b2e186a175d5f6358531e39ad487e67372a0417d04f4971a22a8445f6a57904",
@@ -41,7 +41,7 @@ def sha256(content):
 
 
 def arithmetic():
-    """A hash of sums, products and exponentials as numpy, LAPACK and MXNet compute them here."""
+    """A hash of sums, products and exponentials that numpy, LAPACK and MXNet compute here."""
     backend = pytest.importorskip("d2l_recsys.backend")
     backend.npx.set_np()
     a = np.random.default_rng(0).normal(size=(61, 67)).astype(np.float32)
@@ -60,7 +60,9 @@ def arithmetic():
 @pytest.mark.parametrize("name", HASHES)
 def test_weights_and_numbers_are_what_they_were(name, ml100k_dir, tmp_path):
     if arithmetic() != ARITHMETIC:
-        pytest.skip("the arithmetic of this machine is another one than that of the hashes")
+        pytest.skip(
+            "the arithmetic of this machine differs from that of the machine that made the hashes"
+        )
     main, trained = SYSTEMS[name].main(), {} if name == "ease" else {"num_epochs": 1}
     main(data_dir=ml100k_dir, out=tmp_path, quiet=True, **trained)
     result = json.loads((tmp_path / "result.json").read_text())

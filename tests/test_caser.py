@@ -37,7 +37,7 @@ def float64(parameter):
     ("L", "d", "d_prime"), [(1, 2, 2), (3, 4, 2), (5, 2, 3), (3, 0, 2), (3, 4, 0)]
 )
 def test_the_model_is_eq_15_7_1_to_4(L, d, d_prime, hybridized):
-    """A number at a time, in float64."""
+    """The reference computes each number by itself, in float64."""
     net = make(L, d, d_prime)
     users, sequences, items = inputs(L)
     P, Q, Q_prime = (float64(part.weight) for part in (net.P, net.Q, net.Q_prime))
@@ -65,7 +65,7 @@ def test_the_model_is_eq_15_7_1_to_4(L, d, d_prime, hybridized):
 
 
 def test_the_filters_are_the_chapters_convolutions():
-    """nn.Conv2D and pooling with the same weights, reshaped, give the same features."""
+    """nn.Conv2D and pooling give the same features with the same weights, reshaped."""
     L, num_factors = 4, 3
     net = make(L, d=5, d_prime=2, num_factors=num_factors)
     users, sequences, _ = inputs(L)
@@ -118,7 +118,7 @@ def test_the_ablation_and_other_lengths_run_and_quote_no_reported_number(
 
 
 def test_sequences_longer_than_any_history_still_train(ratings_dir, tmp_path):
-    """Eleven or so training items a user; with L = 20 each has one window, padded at its head."""
+    """A user has about eleven training items, so with L = 20 each user has one padded window."""
     result = caser.main(
         num_epochs=1, batch_size=8, L=20, d=1, data_dir=ratings_dir, out=tmp_path, quiet=True
     )

@@ -35,7 +35,7 @@ def sigmoid(x):
 
 
 def outputs(parameters):
-    """In float64, a unit at a time."""
+    """Compute the outputs in float64, one unit at a time."""
     P, V, mu, W, b = parameters
     rows = []
     for user, row in zip(USERS, ROWS):
@@ -97,7 +97,7 @@ def test_the_log_loss_of_large_log_odds_is_finite():
     net.decoder.bias.set_data(mx.array([300, -300, 300, -300, 300, -300, 0]))
     net.decoder.weight.set_data(mx.zeros((7, 3)))
     found = net.batch_loss(backend.mx.nd, *given()).asnumpy()
-    # What is wrong costs 300 each: of the first row items 0, 1, 2 and 3, of the second 2, 4 and 5.
+    # A wrong item costs 300: items 0 to 3 in the first row, and items 2, 4 and 5 in the second.
     np.testing.assert_allclose(found, [1200 + np.log(2), 900 + np.log(2)], rtol=1e-6)
 
 
@@ -112,10 +112,10 @@ def test_a_share_of_each_row_is_missing_in_training_alone(corruption):
         net(users, rows)
     np.testing.assert_array_equal(seen[0], 1)
     missing = seen[1] == 0
-    # Five standard deviations of the share of 100000.
+    # Allow five standard deviations of a share of 100000 draws.
     assert abs(missing.mean() - corruption) < 5 * np.sqrt(corruption * (1 - corruption) / 1e5)
     np.testing.assert_allclose(seen[1][~missing], 1 / (1 - corruption), rtol=1e-6)
-    # Each row misses items of its own, new ones each time.
+    # Each row misses different items, and each call draws again.
     assert len({row.tobytes() for row in missing}) == 200
     with autograd.record():
         net(users, rows)
@@ -123,7 +123,7 @@ def test_a_share_of_each_row_is_missing_in_training_alone(corruption):
 
 
 def test_what_is_missing_is_missed_in_the_input_alone():
-    """The error is against the whole row: from the biases alone, it is always the same."""
+    """The loss compares with the whole row: if only the biases count, the loss stays the same."""
     net = made(3, 4, 7, 0.9)
     net.decoder.weight.set_data(mx.zeros((7, 3)))
     b = parameters(net)[-1]
@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
 
 @pytest.mark.parametrize("loss", ["log", "square"])
 def test_the_first_biases_are_the_best_outputs_for_all_alike(loss):
-    """A little more or less costs more; items seen by none or by all keep a finite bias."""
+    """A slightly different bias costs more. Items seen by no user or by all have finite biases."""
     rows = (np.random.default_rng(0).uniform(size=(50, 6)) < 0.3).astype("float32")
     b = cdae.first_biases(rows, loss)
     assert b.dtype == np.float32

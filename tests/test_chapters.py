@@ -1,4 +1,4 @@
-"""One suite over every section that trains: what each has to do alike."""
+"""Tests that run for every section that trains: what all of them must do in the same way."""
 
 import inspect
 import json
@@ -44,7 +44,7 @@ DEFINED = {
     RANKING: PRINTED[RANKING] | {"test_ndcg", "test_mrr"},
     CLICKS: {"train_loss", "train_acc", "test_acc", "test_log_loss", "test_auc"},
 }
-# The streams of the seed that are drawn from.
+# The streams of the seed that each section draws from; by default only "shuffle".
 DRAWN = {"autorec": {"split", "shuffle"}, RANKING: {"shuffle", "negatives"}}
 
 
@@ -59,7 +59,7 @@ def section(request):
 
 @pytest.fixture
 def quick(section, ratings_dir, clicks_dir, tmp_path):
-    """The section's main on made-up ratings or clicks, two short epochs."""
+    """The section's main on made-up ratings or clicks, with two short epochs."""
     data_dir = clicks_dir if section in CLICKS else ratings_dir
 
     def main(**options):
@@ -99,7 +99,7 @@ def test_the_result_has_what_the_readme_says(section, quick, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(quick):
-    """Here in one process; ``test_determinism`` compares two."""
+    """This test runs in one process; ``test_determinism`` compares two processes."""
 
     def numbers(seed):
         result = quick(seed=seed)
@@ -126,7 +126,7 @@ def test_the_protocol_chooses_the_lines_and_the_curve(section, quick, monkeypatc
 
     def draw(curves, *arguments, reported, title, **options):
         drawn.append(curves)
-        # Made-up data is a substitute.
+        # Made-up data counts as substitute data.
         assert reported == []
         assert title.endswith(", not the chapter's data")
         return draw_curves(curves, *arguments, reported=reported, title=title, **options)
@@ -152,12 +152,16 @@ def test_the_protocol_chooses_the_lines_and_the_curve(section, quick, monkeypatc
             )
             last = final["train_acc"]
             name = result["dataset"]["name"]
-            assert lines[-2] == f"data: {name}, not the chapter's: its numbers do not compare"
+            assert lines[-2] == (
+                f"data: {name}, not the chapter's data: "
+                "do not compare these numbers with the book's"
+            )
         assert lines[0] == shown
         assert lines[1].endswith("examples/sec on [cpu(0)]")
         assert lines[-1].endswith(": curve.png, history.csv, model.safetensors, result.json")
         assert drawn[-1][-1][1] == last
-    # AutoRec's two RMSEs are one, and batches of one size have one mean loss.
+    # Both curves of AutoRec are equal. Its printed and defined RMSE are the same, and so are the
+    # losses, because all batches have the same size.
     assert (drawn[0] == drawn[1]) == (section == "autorec")
 
 
@@ -196,7 +200,7 @@ def test_lr_and_wd_reach_the_optimizer_and_weights_start_small(section, quick, m
     monkeypatch.setattr(module, name, record)
     wd = {} if section in CLICKS else {"wd": 0.25}
     quick(num_epochs=1, lr=0.5, batch_size=11, num_devices=2, **wd)
-    if section not in CLICKS:  # those start from Xavier's distribution
+    if section not in CLICKS:  # the sections on clicks start from Xavier's distribution
         assert seen["deviation"] == pytest.approx(0.01, rel=0.15)
     del seen["deviation"]
     assert seen == {
@@ -273,8 +277,8 @@ def test_reported_numbers_are_levels_for_what_the_chapter_computes(
     assert levels == [[1.055], [0.323, 0.734], [], []]
 
 
-# Mean and standard deviation of five seeds on one device (d2l-recsys reproduce); the larger
-# deviation of two such measurements, between which the loss came to round differently.
+# Mean and standard deviation of five seeds on one device (d2l-recsys reproduce). There were two
+# such measurements, because the rounding of the loss changed. Each deviation is the larger one.
 SPREAD = {
     "autorec": [
         ("defined", "train_loss", 0.0207, 0.0003),
@@ -301,7 +305,7 @@ SPREAD = {
         ("defined", "test_ndcg", 0.0688, 0.0090),
         ("defined", "test_mrr", 0.0632, 0.0077),
     ],
-    # On MovieLens-100K as clicks.
+    # FM and DeepFM ran on MovieLens-100K as clicks.
     "fm": [
         ("printed", "train_loss", 0.5378, 0.0009),
         ("printed", "train_acc", 0.6607, 0.0021),
@@ -331,11 +335,11 @@ OPTIONS = {
 @pytest.mark.network
 @pytest.mark.parametrize(
     "section",
-    # Of matrix factorization test_mf sees to that; test_train holds each step against d2l's loop.
+    # test_mf has this test for matrix factorization. test_train compares each step with d2l's loop.
     [pytest.param(s, marks=pytest.mark.slow) for s in SPREAD],
 )
 def test_the_chapters_settings_reach_what_the_chapter_reports(section, ml100k_dir, tmp_path):
-    """Through the real command line; within four standard deviations, to either side."""
+    """Through the real command line: each number is within four standard deviations of the mean."""
     script = f"chapters/{section}.py"
     options = ["--data-dir", ml100k_dir, "--seed", 3, *OPTIONS.get(section, [])]
     done = run_script(script, *options, cwd=tmp_path)
@@ -350,7 +354,7 @@ def test_the_chapters_settings_reach_what_the_chapter_reports(section, ml100k_di
 @pytest.mark.network
 @pytest.mark.slow
 def test_a_model_that_learns_nothing_fails_where_others_pass(ml100k_dir, tmp_path):
-    """Without a learning rate, and with the later editions' head, which freezes."""
+    """Two such models: learning rate 0, and NeuMF with the later editions' head."""
     common = {"num_epochs": 2, "data_dir": ml100k_dir, "out": tmp_path, "quiet": True}
     for section in ("neumf", "caser"):
         untrained = SECTIONS[section].main(lr=0.0, **common)

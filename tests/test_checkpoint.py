@@ -47,7 +47,7 @@ def path(tmp_path):
 
 
 def plain(checkpoint):
-    """The checkpoint with its arrays as lists, to compare."""
+    """The checkpoint with lists in place of arrays, so that ``==`` compares it."""
 
     def of(value):
         if isinstance(value, np.ndarray):
@@ -80,21 +80,24 @@ def test_it_says_how_far_it_has_come():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"section": "fm"}, "section is mf there and fm here"),
-        ({"seed": 4}, "seed is 3 there and 4 here"),
-        ({"lr": 0.01}, r"lr is 0\.002 there and 0\.01 here"),
-        ({"nums_hiddens": [10]}, r"nums_hiddens is \[10, 10\] there and \[10\] here"),
-        ({"split": "random"}, "split is not set there and random here"),
+        ({"section": "fm"}, "section is mf in the checkpoint and fm in this run"),
+        ({"seed": 4}, "seed is 3 in the checkpoint and 4 in this run"),
+        ({"lr": 0.01}, r"lr is 0\.002 in the checkpoint and 0\.01 in this run"),
+        (
+            {"nums_hiddens": [10]},
+            r"nums_hiddens is \[10, 10\] in the checkpoint and \[10\] in this run",
+        ),
+        ({"split": "random"}, "split is not set in the checkpoint and random in this run"),
     ],
 )
 def test_the_checkpoint_of_another_run_is_refused_with_the_difference(path, change, message):
-    with pytest.raises(DataError, match=f"{CHECKPOINT} is of another run: {message}; give"):
+    with pytest.raises(DataError, match=f"{CHECKPOINT} belongs to another run: {message}; use"):
         read_checkpoint(path, {**RUN, **change})
 
 
 def test_a_setting_that_this_run_has_not_is_a_difference(path):
     without = {name: value for name, value in RUN.items() if name != "lr"}
-    with pytest.raises(DataError, match=r"lr is 0\.002 there and not set here"):
+    with pytest.raises(DataError, match=r"lr is 0\.002 in the checkpoint and not set in this run"):
         read_checkpoint(path, without)
 
 
@@ -121,7 +124,9 @@ def test_another_version_of_the_format_is_refused_by_its_number(path):
 def test_content_that_is_no_checkpoint_is_one_error(path, name, value):
     content, arrays = unpack(path, KIND, VERSION, "")
     path.write_bytes(pack(KIND, VERSION, {**content, name: value}, arrays))
-    with pytest.raises(DataError, match=f"{CHECKPOINT} .*; leave --resume out to begin anew"):
+    with pytest.raises(
+        DataError, match=f"{CHECKPOINT} .*; leave out --resume to start from scratch"
+    ):
         read_checkpoint(path, RUN)
 
 

@@ -1,4 +1,4 @@
-"""``d2l-recsys baseline`` as a user runs it: a right port, wrong ones, a folder, and bad input."""
+"""The command ``d2l-recsys baseline``: right ports, wrong ports, folders and wrong input."""
 
 import json
 import re
@@ -63,7 +63,7 @@ def check(*arguments, **options):
 
 
 class Checked:
-    """A check of a port, with all that it leaves."""
+    """The result of a check: its output and its two reports."""
 
     def __init__(self, folder, port, *arguments, **environment):
         files = folder / "report.json", folder / "report.xml"
@@ -75,7 +75,7 @@ class Checked:
         self.suites = list(ET.fromstring(files[1].read_bytes()))
 
     def cells(self, protocol):
-        """What the table has for each rung."""
+        """The cells of the table, one for each rung."""
         (line,) = (line for line in self.lines if re.match(f"mf +{protocol} ", line))
         return re.split("  +", line)[2:]
 
@@ -116,7 +116,7 @@ def half_done(tmp_path_factory):
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
-    """The command in this process, in an empty folder: exit code, output and error."""
+    """Run the command in this process, in an empty folder; returns exit code, output, error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "argv", [NAME])
@@ -146,8 +146,8 @@ def test_a_right_port_is_right(right):
         assert all(cell == "exact" or float(cell) < 1 for cell in others)
         assert len(others) == 5
     digest = Baseline().sha256[:12]
-    assert right.lines[-1] == f"right: every rung that was asked (baseline {digest})"
-    assert any("MovieLens-100K was left out" in line for line in right.lines)
+    assert right.lines[-1] == f"right: all rungs that were asked (baseline {digest})"
+    assert any("need MovieLens-100K were left out" in line for line in right.lines)
     assert "first wrong" not in right.done.stdout
 
 
@@ -214,12 +214,15 @@ def test_the_first_wrong_rung_is_named(no_bias):
         assert re.match("WRONG [0-9]", forward)
         assert above == ["-", "-", "-"]
     text = no_bias.done.stdout
-    # Both protocols ask the same, so it is told once.
+    # Both protocols share the question, so the report has it once.
     assert text.count("first wrong here") == 1
     assert "mf (printed and defined), rung 2, forward: first wrong here\n" in text
-    assert re.search(r"\n  mf/2-forward-\S+: output\[\d+\] is \S+, expected \S+ \(off by", text)
-    assert "  just this comes of:\n    no-item-bias: A score has a bias of its item;" in text
-    assert no_bias.lines[-1].startswith("not right: 2 of 2 rows are first wrong as told above")
+    assert re.search(r"\n  mf/2-forward-\S+: output\[\d+\] is \S+, expected \S+ \(distance", text)
+    assert (
+        "  this mistake gives the same answers:\n"
+        "    no-item-bias: The score must include the item bias." in text
+    )
+    assert no_bias.lines[-1].startswith("not right: 2 of 2 rows, see the first wrong rungs above")
 
 
 def test_the_parameter_and_the_cause_are_named(no_half):
@@ -231,9 +234,9 @@ def test_the_parameter_and_the_cause_are_named(no_half):
         assert re.search(r": (loss|gradients/\w+\.weight\[\d+, \d+\]) is ", line)
         named = re.findall(r"loss|gradients/\w+\.weight", line)
         assert len(set(named)) >= 4
-        assert " (off by 1, " in line
-    assert "  just this comes of:\n    " in text
-    assert "  just this comes of:\n    squared-error-not-halved: " in text
+        assert " (distance 1, tolerance " in line
+    assert "  this mistake gives the same answers:\n    " in text
+    assert "  this mistake gives the same answers:\n    squared-error-not-halved: " in text
     assert no_half.lines[-1].startswith("not right: 1 of 1 rows")
 
 
@@ -265,7 +268,7 @@ def test_junit_counts_what_is_wrong_and_skips_what_is_above(no_bias, no_half):
             assert parts == [[]] * rung + [["failure"]] + [["skipped"]] * (5 - rung)
             failure = suite[rung][0]
             assert f"rung {rung}, {RUNGS[rung]}: first wrong here" in failure.get("message")
-            assert "just this comes of:" in failure.text
+            assert "this mistake gives the same answers:" in failure.text
             assert f"mf/{rung}-" in failure.text
 
 
@@ -279,7 +282,7 @@ def test_no_answer_is_no_pass_and_an_error_is_told(half_done):
     assert "mf (defined), rung 1, metrics: no answer\n" in text
     assert "mf-defined/1-metrics: the defined numbers are not there yet\n" in text
     assert "mf (printed), rung 4, step: first wrong here\n" in text
-    assert re.search(r"it raises ValueError: no such .* \(my_port\.py, line 12\)\n", text)
+    assert re.search(r"the port raises ValueError: no such .* \(my_port\.py, line 12\)\n", text)
     (finding,) = half_done.json["rows"][1]["rungs"][1]["findings"]
     assert finding["tolerances"] is None
 
@@ -299,7 +302,7 @@ def test_what_a_port_says_does_not_break_the_reports(half_done):
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
-    """A folder of questions and one of the oracle's answers to them."""
+    """A folder of questions, and a folder with the answers of the oracle."""
     folder = tmp_path_factory.mktemp("folders")
     done = call("questions", folder / "new" / "questions", "--models", "mf", "--no-chapter-data")
     assert (done.returncode, done.stderr) == (0, "")
@@ -350,14 +353,14 @@ def test_a_missing_answer_is_no_pass_and_a_damaged_one_is_bad_input(asked, run, 
     code, out, err = run("check", tmp_path, *MF, "--no-chapter-data")
     assert (code, err) == (1, "")
     assert "mf (printed and defined), rung 0, data: no answer\n" in out
-    assert f"  mf/0-batches: there is no {path}\n" in out
+    assert f"  mf/0-batches: there is no file {path}\n" in out
     path.write_bytes((answers / "mf/0-batches.npz").read_bytes()[:-30])
     done = check(tmp_path, *MF)
     message = f"{re.escape(str(path))} is not a \\.npz file"
     one_line_and_2((done.returncode, done.stdout, done.stderr), message)
 
 
-# Bad input
+# Wrong input
 
 
 def one_line_and_2(done, message):
@@ -370,12 +373,12 @@ def one_line_and_2(done, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([ORACLE, "--models", "mff"], r"--models is 'mff'; choose of: mf, autorec, neumf, caser"),
+        ([ORACLE, "--models", "mff"], r"--models is 'mff'; choose from: mf, autorec, neumf, caser"),
         ([ORACLE, "--rungs", "7"], r"--rungs is '7'; the rungs are 0 to 6"),
         ([ORACLE, "--rungs", "x"], r"--rungs is 'x'; give numbers like 0-6 or 2,3"),
         ([ORACLE, "--protocol", "both", "printed"], r"[Gg]ot unexpected extra argument"),
-        ([ORACLE, "--seeds", "1"], r"--seeds is 1; \d+ to \d+ trainings"),
-        ([ORACLE, "--json", "nowhere/r.json"], r"there is no folder nowhere to write r\.json to"),
+        ([ORACLE, "--seeds", "1"], r"--seeds is 1; the tests of rung 6 need \d+ to \d+ trainings"),
+        ([ORACLE, "--json", "nowhere/r.json"], r"there is no folder nowhere for r\.json; make the"),
         (["no_such_port", *MF], r"there is no no_such_port; name a file, a module or a folder"),
     ],
     ids=["models", "rungs", "no rungs", "protocol", "seeds", "json", "port"],
@@ -388,19 +391,19 @@ def test_bad_input_gets_one_line_and_2(arguments, message, tmp_path):
 
 def test_options_out_of_range_are_named(run, tmp_path):
     for option, value, message in [
-        ("--models", "mf,", r"--models is ''; choose of: mf"),
-        ("--models", "MF", r"--models is 'MF'; choose of: mf"),
+        ("--models", "mf,", r"--models is ''; choose from: mf"),
+        ("--models", "MF", r"--models is 'MF'; choose from: mf"),
         ("--rungs", "", r"--rungs is ''"),
         ("--rungs", "3-2", r"--rungs is '3-2'; the rungs are 0 to 6"),
         ("--rungs", "0-7", r"--rungs is '0-7'; the rungs are 0 to 6"),
         ("--rungs", "-1", r"--rungs is '-1'; give numbers like"),
         ("--rungs", "1--2", r"--rungs is '1--2'; give numbers like"),
         ("--rungs", "1,,2", r"--rungs is '1,,2'; give numbers like"),
-        ("--protocol", "both printed", r"--protocol is 'both printed'; choose of: printed, def"),
-        ("--protocol", "Printed", r"--protocol is 'Printed'; choose of: printed, def"),
+        ("--protocol", "both printed", r"--protocol is 'both printed'; choose from: printed, def"),
+        ("--protocol", "Printed", r"--protocol is 'Printed'; choose from: printed, def"),
         ("--seeds", "0", r"--seeds is 0; it must lie between 1 and"),
         ("--seeds", "ten", r"Invalid value for '--seeds'"),
-        ("--junit", "nowhere/r.xml", r"there is no folder nowhere to write r\.xml to"),
+        ("--junit", "nowhere/r.xml", r"there is no folder nowhere for r\.xml; make the folder"),
         ("--data-dir", "nowhere", r"--data-dir: the folder nowhere does not exist"),
     ]:
         one_line_and_2(run("check", ORACLE, option, value), message)
@@ -437,7 +440,7 @@ def test_where_nothing_can_be_written_is_named(run, tmp_path):
     one_line_and_2(run(*questions), "file")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("file")
-    # Told before the work begins: nothing is on standard output.
+    # The error comes before the work begins, so standard output is empty.
     asked = ("check", ORACLE, "--models", "mf", "--rungs", "2")
     for option in ("--json", "--junit"):
         one_line_and_2(run(*asked, option, "folder"), "folder is not a file")
@@ -455,10 +458,10 @@ def test_a_report_takes_the_place_of_an_older_one(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
-# What it needs
+# The modules that the command needs
 
 
-# ``d2l-recsys`` imports all its commands, whichever is run.
+# ``d2l-recsys`` imports all its commands, so the module of a command has to load quickly.
 LIGHT = "import sys, d2l_recsys.cli.baseline; print('numpy' in sys.modules)"
 
 

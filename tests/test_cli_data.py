@@ -9,10 +9,10 @@ from d2l_recsys.errors import DataError, NoSourceError
 
 @pytest.fixture
 def offline(monkeypatch):
-    """No source answers."""
+    """No source can be reached."""
 
     def fetch(sources, folder, by_hand):
-        raise NoSourceError(f"no source of {folder.name} answered; {by_hand}")
+        raise NoSourceError(f"no source delivered {folder.name}; {by_hand}")
 
     monkeypatch.setattr("d2l_recsys.datasets.movielens.fetch", fetch)
     monkeypatch.setattr("d2l_recsys.datasets.click_sets.fetch", fetch)
@@ -34,8 +34,8 @@ def test_other_data_than_the_chapters_is_told(ratings_dir, clicks_dir, capsys):
     for name in ("train.csv", "test.csv"):
         (clicks_dir / name).rename(ratings_dir / name)
     data.where(ratings_dir)
-    assert capsys.readouterr().out.count("other data than the chapter's") == 2
-    with pytest.raises(DataError, match=r"has other data than the chapter's; name another folder"):
+    assert capsys.readouterr().out.count("not the chapter's data") == 2
+    with pytest.raises(DataError, match=r"does not have the chapter's data; name another folder"):
         data.check(ratings_dir)
 
 
@@ -46,7 +46,7 @@ def test_the_chapters_data_is_whole(ml100k_dir, tmp_path, clicks_dir, monkeypatc
              click_sets.BOOK_SHA1}  # fmt: skip
     monkeypatch.setattr(click_sets, "BOOK_SHA1", known)
     data.check(tmp_path)
-    assert capsys.readouterr().out.count("whole, from") == 2
+    assert capsys.readouterr().out.count("complete, from") == 2
     (clicks_dir / "test.csv").unlink()
     with pytest.raises(DataError, match=r"^there is no test\.csv in .*ctr"):
         data.check(tmp_path)
@@ -55,6 +55,6 @@ def test_the_chapters_data_is_whole(ml100k_dir, tmp_path, clicks_dir, monkeypatc
 
 def test_all_is_fetched_that_can_be_had(tmp_path, ratings_dir, offline, capsys):
     (ratings_dir / "u.data").rename(tmp_path / "u.data")
-    with pytest.raises(DataError, match=r"no source of ctr answered; put train\.csv and test\.csv"):
+    with pytest.raises(DataError, match=r"no source delivered ctr; put train\.csv and test\.csv"):
         data.fetch(tmp_path)
     assert "not available" in capsys.readouterr().out

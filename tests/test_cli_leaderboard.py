@@ -43,7 +43,7 @@ def test_the_page_marks_what_is_told_apart_and_tells_the_search():
     assert settings[1] == "loss bpr, num_epochs 7"
     assert settings[3:] == ["4", "0.071", "6.0"]
     assert settings[2].startswith("num_epochs up to ")
-    assert "5 seeds of each system that draws" in text
+    assert "5 seeds of each system that uses random numbers" in text
     assert "SHA-256 0123456789abcdef;" in text
     assert "5 minutes of one core" in text
 
@@ -51,9 +51,9 @@ def test_the_page_marks_what_is_told_apart_and_tells_the_search():
 def test_the_page_of_the_control_says_what_it_is():
     text = pages.markdown(STANDINGS, 1, {}, ENVIRONMENT, DATASET, 60.0, shuffled=True)
     assert text.startswith("# Leaderboard: the control\n")
-    assert "dealt out anew" in text
-    assert "1 seed of each system that draws" in text
-    assert "dealt out anew" not in pages.markdown(STANDINGS, 1, {}, ENVIRONMENT, DATASET, 60.0)
+    assert "shuffles the items of the training ratings" in text
+    assert "1 seed of each system that uses random numbers" in text
+    assert "shuffles the items" not in pages.markdown(STANDINGS, 1, {}, ENVIRONMENT, DATASET, 60.0)
 
 
 def test_the_terminals_table_has_no_markup():
@@ -81,22 +81,25 @@ def test_the_command_leaves_table_figure_and_numbers(ratings_dir, tmp_path):
     assert done.stderr.splitlines() == ["popularity", "itemknn"]
     folder = tmp_path / "leaderboard" / "part"
     assert not (tmp_path / "leaderboard" / "numbers.json").exists()
-    assert done.stdout.splitlines()[-1].startswith(f"left in {folder}: ")
+    assert done.stdout.splitlines()[-1].startswith(f"written to {folder}: ")
     assert (folder / "leaderboard.png").read_bytes().startswith(b"\x89PNG")
     numbers = json.loads((folder / "numbers.json").read_text())
     names = [s["name"] for s in numbers["standings"]]
     assert sorted(names) == ["itemknn", "popularity"]
-    # Nothing is drawn, so one run is all there is.
+    # These systems use no random numbers, so there is only one run of each.
     assert [s["seeds"] for s in numbers["standings"]] == [1, 1]
     page = (folder / "leaderboard.md").read_text()
     assert [name for name in names if f"| {name}" in page] == names
     again = call("--only", "itemknn", "--seeds", 3, **where)
-    assert again.stderr.splitlines() == ["popularity: done before", "itemknn: done before"]
+    assert again.stderr.splitlines() == [
+        "popularity: already finished",
+        "itemknn: already finished",
+    ]
     assert again.stdout == done.stdout
 
 
 def test_the_control_and_the_search_leave_their_own(ratings_dir, tmp_path, monkeypatch):
-    """Here in this process; the test before this one starts others."""
+    """This test does the runs in its own process; the test above starts other processes."""
     monkeypatch.setattr(planned, "work_off", lambda todo, work, _: [(r, work(r)) for r in todo])
     options = {"only": "popularity", "data_dir": ratings_dir, "results": tmp_path, "quiet": True}
     leaderboard(**options, shuffled=True)

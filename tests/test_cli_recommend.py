@@ -19,7 +19,10 @@ from d2l_recsys.training.interrupts import Stopped
 
 @pytest.fixture
 def call(ratings_dir, tmp_path, monkeypatch, capsys):
-    """``d2l-recsys recommend`` on made-up data; its exit code, standard output and error."""
+    """A function that runs ``d2l-recsys recommend`` on made-up data.
+
+    It returns the exit code, standard output and standard error.
+    """
     monkeypatch.chdir(tmp_path)
 
     def call_main(*options, data_dir=ratings_dir):
@@ -32,7 +35,7 @@ def call(ratings_dir, tmp_path, monkeypatch, capsys):
 
 
 def tables(text):
-    """Each table that was printed: its heading, its columns' names, its rows."""
+    """Yield each printed table: its heading, then its column names and rows."""
     for table in text.rstrip("\n").split("\n\n"):
         heading, head, rule, *rows = table.split("\n")
         columns = [(match.start(), match.end()) for match in re.finditer("-+", rule)]
@@ -55,7 +58,7 @@ def scored(frame):
 def test_a_model_is_trained_and_from_then_on_loaded(call, ratings_dir, tmp_path):
     status, first, note = call("--model", "popularity", "--user", 8, "-n", 3)
     assert (status, note) == (
-        0, "training popularity first; from then on it is in results/popularity\n"
+        0, "training popularity first; the model will be saved in results/popularity\n"
     )  # fmt: skip
     path = tmp_path / "results" / "popularity" / MODEL
     left = path.read_bytes()
@@ -65,10 +68,10 @@ def test_a_model_is_trained_and_from_then_on_loaded(call, ratings_dir, tmp_path)
     highest = rated_highest(8, 3, ratings_dir)
     best = recommend(load_model(path.parent), 8, 3, ratings_dir)
     assert list(tables(first)) == [
-        ("user 8 has rated highest", as_rows(highest, lambda m: str(m["rating"]), False)),
+        ("rated highest by user 8", as_rows(highest, lambda m: str(m["rating"]), False)),
         ("recommended by popularity", scored(best)),
     ]
-    # What is there is taken, whatever it says.
+    # The command uses the saved model, whatever its numbers are.
     counts = load_model(path.parent)
     save_model(path.parent, counts._replace(net=type(counts.net)(-counts.net.counts)))
     assert call("--model", "popularity", "--user", 8, "-n", 3)[1] != first
@@ -95,7 +98,7 @@ def test_systems_that_draw_have_a_model_for_each_seed(call, tmp_path, monkeypatc
         status, text, note = call(*shared, "--user", 8, "--like", "film 7", "--seed", seed)
         folder = results / "other-name" / f"seed-{seed}"
         assert (status, note.count("\n")) == (0, 1)
-        assert note.startswith(f"training quick first; from then on it is in {folder}")
+        assert note.startswith(f"training quick first; the model will be saved in {folder}")
         model = load_model(folder)
         seeds[seed] = list(tables(text))
         assert seeds[seed][1:] == [
@@ -110,7 +113,7 @@ def test_systems_that_draw_have_a_model_for_each_seed(call, tmp_path, monkeypatc
 
 
 class Alike(ClosedForm):
-    """Items are like their neighbours."""
+    """A model in which items with near ids are similar."""
 
     def similar_to(self, item):
         return -abs(np.arange(40.0) - item)
@@ -127,7 +130,7 @@ def test_a_movie_that_the_data_has_twice_is_told(call, ratings_dir, monkeypatch)
     assert (ratings == 30).sum() > (ratings == 28).sum()
     assert text.splitlines()[:2] == [
         "most like Film 30 (1980), by ease",
-        "(item 30, which has most ratings; the same movie is also item 28)",
+        "(item 30, which has the most ratings; the same movie is also item 28)",
     ]
     rows = [line.split() for line in text.splitlines() if re.match(" +[12] ", line)]
     # A movie without a year leaves that column empty.
@@ -145,17 +148,17 @@ BAD = [
     (["--user", "1", "-n", "-1"], "-n is -1; it must be a whole number, 1 or larger"),
     (["--user", "1", "--seed", "-1"], "--seed is -1; it must lie between 0 and"),
     (["--like", "Flim 7"], r"no movie is called 'Flim 7'; did you mean Film 7 \(1957\), Film"),
-    (["--like", ""], "'' is no title"),
-    (["--like", "Film 7"], "popularity has no vectors of items: it cannot tell what is alike"),
+    (["--like", ""], "'' is not a title"),
+    (["--like", "Film 7"], "popularity has no vectors of items, so it cannot find similar ones"),
     (["--user", "1", "--like", "Film 7"], "popularity has no vectors of items"),
 ]
 BAD_MODELS = [
     ("fm", "fm does not rank items; choose one of: mf, autorec, neumf, caser, popularity"),
     ("movielens", "movielens does not rank items; choose one of: mf"),
-    ("populartiy", r"--model is 'populartiy'; did you mean 'popularity'\? .*; or name a folder"),
+    ("populartiy", r"--model is 'populartiy'; did you mean 'popularity'\? .*; or name a run's"),
     ("", "--model is ''; choose from: mf"),
-    ("results/mf", "there is no results/mf/model.safetensors; a section's run leaves it"),
-    (".", r"there is no model\.safetensors; a section's run leaves it"),
+    ("results/mf", "there is no results/mf/model.safetensors; name the folder of a finished run"),
+    (".", r"there is no model\.safetensors; name the folder of a finished run"),
 ]
 
 
@@ -184,7 +187,7 @@ def test_a_model_of_other_data_is_refused(call, ratings, tmp_path):
         "--model", "popularity", "--user", 1, data_dir=write_ratings(folder, fewer)
     )
     assert (status, out) == (2, "")
-    assert "results/popularity was trained on other ratings; name those with --data-dir" in error
+    assert "results/popularity was trained on other ratings; name their folder with --data" in error
 
 
 def test_missing_movies_are_named(call, ratings_dir):
@@ -209,7 +212,7 @@ def test_ctrl_c_in_training_does_not_speak_of_options_that_there_are_not(
     lines = error.splitlines()[1:]
     assert len(lines) == isinstance(stopped, Stopped)
     if lines:
-        assert lines[0].endswith("the same command trains popularity from the beginning")
+        assert lines[0].endswith("run the command again to train popularity from scratch")
 
 
 def test_names_are_those_of_systems_that_rank():
@@ -235,7 +238,7 @@ def test_a_closed_form_recommends_without_mxnet(ratings_dir, tmp_path):
 def test_a_name_on_the_leaderboard_is_a_system_with_its_options():
     section, options, folder = resolve("svd-zero")
     assert (section.name, options["fill"], folder) == ("svd", "zero", "svd-zero")
-    # What is both is the system as its script runs it.
+    # als is a system and an entry: the name stands for the system with its defaults.
     assert resolve("als") == (SYSTEMS["als"], {}, "als")
     with pytest.raises(SettingError, match=r"--model is 'svd-zeros'; did you mean 'svd-zero'\?"):
         resolve("svd-zeros")
@@ -245,7 +248,7 @@ def test_a_model_of_another_system_or_of_other_data_is_refused(call, tmp_path, r
     SYSTEMS["popularity"].main()(data_dir=ratings_dir, out=tmp_path / "results/ease", quiet=True)
     status, text, error = call("--model", "ease", "--user", 3)
     assert (status, text) == (2, "")
-    assert "results/ease has a model of popularity, not of ease; remove it" in error
+    assert "results/ease has a model of popularity, not of ease; remove this" in error
     other = tmp_path / "other"
     other.mkdir()
     ratings = made_up_ratings(seed=5)
@@ -256,7 +259,7 @@ def test_a_model_of_another_system_or_of_other_data_is_refused(call, tmp_path, r
         )
         status, text, error = call("--model", model, "--user", 3)
         assert (status, text) == (2, "")
-        assert "results/popularity was trained on other ratings; name those" in error
+        assert "results/popularity was trained on other ratings; name their folder" in error
 
 
 def test_settings_that_are_not_the_defaults_are_told(call, tmp_path, ratings_dir):

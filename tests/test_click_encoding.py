@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 
 def left_in(folder):
-    """What is there besides locks."""
+    """The names in ``folder``, without locks."""
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
@@ -33,11 +33,12 @@ def test_too_little_room_is_told_before_the_work(train, folder, monkeypatch):
     room = (600 + 1) * 35 * 4
     monkeypatch.setattr(click_encoding.shutil, "disk_usage", lambda path: usage(0, 0, room - 1))
     with pytest.raises(
-        OutputError, match=r"^not enough disk space in .*encoded: 84,140 bytes are needed"
+        OutputError,
+        match=r"^not enough disk space in .*encoded: the encoded file needs 84,140 bytes",
     ):
         CTRDataset(train, encoded_dir=folder)
     assert left_in(folder) == []
-    # A tenth of the rows needs a tenth of the room.
+    # A tenth of the rows needs a tenth of the space.
     CTRDataset(train, part="test", encoded_dir=folder)
     monkeypatch.setattr(click_encoding.shutil, "disk_usage", lambda path: usage(0, 0, room))
     CTRDataset(train, encoded_dir=folder)
@@ -57,11 +58,14 @@ except OutputError as error:
 
 
 def test_a_write_that_fails_leaves_nothing(train, folder):
-    """A real process that may not write files of more than 20,000 bytes."""
+    """The test runs a process that may not write files of more than 20,000 bytes."""
     command = [sys.executable, "-c", FULL, str(train), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout.startswith(f"cannot write {folder}: "), done.stderr
-    assert "make room there or choose another folder (encoded_dir, $D2L_RECSYS_DATA)" in done.stdout
+    assert (
+        "free some disk space or choose another folder (encoded_dir, $D2L_RECSYS_DATA)"
+        in done.stdout
+    )
     assert left_in(folder) == []
     assert len(CTRDataset(train, encoded_dir=folder)) == 600
 
@@ -74,7 +78,7 @@ def test_what_is_encoded_can_be_read_where_nothing_can_be_written(train, folder,
 
     monkeypatch.setattr(click_encoding.pathlib.Path, "mkdir", refuse)
     assert CTRDataset(train, encoded_dir=folder).features.sum() == expected
-    with pytest.raises(OutputError, match=r"^cannot write .*encoded: Permission denied; make room"):
+    with pytest.raises(OutputError, match=r"^cannot write .*encoded: Permission denied; free some"):
         CTRDataset(train, min_threshold=5, encoded_dir=folder)
 
 
@@ -103,7 +107,7 @@ def test_damaged_files_are_named(train, folder):
             (folder / made / name).unlink()
         else:
             (folder / made / name).write_bytes(content)
-        with pytest.raises(DataError, match=f"{made} is not a whole encoding .*delete it"):
+        with pytest.raises(DataError, match=f"{made} is not a complete encoding .*delete this"):
             CTRDataset(train, encoded_dir=folder)
 
     damage("features.int32", b"short")

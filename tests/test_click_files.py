@@ -26,7 +26,7 @@ from d2l_recsys.errors import DataError
 
 
 def read(content, layout, strict=False, part=None):
-    """All rows of a file as tuples (label, value, ...), and what was skipped."""
+    """Returns all rows of a file as tuples (label, value, ...), and the rows left out."""
     file = io.BytesIO(content.encode() if isinstance(content, str) else content)
     file.name = "clicks"
     skipped = SkippedRows("clicks", strict)
@@ -41,7 +41,7 @@ def read(content, layout, strict=False, part=None):
 
 
 def plainly(text, num_feat):
-    """The rows of the book's layout that are valid, read too simply to be wrong."""
+    """Returns the valid rows of a file in the book's layout, read by very simple code."""
     rows = []
     for line in io.StringIO(text, newline=None):
         label, *values = line.rstrip("\n").split("\t")
@@ -50,7 +50,7 @@ def plainly(text, num_feat):
     return rows
 
 
-# Everything a value may look like to a reader of tables, and line ends of every kind.
+# Values that a reader of tables may treat specially.
 CELL = st.sampled_from(
     ["", "a", "00", "0", "1", "1.0", "NA", "nan", "null", '"', '"x', "'", " ", " y ", "#", "\\",
      "é", "字", "-5", "1e9", ",", "\x0b", "\x85", "\u2028"]
@@ -90,20 +90,22 @@ def test_rows_left_out_are_counted_with_line_and_reason():
     assert rows == [(1, "a", "b"), (0, "x", "y")]
     assert skipped.count == 8
     assert skipped.lines == [
-        (2, "2 columns where 3 belong"),
-        (3, "1 columns where 3 belong"),
+        (2, "found 2 columns, expected 3"),
+        (3, "found 1 columns, expected 3"),
         (4, "the label is '2', not 0 or 1"),
-        (5, "not UTF-8 text, or a NUL"),
-        (6, "not UTF-8 text, or a NUL"),
+        (5, "not UTF-8 text, or has a NUL"),
+        (6, "not UTF-8 text, or has a NUL"),
         (7, "the label is '-1', not 0 or 1"),
-        (8, "4 columns where 3 belong"),
+        (8, "found 4 columns, expected 3"),
         (9, "the label is '01', not 0 or 1"),
     ]
     assert str(skipped) == (
-        "clicks: left out 8 rows that are not clicks (line 2: 2 columns where 3 belong; line 3: "
-        "1 columns where 3 belong; line 4: the label is '2', not 0 or 1; ...)"
+        "clicks: left out 8 rows that are not valid (line 2: found 2 columns, expected 3; line 3: "
+        "found 1 columns, expected 3; line 4: the label is '2', not 0 or 1; ...)"
     )
-    with pytest.raises(DataError, match="clicks, line 2: 2 columns where 3 belong; mend the line"):
+    with pytest.raises(
+        DataError, match="clicks, line 2: found 2 columns, expected 3; correct the line"
+    ):
         read(content, book(2), strict=True)
 
 
@@ -155,7 +157,10 @@ def test_criteos_counts_are_bucketed_and_missing_values_are_values():
     assert list(row[14:]) == names
     assert [field.name for field in CRITEO.fields][12:14] == ["I13", "C1"]
     _, skipped = read("\t".join(["1", "x", *counts[1:], *names]) + "\n" + "0\t\n", CRITEO)
-    assert [reason for _, reason in skipped.lines] == ["I1 is 'x'", "2 columns where 40 belong"]
+    assert [reason for _, reason in skipped.lines] == [
+        "I1 is 'x', not a valid value",
+        "found 2 columns, expected 40",
+    ]
 
 
 @given(st.integers(-3, 10**17))
@@ -178,16 +183,16 @@ def test_avazus_times_become_weekday_and_hour_and_ids_are_dropped():
     lines = [AVAZU_HEADER, f"1000009418151094273,0,14102100,{values}", f"2,1,14102723,{values}"]
     rows, skipped = read("\r\n".join(lines), AVAZU)
     assert skipped.count == 0
-    # 21 October 2014 was a Tuesday, the 27th a Monday.
+    # 21 October 2014 was a Tuesday, and 27 October 2014 was a Monday.
     assert rows == [(0, "2", "00", *values.split(",")), (1, "1", "23", *values.split(","))]
     assert len(AVAZU.fields) == 23
-    # The tenth row, not the tenth line, is the first test row.
+    # The header is not a row: the first test row is the tenth row, not the tenth line.
     many = [AVAZU_HEADER, *(f"{i},0,141021{i:02},{values}" for i in range(1, 21))]
     assert [row[2] for row in read("\n".join(many), AVAZU, part="test")[0]] == ["10", "20"]
     with pytest.raises(DataError, match="clicks, line 1: expected the header 'id,click,hour"):
         read("\n".join(lines[1:]), AVAZU)
     _, skipped = read("\n".join([*lines, f"3,1,1410xx00,{values}"]), AVAZU)
-    assert skipped.lines == [(4, "weekday is '1410xx00'")]
+    assert skipped.lines == [(4, "weekday is '1410xx00', not a valid value")]
 
 
 def test_a_packed_file_reads_like_the_plain_one_and_a_damaged_one_is_refused(tmp_path):

@@ -42,7 +42,7 @@ def test_auc_counts_ties_half_and_is_nan_where_it_is_not_defined():
 
 
 def test_printed_accuracies_are_the_chapters_and_d2ls():
-    """One predicts a click only at a score of exactly 1, the other also needs 0 to be exact."""
+    """The chapter predicts a click only for a score of 1; d2l also needs 0 for no click."""
     labels = np.float32([1, 1, 0, 0, 0, 1])
     scores = np.float32([1, 0.99999994, 0.9, 0, 1, 0])
     printed = click_scores(labels, scores).printed
@@ -72,7 +72,7 @@ def test_a_score_of_one_half_predicts_no_click_and_ranks_are_of_the_log_odds():
     assert found["test_acc"] == 2 / 4
     assert click_scores(np.float32([0, 0]), np.float32([0.5, 0.4]), z[:2]).defined["test_acc"] == 1
     assert found["test_auc"] == 0.625
-    # By their scores, the last two would tie.
+    # By scores instead of log odds, the last two rows tie.
     assert click_scores(labels, np.float32([0.5, 0.5, 1, 1])).defined["test_auc"] == 0.5
     infinite = click_scores(labels, np.float32([0, 0, 1, 1]), np.float32([-9, -8, np.inf, np.inf]))
     assert infinite.defined["test_auc"] == 0.625

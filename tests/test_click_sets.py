@@ -21,7 +21,7 @@ def refuse(url, output_file, pooch):
 
 @pytest.fixture
 def unreachable(monkeypatch):
-    """The book's server does not answer."""
+    """The book's server cannot be reached."""
     (source,) = click_sets.BOOK_SOURCES
     sources = (Source(source.name, source.url, source.known_hash, source.members, refuse),)
     monkeypatch.setattr(click_sets, "BOOK_SOURCES", sources)
@@ -88,9 +88,9 @@ def test_where_the_book_is_out_of_reach_movielens_takes_its_place(ratings_dir, u
     data = load_data_ctr("book", ratings_dir, batch_size=16)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "no source of ctr answered (the book's server: it could not be reached)" in err
+    assert "no source delivered ctr (the book's server: it could not be reached)" in err
     assert f"by hand into {ratings_dir}/ctr" in err
-    assert err.splitlines()[-1].endswith("MovieLens-100K takes its place, recast as clicks")
+    assert err.splitlines()[-1].endswith("using substitute data: MovieLens-100K recast as clicks")
     assert data.dataset["substitute"] is True
     assert data.dataset["name"] == "MovieLens-100K as clicks"
     assert data.train.NUM_FEATS == 10
@@ -114,10 +114,10 @@ def test_rows_left_out_are_named_and_counted(clicks_dir, capsys):
     data = load_data_ctr("book", clicks_dir)
     assert data.dataset["rows_left_out"] == 1
     assert capsys.readouterr().err == (
-        f"{clicks_dir}/test.csv: left out 1 rows that are not clicks "
-        "(line 151: 2 columns where 35 belong)\n"
+        f"{clicks_dir}/test.csv: left out 1 rows that are not valid "
+        "(line 151: found 2 columns, expected 35)\n"
     )
-    with pytest.raises(DataError, match=r"test\.csv, line 151: 2 columns where 35 belong"):
+    with pytest.raises(DataError, match=r"test\.csv, line 151: found 2 columns, expected 35"):
         load_data_ctr("book", clicks_dir, strict=True)
     with (clicks_dir / "train.csv").open("a") as file:
         file.write("x\n" * 2)
@@ -154,7 +154,8 @@ def test_labels_of_one_class_are_refused(clicks_dir, name, label):
     lines = (clicks_dir / name).read_text().splitlines()
     (clicks_dir / name).write_text("".join(f"{label}{line[1:]}\n" for line in lines))
     with pytest.raises(
-        DataError, match=f"{name}: each of its {len(lines)} rows has the label {label}; clicks and"
+        DataError,
+        match=f"{name}: all {len(lines)} rows have the label {label}; use a file with both",
     ):
         load_data_ctr("book", clicks_dir)
 
@@ -207,5 +208,5 @@ def test_avazus_file_under_any_of_its_names(tmp_path, name):
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     data = load_data_ctr("avazu", tmp_path, batch_size=16)
     assert (len(data.train), len(data.test)) == (90, 10)
-    # Seven weekdays and a default.
+    # Field 0 has seven weekdays and a default.
     assert data.train.field_dims[0] == 8

@@ -62,5 +62,7 @@ def test_the_ids_are_sorted_and_rare_values_share_the_last():
 
 def test_counts_that_cannot_be_written_are_an_error_that_says_so(tmp_path):
     counts = ValueCounts(1, tmp_path / "no folder" / "counts.sqlite", limit=0)
-    with pytest.raises(OutputError, match=r"cannot write .*counts\.sqlite: .*; make room there"):
+    with pytest.raises(
+        OutputError, match=r"cannot write .*counts\.sqlite: .*; free some disk space"
+    ):
         counts.add(0, ["a"], [1])

@@ -38,10 +38,10 @@ def test_a_model_is_its_arrays_and_its_numbers():
     [
         ({"P": np.zeros((2, 2), np.float32)}, "P has 2 users, not 3"),
         ({"Q": np.zeros((4, 3), np.float32)}, "Q has 3 factors, not 2"),
-        ({"Q": np.zeros((4, 2))}, "Q is no array of float32"),
-        ({"Q": np.zeros(4, np.float32)}, "Q has 1 axes"),
-        ({"scale": "2"}, "scale is no number"),
-        ({"scale": True}, "scale is no number"),
+        ({"Q": np.zeros((4, 2))}, "Q is not a float32 array"),
+        ({"Q": np.zeros(4, np.float32)}, "Q has the wrong number of axes, 1"),
+        ({"scale": "2"}, "scale is not a number"),
+        ({"scale": True}, "scale is not a number"),
     ],
 )
 def test_parts_that_do_not_belong_together_are_refused(change, message):
@@ -60,7 +60,7 @@ def test_parts_that_are_missing_or_too_many_are_refused():
 
 @pytest.fixture
 def saved(tmp_path):
-    """A saved popularity of four items and three users."""
+    """Save a popularity model of four items and three users; return its folder."""
     from d2l_recsys.chapters.extras.popularity import Popularity
 
     model = Popularity(np.array([3, 0, 2, 1], dtype=np.float32))
@@ -95,5 +95,5 @@ def test_a_saved_closed_form_that_is_not_whole_is_refused(saved):
     ]
     for wrong, parts in damaged:
         path.write_bytes(pack(KIND, VERSION, wrong, parts))
-        with pytest.raises(DataError, match="is not a whole model"):
+        with pytest.raises(DataError, match="is not a complete model"):
             load_model(saved)

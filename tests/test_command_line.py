@@ -1,4 +1,4 @@
-"""Bad input, through the real command line: one line, exit code 2, nothing left behind."""
+"""Bad input on the real command line: one line of error, exit code 2, no files written."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from d2l_recsys.sections.registry import SECTIONS
 
 
 def assert_refused(done, message):
-    """One line on standard error that matches ``message``, nothing on standard output, code 2."""
+    """Check for exit code 2, one matching line on standard error, and no standard output."""
     lines = done.stderr.strip().splitlines()
     assert done.returncode == 2, done.stderr
     assert len(lines) == 1, done.stderr
@@ -24,7 +24,7 @@ def assert_refused(done, message):
 
 @pytest.fixture
 def call(capsys):
-    """As ``run_script``, without the seconds that a process takes to start."""
+    """Like ``run_script``, but without the seconds that it takes to start a process."""
 
     def call_main(section, *options):
         capsys.readouterr()
@@ -43,19 +43,19 @@ GOOD = "1\t1\t3\t0\n2\t2\t4\t0\n1\t2\t5\t1\n2\t1\t1\t1\n"
     [
         ("", r"u\.data is empty; .*replace it"),
         ("\n\n", r"u\.data is empty"),
-        (GOOD + "1\t3\t4\n", r"u\.data, line 5: 3 columns where 4 belong"),
-        (GOOD + "1\t3\t4\t0\t9\n", r"u\.data, line 5: 5 columns where 4 belong"),
-        ("1\t1\t3\t0\t9\n1\t2\t4\t0\t9\n", r"u\.data, line 1: 5 columns where 4 belong"),
-        ("1\t2\t3\n1\t2\t3\t4\t5\n", r"u\.data, line 1: 3 columns where 4 belong"),
-        (GOOD + "\n1\t3\t4\t0\n", r"u\.data, line 5: 1 columns where 4 belong"),
+        (GOOD + "1\t3\t4\n", r"u\.data, line 5: found 3 columns, expected 4"),
+        (GOOD + "1\t3\t4\t0\t9\n", r"u\.data, line 5: found 5 columns, expected 4"),
+        ("1\t1\t3\t0\t9\n1\t2\t4\t0\t9\n", r"u\.data, line 1: found 5 columns, expected 4"),
+        ("1\t2\t3\n1\t2\t3\t4\t5\n", r"u\.data, line 1: found 3 columns, expected 4"),
+        (GOOD + "\n1\t3\t4\t0\n", r"u\.data, line 5: found 1 columns, expected 4"),
         (GOOD + "1\tthree\t4\t0\n", r"u\.data, line 5: item_id is 'three', not a whole number"),
         (GOOD + "1\t3\t4.5\t0\n", r"u\.data, line 5: rating is '4\.5', not a whole number"),
         (GOOD + "1\t3\t6\t0\n", r"u\.data, line 5: the rating 6 is outside 1-5"),
         (GOOD + "1\t3\t0\t0\n", r"u\.data, line 5: the rating 0 is outside 1-5"),
-        (GOOD + "2\t2\t1\t9\n", r"line 5: user 2 has rated item 2 before, on line 2; keep one"),
-        (GOOD + "4\t1\t1\t9\n", r"user_ids must run from 1 without gaps, but 4 .* 3 is due"),
-        (GOOD + "1\t9\t1\t9\n", r"item_ids must run from 1 without gaps, but 9 .* 3 is due"),
-        (GOOD + "0\t1\t1\t9\n", r"user_ids must run from 1 without gaps, but 0 .* 1 is due"),
+        (GOOD + "2\t2\t1\t9\n", r"line 5: user 2 has already rated item 2, on line 2; keep one"),
+        (GOOD + "4\t1\t1\t9\n", r"user_ids must run from 1 without gaps, but 4 .* 3 was expected"),
+        (GOOD + "1\t9\t1\t9\n", r"item_ids must run from 1 without gaps, but 9 .* 3 was expected"),
+        (GOOD + "0\t1\t1\t9\n", r"user_ids must run from 1 without gaps, but 0 .* 1 was expected"),
     ],
 )
 def test_damaged_ratings_are_refused_with_the_line(call, tmp_path, content, message):
@@ -78,7 +78,7 @@ def test_a_missing_folder_is_refused(tmp_path):
 
 
 def test_a_wrong_checksum_is_refused(tmp_path):
-    """A folder as fetching leaves it, whose ratings have changed since."""
+    """The ratings in a fetched folder have changed since."""
     folder = tmp_path / "ml-100k"
     folder.mkdir()
     (folder / "u.data").write_text(GOOD)
@@ -167,10 +167,11 @@ def test_settings_of_the_other_sections_are_refused(
 @pytest.mark.parametrize(
     ("section", "content", "message"),
     [
-        # User 3 has one rating, which is held out.
+        # User 3 has only one rating, which is held out.
         ("neumf", GOOD + "3\t1\t4\t0\n", r"u\.data: user 3 has one rating, which is held out"),
-        # Two users: of items 1 and 2, the chapter's list, user 1 has not seen the held-out one.
-        ("caser", GOOD + "2\t3\t4\t0\n", r"user 0 .* has nothing unseen to rank .* no AUC"),
+        # With two users, the chapter ranks only items 1 and 2. The held-out item is the only one of
+        # these that user 1 has not seen.
+        ("caser", GOOD + "2\t3\t4\t0\n", r"user 0 .* has no unseen item to rank .* no AUC"),
     ],
 )
 def test_users_that_cannot_be_trained_on_or_ranked_are_refused(
@@ -188,12 +189,20 @@ def test_users_that_cannot_be_trained_on_or_ranked_are_refused(
     ("content", "options", "message"),
     [
         ("", [], r"train\.csv is empty; replace it"),
-        ("1\ta\n" * 9, [], r"train\.csv has no row of a label and 34 values \(line 1: 2 columns"),
-        (None, ["--strict"], r"train\.csv, line 601: the label is '7', not 0 or 1; mend the line"),
+        (
+            "1\ta\n" * 9,
+            [],
+            r"train\.csv has no row with a label and 34 values \(line 1: found 2 columns",
+        ),
+        (
+            None,
+            ["--strict"],
+            r"train\.csv, line 601: the label is '7', not 0 or 1; correct the line",
+        ),
         (
             "1" + "\ta" * 34 + "\n",
             [],
-            r"train\.csv: each of its 1 rows has the label 1; clicks and",
+            r"train\.csv: all 1 rows have the label 1; use a file with",
         ),
         (None, ["--dataset", "avazu"], r"train\.csv, line 1: expected the header 'id,click,hour,"),
         (None, ["--dataset", "criteo"], r"there is no train\.txt or train\.txt\.gz in .*clicks"),
@@ -220,8 +229,8 @@ def test_rows_left_out_are_named_and_the_run_goes_on(clicks_dir, tmp_path):
     done = run_script("chapters/fm.py", *options)
     assert done.returncode == 0
     assert done.stderr == (
-        f"{clicks_dir}/train.csv: left out 1 rows that are not clicks "
-        "(line 601: 2 columns where 35 belong)\n"
+        f"{clicks_dir}/train.csv: left out 1 rows that are not valid "
+        "(line 601: found 2 columns, expected 35)\n"
     )
     dataset = json.loads((tmp_path / "result.json").read_text())["dataset"]
     assert (dataset["train_rows"], dataset["rows_left_out"]) == (600, 1)

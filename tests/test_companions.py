@@ -1,4 +1,4 @@
-"""One suite over every system beside the chapter: what each has to do alike."""
+"""Tests that every companion has to pass."""
 
 import inspect
 import json
@@ -21,7 +21,7 @@ from d2l_recsys.ranking import HeldOut
 from d2l_recsys.saved_models import load_model
 from d2l_recsys.sections.registry import COMPANIONS, HITS
 
-# For made-up data of 30 users and 40 items.
+# Options for made-up data of 30 users and 40 items.
 QUICK = {
     "svd": {"num_factors": 5},
     "als": {"num_factors": 4, "num_epochs": 2},
@@ -35,12 +35,12 @@ QUICK = {
 TRAINED = [name for name, system in COMPANIONS.items() if system.figure != HITS]
 SEEDED = [*TRAINED, "als"]
 HAVE_NO_VECTORS = {"popularity", "bias"}
-# Where one of each kind will do, the others are slow.
+# One system of each kind; tests of the other systems are marked as slow.
 FEW = {"als", "gmf", "multvae", "lightgcn"}
 
 
 def some(names):
-    """All of ``names``, those that are not among the few as slow tests."""
+    """Return ``names`` as parameters; those not in FEW are marked as slow."""
     return [pytest.param(n, marks=[pytest.mark.slow] * (n not in FEW)) for n in names]
 
 
@@ -58,7 +58,7 @@ def data_dir(tmp_path_factory):
 
 
 def call(name, data_dir, out, **options):
-    """Run the system on made-up ratings, a few short epochs."""
+    """Run the system on made-up ratings for a few short epochs."""
     common = {"data_dir": data_dir, "out": out, "quiet": True, **QUICK.get(name, {})}
     if name in TRAINED:
         common.update(num_epochs=3, batch_size=16)
@@ -69,8 +69,8 @@ def call(name, data_dir, out, **options):
 
 @pytest.fixture
 def left(name, data_dir, tmp_path_factory):
-    """The folder of a run of the system, done once for all that look into it, in any process."""
-    # Under xdist each process has a folder of its own in a common one.
+    """Return the folder of a run of the system; all tests, in all processes, share this run."""
+    # With xdist, each process has its own folder in a common parent.
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
     folder = root / f"left-by-{name}"
@@ -85,7 +85,7 @@ def read(folder):
 
 
 def ranked(model, data):
-    """The numbers of a model."""
+    """Return the metrics of a model's ranking."""
     held_out = HeldOut(data.test_items, data.candidates, data.num_users, data.num_items)
     return held_out.scores([held_out.ranks(*block) for block in all_scores(model, data)])
 
@@ -99,7 +99,7 @@ def test_what_it_leaves_is_what_it_measured(name, left, data_dir):
     assert (settings["split"], settings["cutoff"]) == ("seq-aware", [3])
     assert (left / COMPANIONS[name].figure).read_bytes().startswith(b"\x89PNG")
     assert (left / "history.csv").exists() == (name in SEEDED)
-    # Loaded, it ranks as it did.
+    # The loaded model gives the same metrics.
     again = ranked(load_model(left).net, load_ranking_ml100k(data_dir))
     for protocol, numbers in again._asdict().items():
         assert {n: result[protocol][n] for n in numbers} == numbers, protocol
@@ -112,7 +112,7 @@ def test_every_option_is_among_the_settings(name, left):
 
 
 def with_other_items(ratings, rows, seed):
-    """``ratings`` with other stars and other items, which their users have not rated, in rows."""
+    """Return ``ratings`` with other values in ``rows``: other ratings, and items not yet rated."""
     rng, changed = np.random.default_rng(seed), ratings.copy()
     for row in rows:
         own = changed.loc[changed["user_id"] == changed.at[row, "user_id"], "item_id"]
@@ -122,7 +122,7 @@ def with_other_items(ratings, rows, seed):
 
 
 def test_what_is_held_out_or_left_out_leaves_no_trace_in_the_model(name, tmp_path):
-    """The same bits, whatever a user's last two items are, under the validation split."""
+    """With the validation split, the last two items of a user do not change a bit of the model."""
     ratings = made_up_ratings()
     train, _ = split_data_ml100k(ratings, 30, 40, "validation")
     keys = [frame["user_id"] * 41 + frame["item_id"] for frame in (ratings, train)]

@@ -22,7 +22,7 @@ def d2l():
 
 
 def assert_equal_up_to_ids(ours, theirs):
-    """The same instances as d2l's data set, whatever the order of ids within a field."""
+    """Both data sets have the same rows; the order of the ids within a field does not matter."""
     assert len(ours) == len(theirs)
     assert ours.NUM_FEATS == theirs.NUM_FEATS
     assert np.array_equal(ours.field_dims, theirs.field_dims.asnumpy())
@@ -31,7 +31,7 @@ def assert_equal_up_to_ids(ours, theirs):
     names = []
     for field, ids in theirs.feat_mapper.items():
         assert set(ids) == set(ours.feat_mapper[field])
-        # From their id to ours.
+        # Maps the ids of d2l to ours.
         ours_of = {i: ours.feat_mapper[field][value] for value, i in ids.items()}
         names.append({**ours_of, theirs.defaults[field]: ours.defaults[field]})
     for i in range(len(ours)):
@@ -89,7 +89,7 @@ def test_the_books_files_equal_d2ls_class(d2l):
     try:
         train, test = find_book(default_data_dir()).files
     except DataError as error:
-        pytest.skip(f"the book's click data cannot be had here: {error}")
+        pytest.skip(f"the book's click data cannot be fetched here: {error}")
     for ours, theirs in both(d2l, train, test):
         assert_equal_up_to_ids(ours, theirs)
 
@@ -130,27 +130,29 @@ def test_bad_files_and_mappers_are_refused(tmp_path):
         make(b"")
     with pytest.raises(
         DataError,
-        match=r"has no row of a label and 34 values \(line 1: 3 columns where 35 belong\); "
-        "replace it, or set num_feat",
+        match=r"has no row with a label and 34 values \(line 1: found 3 columns, expected 35\); "
+        "replace the file, or set num_feat",
     ):
         make(b"1\ta\tb\n" * 3)
     with pytest.raises(DataError, match="line 2: the label is '2', not 0 or 1"):
         make(b"1\ta\n2\ta\n", num_feat=1, strict=True)
     good = make(b"1\ta\tb\n" * 4, num_feat=2)
     with pytest.raises(
-        SettingError, match="feat_mapper is of a file with 2 fields, this one has 1"
+        SettingError, match="feat_mapper comes from a file with 2 fields, but this file has 1"
     ):
         make(b"1\ta\n", good.feat_mapper, good.defaults, num_feat=1)
-    with pytest.raises(SettingError, match="defaults is of a file with 0 fields"):
+    with pytest.raises(SettingError, match="defaults comes from a file with 0 fields"):
         make(b"1\ta\tb\n", good.feat_mapper, {}, num_feat=2)
     with pytest.raises(SettingError, match="part is 'tets'; choose train, test or None"):
         make(b"1\ta\n", num_feat=1, part="tets")
     with pytest.raises(SettingError, match="--num-feat is 0; it must lie between 1 and"):
         make(b"1\n", num_feat=0)
-    with pytest.raises(DataError, match="is too short for a test part; give it ten rows or more"):
+    with pytest.raises(
+        DataError, match="has no row in its test part; use a file of ten rows or more"
+    ):
         make(b"1\ta\n" * 9, num_feat=1, part="test")
     with pytest.raises(
-        DataError, match=r"has no row .*\(line 1: 1 columns where 40 belong\); replace it$"
+        DataError, match=r"has no row .*\(line 1: found 1 columns, expected 40\); replace the file$"
     ):
         make(b"1\n", layout=CRITEO)
     for arguments in ((good.feat_mapper,), (None, good.defaults)):
@@ -163,7 +165,7 @@ def test_bad_files_and_mappers_are_refused(tmp_path):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    """Many chunks, and counts that do not fit into memory."""
+    """Read many small chunks, and keep only a few counts in memory."""
     monkeypatch.setattr(click_files, "CHUNK_BYTES", 5000)
     monkeypatch.setattr(click_vocabulary, "VALUES_IN_MEMORY", 100)
 
@@ -183,7 +185,7 @@ def test_on_disk_a_file_is_encoded_as_in_memory(clicks_dir, tmp_path, part):
         file.write("1\tshort\n" * 25)
     encoded = tmp_path / "encoded"
     files = clicks_dir / "train.csv", clicks_dir / "test.csv"
-    for _ in range(2):  # made, and read again
+    for _ in range(2):  # made first, then read again
         in_memory = CTRDataset(files[0], part=part)
         on_disk = CTRDataset(files[0], part=part, encoded_dir=encoded)
         assert isinstance(on_disk.features, np.memmap)
@@ -224,7 +226,7 @@ def test_a_file_is_encoded_once_for_each_content_and_way(clicks_dir, tmp_path, m
         file.write("short\n")
     assert times() == 1
     with pytest.raises(
-        DataError, match=r"^.*train\.csv, line 602: 1 columns where 35 belong; mend"
+        DataError, match=r"^.*train\.csv, line 602: found 1 columns, expected 35; correct the line"
     ):
         times(strict=True)
 
@@ -289,7 +291,9 @@ def test_no_valid_row_on_disk(tmp_path):
     path = tmp_path / "clicks.csv"
     path.write_text("1\n2\n")
     for _ in range(2):
-        with pytest.raises(DataError, match=r"has no row of .*line 1: 1 columns where 35 belong"):
+        with pytest.raises(
+            DataError, match=r"has no row with .*line 1: found 1 columns, expected 35"
+        ):
             CTRDataset(path, encoded_dir=tmp_path / "encoded")
 
 
@@ -302,12 +306,12 @@ ctr.CTRDataset(sys.argv[1], num_feat=5, encoded_dir=sys.argv[2])
 
 
 def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
-    """A real process each, on rows whose first value occurs nowhere else."""
+    """Each size has its own process; the first value of each row occurs only once."""
     peak = {}
     for num_rows in (100_000, 400_000):
         path = tmp_path / f"{num_rows}.csv"
         lines = (f"{i % 2}\tunique-{i:030}\t{i % 100}\ta\tb\tc\n" for i in range(num_rows))
         path.write_text("".join(lines))
         peak[num_rows] = peak_memory(PEAK, path, tmp_path / "encoded")
-    # 300,000 such values more would alone take 45 MiB, encoded rows 7.
+    # In memory, 300,000 more of these values would take 45 MiB, and their encoded rows 7 MiB.
     assert peak[400_000] - peak[100_000] < 6 * 1024, peak

@@ -20,8 +20,8 @@ def test_the_section_shows_first_record_field_sizes_and_click_rate(clicks_dir, t
         f"field sizes: {train.field_dims.tolist()}",
         f"training rows: 600, CTR {clicks[0] / 6:.2f} %",
         f"test rows: 150, CTR {clicks[1] / 1.5:.2f} %",
-        "data: ctr, not the chapter's: its numbers do not compare",
-        "left in results/ctr: fields.png, result.json",
+        "data: ctr, not the chapter's data: do not compare these numbers with the book's",
+        "written to results/ctr: fields.png, result.json",
     ]
     folder = tmp_path / "results" / "ctr"
     result = json.loads((folder / "result.json").read_text())

@@ -17,7 +17,7 @@ from d2l_recsys.hardware import cuda
 
 @pytest.fixture(scope="session")
 def stub_driver(tmp_path_factory):
-    """Runs code in a process whose NVIDIA driver is stub_driver.c."""
+    """Returns a function that runs code in a process; its NVIDIA driver is stub_driver.c."""
     if shutil.which("gcc") is None or sys.platform != "linux":
         pytest.skip("the stub driver is built with gcc, for Linux")
     folder = tmp_path_factory.mktemp("driver")
@@ -57,7 +57,7 @@ def test_the_driver_tells_its_version_and_the_capabilities(stub_driver, environm
 def test_a_driver_that_fails_is_told_with_its_own_words(stub_driver):
     done = stub_driver(READ, STUB_INIT="999", STUB_GPUS="8.6")
     *_, last = done.stderr.splitlines()
-    said = "the NVIDIA driver fails: cuInit says 999, made up by the stub driver"
+    said = "the NVIDIA driver fails: cuInit returns 999 (made up by the stub driver)"
     assert last == f"d2l_recsys.errors.DeviceError: {said}"
 
 
@@ -127,10 +127,22 @@ def test_code_does_not_run_on_a_lower_minor(monkeypatch):
 @pytest.mark.parametrize(
     ("said", "to_do"),
     [
-        ("libcuda.so.1: cannot open shared object file", "install the driver, or the CPU build"),
-        ("/a/libcudnn.so.8: file too short", "--no-deps 'nvidia-cudnn-cu11<9' brings libcudnn"),
-        ("libcudart.so.11.0: cannot open", "--no-deps 'nvidia-cuda-runtime-cu11' brings"),
-        ("libnvToolsExt.so.1: cannot open", "--no-deps 'nvidia-nvtx-cu11' brings"),
+        (
+            "libcuda.so.1: cannot open shared object file",
+            "install the driver, or change to the CPU build",
+        ),
+        (
+            "/a/libcudnn.so.8: file too short",
+            "libcudnn.so.8: pip install --force-reinstall --no-deps 'nvidia-cudnn-cu11<9'",
+        ),
+        (
+            "libcudart.so.11.0: cannot open",
+            "install --force-reinstall --no-deps 'nvidia-cuda-runtime-cu11'",
+        ),
+        (
+            "libnvToolsExt.so.1: cannot open",
+            "install --force-reinstall --no-deps 'nvidia-nvtx-cu11'",
+        ),
         ("/a/mxnet/libmxnet.so: invalid ELF header", "install MXNet again"),
         ("libquadmath.so.0: cannot open", "apt install libgomp1 libquadmath0"),
     ],
@@ -143,7 +155,7 @@ def test_what_cannot_be_loaded_is_named_with_what_to_do(said, to_do):
 
 @pytest.fixture
 def loaded(tmp_path, monkeypatch):
-    """An installed cu112 extra whose libraries are empty; what would be loaded, in order."""
+    """An installed cu112 extra with empty libraries; returns the list of loaded libraries."""
     for name in cuda.CUDA_LIBRARIES[:-1]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(bytes(64))
@@ -175,7 +187,7 @@ def test_a_library_that_is_cut_off_is_told_before_the_loader_crashes_on_it(
     cuda.load_libraries()
     for size in (0, 63, 1000, len(whole) - 1):
         library.write_bytes(whole[:size])
-        with pytest.raises(OSError, match=r"libcurand\.so\.10: cut off$"):
+        with pytest.raises(OSError, match=r"libcurand\.so\.10: the file is incomplete$"):
             cuda.load_libraries()
 
 

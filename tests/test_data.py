@@ -35,7 +35,7 @@ def d2l():
 
 @st.composite
 def frames(draw):
-    """Small rating frames with unique pairs, ids without gaps and few distinct times."""
+    """Small frames of ratings: unique pairs, ids without gaps, and few different times."""
     num_users = draw(st.integers(1, 6))
     pairs = draw(
         st.sets(st.tuples(st.integers(1, num_users), st.integers(1, 8)), min_size=1, max_size=30)
@@ -158,10 +158,10 @@ def test_both_layouts_read_alike(tmp_path, ratings):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("u.item", "1|Toy Story (1995)|x\n", r"u\.item, line 1: 3 columns where 24 belong"),
+        ("u.item", "1|Toy Story (1995)|x\n", r"u\.item, line 1: found 3 columns, expected 24"),
         ("u.item", "one" + "|0" * 23, r"u\.item, line 1: item id is 'one'"),
         ("u.user", "1|24|M|writer|1\n2|x|M|writer|1\n", r"u\.user, line 2: age is 'x'"),
-        ("u.user", "", r"u\.user, line 1: 1 columns where 5 belong"),
+        ("u.user", "", r"u\.user, line 1: found 1 columns, expected 5"),
     ],
 )
 def test_damaged_item_and_user_files_name_the_line(ratings_dir, name, content, message):
@@ -306,7 +306,8 @@ def test_validation_is_the_same_split_once_more_without_the_last_ratings(ratings
     _, last = split_data_ml100k(frame, *counts, "seq-aware")
     before, validation = split_data_ml100k(frame, *counts, "validation")
     for user, of_user in frame.groupby("user_id"):
-        # A loop: the latest, the first in the file among ties; then again without that one.
+        # A plain loop: hold out the latest rating (of tied ratings the first in the file). Then do
+        # the same again with the other ratings.
         rows = of_user.to_dict("records")
         for held_out in (last, validation):
             latest = max(rows, key=lambda row: row["timestamp"])

@@ -1,4 +1,4 @@
-"""The same seed, the same bits; and that devices share the work without changing it."""
+"""The same seed gives the same bits, and the number of devices hardly changes the weights."""
 
 import itertools
 import os
@@ -22,7 +22,7 @@ STEPS = 50
 
 
 class SomeSteps:
-    """The first batches of a loader, over its epochs, as one epoch."""
+    """The first 50 batches of a loader, from as many epochs as needed, as one epoch."""
 
     def __init__(self, loader):
         self.loader = loader
@@ -33,11 +33,12 @@ class SomeSteps:
 
 
 def agree(section, data_dir, folder, monkeypatch, epochs, **options):
-    """How far apart weights are after 50 steps on one, two and three devices.
+    """The largest difference of weights after 50 steps on one, two and three devices.
 
-    From the same start: weights and moments after some epochs. From its first weights NeuMF is
-    chaotic: their gradients are of the size of what Adam adds to its divisor, and the last bit of a
-    sum, which depends on where the batch is cut, decides where a step goes.
+    All three start from the same weights and moments, saved after ``epochs`` epochs. They do not
+    start from the first weights, because NeuMF is chaotic there: its gradients are as small as the
+    constant that Adam adds to its divisor. The last bit of a sum then decides the direction of a
+    step, and that bit depends on how the batch is split.
     """
     if section in WITH_DROPOUT:
         options["dropout"] = 0.0
@@ -91,12 +92,12 @@ def test_they_agree_with_the_chapters_settings_on_the_real_data(
 ):
     options = {"dataset": "movielens"} if SECTIONS[section].on_clicks else {}
     options["protocol"] = "defined"
-    # After two epochs DeepFM stands where a last bit decides as well: they end 5e-4 apart.
+    # After two epochs, DeepFM is still so sensitive to last bits that weights differ by 5e-4.
     epochs = 4 if section == "deepfm" else 2
     assert agree(section, ml100k_dir, tmp_path, monkeypatch, epochs, **options) < 1e-5
 
 
-# Each section in turn, in a process of its own, into a folder of its own.
+# Run all sections in one process, each into its own folder.
 ALL_SECTIONS = """
 import pathlib, sys
 from d2l_recsys.sections.registry import SECTIONS
@@ -114,7 +115,7 @@ for name, section in SECTIONS.items():
 
 
 def bits(data, out, num_devices, num_epochs, batch_size, **environment):
-    """What processes with that environment leave, by section."""
+    """What a process with ``environment`` computes, by section."""
     numbers = map(str, (num_devices, num_epochs, batch_size))
     subprocess.run(
         [sys.executable, "-c", ALL_SECTIONS, *map(str, data), str(out), *numbers],
@@ -127,7 +128,7 @@ def bits(data, out, num_devices, num_epochs, batch_size, **environment):
 
 @pytest.mark.slow
 def test_two_processes_give_the_same_bits_whatever_their_hashes(ratings_dir, clicks_dir, tmp_path):
-    """On two devices; those on one are compared where they are killed and go on."""
+    """This test uses two devices; ``test_resume.py`` compares killed processes on one device."""
     first, second = (
         bits((ratings_dir, clicks_dir), tmp_path / seed, 2, 1, 16, PYTHONHASHSEED=seed)
         for seed in ("1", "2")
@@ -139,7 +140,7 @@ def test_two_processes_give_the_same_bits_whatever_their_hashes(ratings_dir, cli
 @pytest.mark.network
 @pytest.mark.parametrize("num_devices", [1, 2])
 def test_processes_give_the_same_bits_on_the_real_data(num_devices, ml100k_dir, tmp_path):
-    """With the chapter's settings; one thread is what is used where none are asked for."""
+    """The chapter's settings give the same bits; without OMP_NUM_THREADS, MXNet uses one thread."""
     environments = [
         {"PYTHONHASHSEED": "0"},
         {"PYTHONHASHSEED": "1234567"},

@@ -23,7 +23,7 @@ def np_semantics():
 
 @pytest.fixture
 def with_gpus(monkeypatch):
-    """Makes believe that the CUDA build is installed and that the driver shows these GPUs."""
+    """Pretends that the CUDA build is installed and that the driver shows the given GPUs."""
 
     def be(*capabilities, cuda_version=(11, 4)):
         features = types.SimpleNamespace(is_enabled=lambda name: name == "CUDA")
@@ -60,7 +60,8 @@ def test_gpus_without_code_are_left_out_and_told_once(with_gpus, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     lacking = "GPU 0 (compute capability 9.0), GPU 2 (compute capability 3.5)"
     assert line == (
-        f"MXNet has no code for {lacking}, only for 5.0 to 8.6, which 8.7 to 8.9 run too; "
+        f"MXNet has no code for {lacking}, only for 5.0 to 8.6 (8.7 to 8.9 can run the "
+        "code for 8.6); "
         "using the others"
     )
     message = "this machine has 1 GPUs that can be used: MXNet has no code for GPU 0"
@@ -92,7 +93,7 @@ def test_a_gpu_that_is_asked_for_and_cannot_be_had_is_refused(with_gpus, monkeyp
     with_gpus((9, 0))
     why(r"MXNet has no code for GPU 0 \(compute capability 9.0\)")
     with_gpus((8, 6), cuda_version=(10, 2))
-    why("the NVIDIA driver is too old, for CUDA 10.2: MXNet needs one for 11.0 or later")
+    why("the NVIDIA driver is too old: it supports CUDA 10.2; MXNet needs 11.0 or later;")
 
     def fail():
         raise mx.MXNetError("Traceback\nCUDA: Check failed: (804 vs. 0) : no such luck")

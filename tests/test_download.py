@@ -173,14 +173,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     def handle_error(self, *args):
-        """A client that gives up is no error."""
+        """Prints nothing: a client may close the connection at any time."""
 
 
 @pytest.fixture
 def server():
-    """A real HTTP server on the loopback; ``server.asked`` lists the paths it was asked for.
+    """A real HTTP server on the loopback device; ``server.asked`` lists the requested paths.
 
-    What hangs does so for ten seconds at most, that a test may fail rather than hang.
+    A page that hangs does so for ten seconds at most, so a test fails instead of hanging forever.
     """
     with Server(("127.0.0.1", 0), Handler) as running:
         running.asked = []
@@ -242,10 +242,10 @@ def test_sources_that_fail_are_passed_over_in_order(server, tmp_path):
         ("chunk.zip", "the connection broke off", 2, {}),
         ("reset.zip", "the connection broke off", 2, {}),
         ("other.zip", "wrong checksum, expected sha1:", 2, {}),
-        ("absent.zip", "it answered 404", 2, {}),
-        ("broken.zip", "it answered 500", 2, {}),
+        ("absent.zip", "it answered with HTTP status 404", 2, {}),
+        ("broken.zip", "it answered with HTTP status 500", 2, {}),
         ("moved.zip", "it could not be reached", 2, {}),
-        ("portal.zip", "it sent a web page, as a network does that asks to log in; log in", 1, {}),
+        ("portal.zip", "it sent a web page, perhaps the login page of your network; log", 1, {}),
         ("silent.zip", "no answer within 0.5 s", 2, {"ANSWER_SECONDS": 0.5}),
         ("stalled.zip", "it sent nothing more for 0.5 s", 2, {"ANSWER_SECONDS": 0.5}),
         ("trickle.zip", "too slow, less than 60 kB in 0.5 s", 1, {"SPAN_SECONDS": 0.5}),
@@ -263,7 +263,7 @@ def test_a_source_that_fails_is_named_with_its_reason_and_the_next_is_asked(
     with pytest.raises(NoSourceError) as caught:
         fetch([source(server, page), closed], tmp_path / "ml-100k", "put u.data into HERE")
     message = str(caught.value)
-    assert message.startswith(f"no source of ml-100k answered ({page}: {reason}")
+    assert message.startswith(f"no source delivered ml-100k ({page}: {reason}")
     assert message.endswith("; closed: it could not be reached); put u.data into HERE")
     assert "\n" not in message
     assert server.asked == [f"/{page}"] * attempts
@@ -311,7 +311,7 @@ def test_a_folder_with_other_files_is_not_overwritten(server, tmp_path):
     folder = tmp_path / "ml-100k"
     folder.mkdir()
     (folder / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match="not empty but lacks the data; by hand"):
+    with pytest.raises(DataError, match="not empty but does not have the data; by hand"):
         fetch([source(server, "good.zip")], folder, "by hand")
     assert left_in(folder) == ["mine.txt"]
     assert server.asked == []
@@ -352,7 +352,7 @@ def child_command(source, folder, user=None):
 
 
 def outcome(command):
-    """What a real process that fetches in vain raises and says, and what it leaves."""
+    """Runs a process whose fetch fails; returns its error, its message and the files it left."""
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout, done.stderr
     kind, message, left = json.loads(done.stdout)
@@ -360,9 +360,9 @@ def outcome(command):
 
 
 def on_a_disk(folder, options):
-    """What comes before a command to have a file system of its own mounted at ``folder``."""
+    """Returns a prefix for commands; it mounts a separate file system at ``folder``."""
     if not shutil.which("unshare"):
-        pytest.skip("there is no unshare to mount a disk with")
+        pytest.skip("the command unshare, which mounts a disk, is missing")
     folder.mkdir()
     mount = f'mount -t tmpfs -o {options} none "$0" && exec "$@"'
     prefix = ["unshare", "-rm", "sh", "-c", mount, str(folder)]
@@ -385,8 +385,8 @@ def test_a_full_disk_is_an_error_of_the_folder_and_not_of_the_source(
     full = child_command(source(server, page, content), disk / "ml-100k")
     assert outcome([*prefix, *full]) == (
         "DataError",
-        f"cannot write {disk / 'ml-100k'}: No space left on device; make room there or choose "
-        "another folder with --data-dir",
+        f"cannot write {disk / 'ml-100k'}: No space left on device; free some disk space or "
+        "choose another folder with --data-dir",
         [],
     )
     assert server.asked == [f"/{page}"]
@@ -405,7 +405,7 @@ def test_a_read_only_disk_is_an_error_of_the_folder(server, tmp_path):
 
 
 def test_a_folder_without_permission_is_an_error_of_the_folder(server):
-    """In a process that is not root's, and outside ``tmp_path``, where only root may look."""
+    """The process must not run as root, and only root may read ``tmp_path``."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o555)
         user = 65534 if os.getuid() == 0 else os.getuid()
@@ -445,8 +445,8 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_that_has_the_lock(s
     [
         (lambda folder: (folder / "u.data").write_bytes(b"1\t1\t4\t0\n"), r"u\.data has the wrong"),
         (lambda folder: (folder / "u.item").unlink(), r"u\.item is missing"),
-        (lambda folder: (folder / RECORD).write_text("[]"), "is not a record"),
-        (lambda folder: (folder / RECORD).write_text("{"), "is not a record"),
+        (lambda folder: (folder / RECORD).write_text("[]"), "is not a valid record"),
+        (lambda folder: (folder / RECORD).write_text("{"), "is not a valid record"),
     ],
 )
 def test_changed_files_are_found(server, tmp_path, damage, message):
@@ -472,7 +472,7 @@ def test_find_fetches_into_an_empty_folder_that_was_named(server, tmp_path, monk
 
 @pytest.fixture
 def made_up(server, monkeypatch, tmp_path):
-    """The wheel made-up 1.0 from that index of the server's that is named."""
+    """Returns a function that makes a source: the wheel made-up 1.0 in an index of the server."""
 
     def from_index(index):
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/{index}/")
@@ -487,7 +487,7 @@ def made_up(server, monkeypatch, tmp_path):
     for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    # Like https, and unlike plain http, what is trusted goes through pip's cache if that is on.
+    # pip uses its cache, if it is on, for https and for trusted hosts, but not for plain http.
     monkeypatch.setenv("PIP_TRUSTED_HOST", "127.0.0.1")
     monkeypatch.setenv("PIP_CACHE_DIR", str(tmp_path / "cache"))
     return from_index
@@ -512,8 +512,8 @@ def test_a_disk_that_a_wheel_fills_is_an_error_of_the_folder(made_up, tmp_path):
     prefix = on_a_disk(disk, "size=64k")
     assert outcome([*prefix, *child_command(made_up("large"), disk / "ml-100k")]) == (
         "DataError",
-        f"cannot write {disk / 'ml-100k'}: No space left on device; make room there or choose "
-        "another folder with --data-dir",
+        f"cannot write {disk / 'ml-100k'}: No space left on device; free some disk space or "
+        "choose another folder with --data-dir",
         [],
     )
 

@@ -10,7 +10,7 @@ from d2l_recsys.loaders.interactions import RankingData
 
 
 def made_up(users, items, seed):
-    """Who has seen what; some items have no user."""
+    """Return a random matrix with 1 where a user has seen an item; some items have no user."""
     X = (np.random.default_rng(seed).uniform(size=(users, items)) < 0.4).astype(float)
     X[0, 0] = 1
     return X
@@ -22,7 +22,7 @@ def data_of(X):
 
 
 def column_by_column(X, l2):
-    """Each item regressed on all others: ridge regression, its penalty written as more rows."""
+    """Regress each item on all others by ridge regression, with the penalty as extra rows."""
     num_items = X.shape[1]
     B = np.zeros((num_items, num_items))
     for item in range(num_items):
@@ -67,7 +67,7 @@ def test_no_other_weights_with_that_diagonal_are_better(ratings_dir):
 def test_a_score_is_the_sum_of_what_the_seen_items_add(ratings_dir):
     data = load_ranking_ml100k(ratings_dir)
     model = fit(data, 10)
-    # The matrix is not symmetric: which index is the seen item's shows.
+    # The matrix is not symmetric, so the test would notice swapped indices.
     assert np.abs(model.B - model.B.T).max() > 0.01
     some = np.array([5, 2, 5])
     expected = [sum(model.similar_to(i) for i in data.candidates[u]) for u in some]
@@ -88,7 +88,7 @@ def test_the_inverse_is_that_of_any_solver(n):
 
 
 def test_an_l2_that_rounding_swallows_is_refused():
-    with pytest.raises(SettingError, match="--l2 is 1e-06, too small for the equations"):
+    with pytest.raises(SettingError, match="--l2 is 1e-06, too small to solve the equations; "):
         regularized_inverse(np.full((3, 3), 1e12), 1e-6)
 
 

@@ -19,7 +19,7 @@ TEXT = figures.entries((ROOT / "ERRATA.md").read_text(encoding="utf-8"))
 KEPT = json.loads((ROOT / "docs" / "errata.json").read_text(encoding="utf-8"))
 
 
-# ERRATA.md against docs/errata.json
+# ERRATA.md compared with docs/errata.json
 
 
 def test_text_and_figures_have_the_entries_that_are_measured():
@@ -32,14 +32,16 @@ def test_every_figure_stands_in_the_text_of_its_entry(number):
     assert figures.unsaid(TEXT[number], KEPT["rows"][number]) == []
 
 
-# Numbers of an entry that are no figures: settings, a threshold in a title, how a number prints.
+# Fractions in an entry that are not figures: the threshold in a heading, settings, and a loss as it
+# is printed.
 NO_FIGURES = {"C1": {"16.6"}, "C3": {"0.01", "0.02"}, "D3": {"0.000"}}
 
 
 @pytest.mark.parametrize("number", list(command.ROWS))
 def test_every_fraction_in_the_text_is_a_figure_of_its_entry(number):
     shown = " ".join(figures.texts(KEPT["rows"][number]).values()).split()
-    # Without the numbers of sections, as 15.10; those of equations and versions have two dots.
+    # Remove the numbers of sections, for example 15.10. The pattern below does not find the numbers
+    # of equations and versions, because these have two dots.
     text = re.sub(r"\b15\.\d+\b(?!\.)", "", TEXT[number])
     found = set(re.findall(r"(?<![\w.])-?\d[\d,]*\.\d+(?![\w]|\.\d)", text))
     assert found - set(shown) <= NO_FIGURES.get(number, set())
@@ -67,7 +69,7 @@ def test_links_inside_the_text_lead_to_headings():
     assert set(links) <= anchors
 
 
-# The parts
+# The functions
 
 
 def test_an_entry_ends_at_the_next_heading():
@@ -148,27 +150,29 @@ def test_figures_on_the_books_rows_stay_where_none_are_measured():
 
 def test_rmse_as_printed_depends_on_batches_and_devices():
     labels, predictions = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 5.0])
-    # Batches (0, 0) and (2): running means 0 and 1, and their mean.
+    # The errors are (0, 0) in the first batch and (2) in the second. So the running means are 0 and
+    # 1, and the printed RMSE is their mean.
     one = ratings.rmse_on(labels, predictions, 2, 1)
     assert one.printed["test_rmse"] == pytest.approx((0 + (0 + 2) / 2) / 2)
     assert one.defined["test_rmse"] == pytest.approx(math.sqrt(4 / 3))
-    # Shares (0), (0) and (2): the reading after the second batch is 2 / 3.
+    # On two devices the shares have the errors (0), (0) and (2). So the reading after the second
+    # batch is 2 / 3.
     two = ratings.rmse_on(labels, predictions, 2, 2)
     assert two.printed["test_rmse"] == pytest.approx((0 + 2 / 3) / 2)
     assert two.defined == one.defined
 
 
 def test_the_timer_of_train_ranking_counts_from_the_start_at_every_batch():
-    # Stops at 1 and 2 s; evaluation to 3 s; stops at 4 and 5 s.
+    # The timer stops at 1 s and 2 s. The evaluation ends at 3 s. The timer stops at 4 s and 5 s.
     assert timer_sum([2, 2], [1, 1], 2) == pytest.approx(1 + 2 + 4 + 5)
-    # Four batches of 1 s without evaluation: 1 + 2 + 3 + 4 of 4 s.
+    # Four batches of 1 s without evaluation take 4 s. The timer adds up 1 + 2 + 3 + 4 s.
     assert timer_sum([2, 2], [0, 0], 2) / 4 == pytest.approx(times_counted(4)) == 2.5
 
 
 def test_the_rule_of_the_timer_is_that_of_d2l(monkeypatch):
     pytest.importorskip("d2l.mxnet")
     timer_module = d2l.time
-    # The clock reads 0 when the timer is made, then 1, 2, 4 and 5.
+    # The clock shows 0 when the timer is created, then 1, 2, 4 and 5.
     readings = iter([0, 1, 2, 4, 5])
     monkeypatch.setattr(timer_module, "time", lambda: next(readings))
     timer = d2l.Timer()
@@ -185,7 +189,7 @@ def test_rows_scored_with_rollover_are_those_of_gluons_loader():
 
 
 def test_a_curve_ends_late_in_epochs_with_a_batch_more_than_the_first():
-    # Two batches in the first epoch, then three of 12 rows in every other one.
+    # The first epoch has two batches. Then every second epoch has three batches (12 rows).
     assert clicks.curve_ends(10, 4, 4) == [1.0, 1.5, 1.0, 1.5]
 
 
@@ -281,7 +285,7 @@ def test_a_file_that_is_not_json_is_refused(tmp_path):
 
 @pytest.fixture
 def two_rows(monkeypatch):
-    """Entries that take no time; the first has figures on the book's rows where there are any."""
+    """Replaces all entries by R1 and K2, whose figures the test sets in the returned dict."""
     measured = {}
     monkeypatch.setattr(
         command, "ROWS", {"R1": lambda lab: measured["R1"], "K2": lambda lab: measured["K2"]}

@@ -48,7 +48,7 @@ def test_both_rmses_equal_plain_loops_over_the_models_own_tables():
         float(r) - (np.dot(P[u], Q[i]) + b_u[u, 0] + b_i[i, 0])
         for u, i, r in zip(users, items, ratings)
     ]
-    # Batches of ten over two devices: shares of 5, 5; 5, 5; 3, 2.
+    # Batches of ten, split across two devices, have shares of 5 and 5, 5 and 5, 3 and 2.
     shares = [errors[0:5], errors[5:10], errors[10:15], errors[15:20], errors[20:23], errors[23:]]
     rmses = [np.sqrt(np.mean(np.square(share))) for share in shares]
     printed = np.mean([np.mean(rmses[:2]), np.mean(rmses[:4]), np.mean(rmses[:6])])
@@ -67,7 +67,7 @@ def test_an_autoencoders_rmse_is_the_chapters_over_the_test_ratings(num_devices)
     train, test = (np.where(keep, ratings, 0).astype("float32") for keep in (~in_test, in_test))
     net = AutoRec(6, 9)
     net.initialize(ctx=devices, init=backend.init.Normal(1))
-    # As in the section: everything is completed, and the test matrix's sign picks what counts.
+    # As in the section: predict all ratings, and select the test ratings by the sign of the matrix.
     completed = backend.np.array(
         [row for start in range(0, 23, 10)
          for row in net(backend.np.array(train[start:start + 10])).asnumpy()])  # fmt: skip
@@ -83,7 +83,7 @@ def test_an_autoencoders_rmse_is_the_chapters_over_the_test_ratings(num_devices)
 
 
 class WithoutScoreAll(gluon.Block):
-    """A net whose ``score_all`` cannot be found."""
+    """A net that hides the ``score_all`` of another net."""
 
     def __init__(self, net):
         super().__init__()
@@ -94,7 +94,7 @@ class WithoutScoreAll(gluon.Block):
 
 
 class LaterNeuMF(gluon.Block):
-    """The later editions' net: its scores come as a column."""
+    """The net of the later editions, which returns scores as a column."""
 
     def __init__(self, net):
         super().__init__()
@@ -105,7 +105,7 @@ class LaterNeuMF(gluon.Block):
 
 
 def make(kind, num_users, num_items, grid, seed, devices):
-    """A small net; on a grid every operation in float32 is exact, and scores tie."""
+    """A small net. With weights on a grid, float32 is exact and many scores tie."""
     mx.random.seed(seed)
     rng = np.random.default_rng(seed)
     name, _, option = kind.partition(" ")
@@ -143,13 +143,13 @@ SMALL = [
     for grid in (False, True)
     for case in (((9, 14), 1, 1), ((13, 9), 2, 2))
 ]
-# Lists longer than fifty, so that not every listed item is a hit.
+# Lists of more than fifty items, so that not every item is a hit.
 LARGE = [("mf", True, (57, 66), 1, 1), ("caser", False, (57, 66), 2, 1)]
 
 
 @pytest.mark.parametrize(("kind", "grid", "sizes", "per_user", "num_devices"), SMALL + LARGE)
 def test_printed_equals_d2ls_own_function(kind, grid, sizes, per_user, num_devices, monkeypatch):
-    """Thirty nets, half of them with tied scores; user for user, hit and AUC, exactly."""
+    """Hits and AUC equal d2l's exactly, for thirty nets, half of them with tied scores."""
     d2l = pytest.importorskip("d2l.mxnet")
     found = []
 
@@ -181,7 +181,7 @@ def test_printed_equals_d2ls_own_function(kind, grid, sizes, per_user, num_devic
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("hybridized", [False, True])
 def test_score_all_gives_the_scores_of_the_pairs(kind, hybridized):
-    """On a grid, where float32 is exact, bit for bit; elsewhere up to rounding."""
+    """Scores are equal to the bit on a grid, where float32 is exact; else up to rounding."""
     users = backend.np.array([3, 0, 12], dtype="int32")
     _, _, seq = make_case(0, 13, 17)
     inputs = [users] + [backend.np.array(seq[[3, 0, 12]])] * kind.startswith("caser")
@@ -241,7 +241,7 @@ def test_sequences_of_the_wrong_number_are_refused():
 @pytest.mark.network
 @pytest.mark.parametrize("kind", ["mf", "neumf sum", "neumf linear", "neumf sigmoid", "caser"])
 def test_trained_models_rank_alike_both_ways_on_the_whole_data_set(kind, ml100k_dir):
-    """All 1.6 million pairs. Ranks differ only where scores are equal up to float32's rounding."""
+    """For all 1.6 million pairs, ranks differ only if scores are equal up to float32 rounding."""
     data = load_ranking_ml100k(ml100k_dir)
     sizes, devices = (data.num_users, data.num_items), [mx.cpu()]
     name, _, head = kind.partition(" ")
@@ -280,7 +280,7 @@ def test_trained_models_rank_alike_both_ways_on_the_whole_data_set(kind, ml100k_
 
 
 def test_blocks_are_bounded_and_go_to_the_devices_in_turn(monkeypatch):
-    """Also where the chapter's lists, as long as there are users, are longer than the items."""
+    """This also holds if there are more users than items, so that the chapter's list is longer."""
     seen = []
 
     class Recorder(Recommender):
@@ -307,21 +307,21 @@ def test_what_does_not_fit_the_net_is_refused():
     common = (candidates, 14, 21, [mx.cpu()])
     with pytest.raises(DataError, match="item 21 of a sequence is beyond the table of 21 items"):
         score_ranking(caser, test_input, np.where(seq == seq[0, 0], 21, seq), *common)
-    with pytest.raises(DataError, match="sequences of 3 items for a net with L = 4"):
+    with pytest.raises(DataError, match="the sequences have 3 items, but the net reads L = 4;"):
         score_ranking(caser, test_input, seq[:, 1:], *common)
     with pytest.raises(DataError, match="give their sequences"):
         score_ranking(caser, test_input, None, *common)
     users = backend.np.array([0, 1], dtype="int32")
     for longer in (make("caser d'=0", 14, 21, False, 4, [mx.cpu()]), caser):
-        with pytest.raises(DataError, match="sequences of 5 items"):
+        with pytest.raises(DataError, match="the sequences have 5 items, but"):
             longer(users, backend.np.zeros((2, 5), dtype="int32"), users)
     smaller = make("mf", 14, 20, False, 4, [mx.cpu()])
-    with pytest.raises(DataError, match=r"scores of shape \(14, 20\), \(14, 21\) are needed"):
+    with pytest.raises(DataError, match=r"scores of shape \(14, 20\), not \(14, 21\)"):
         score_ranking(smaller, test_input, None, *common)
 
 
 class Bilinear(backend.nn.HybridBlock, ClickModel):
-    """Log odds that are half of a row's sum."""
+    """A click model whose log odds are half the sum of a row."""
 
     def logits(self, F, x):
         return F.np.sum(x, axis=1, keepdims=True) / 2

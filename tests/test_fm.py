@@ -27,7 +27,7 @@ def made_up_rows(n=20):
 
 
 def fm_log_odds(ids, V, w, scale, w_0):
-    """Eq. 15.9.1, pair by pair."""
+    """Eq. 15.9.1, computed pair by pair."""
     return np.array(
         [
             w_0[0]
@@ -71,7 +71,7 @@ def test_deepfm_is_eq_15_10_1_to_3(mlp_dims, hybridized):
         hidden = np.maximum(hidden @ W.T + b, 0)
     W, b = weights[-1]
     expected = fm_log_odds(ids, V, w, scale, w_0) + hidden @ W.T + b
-    # Nothing is dropped outside of training.
+    # Outside of training, dropout does nothing.
     np.testing.assert_allclose(net(x).asnumpy(), sigmoid(expected), atol=1e-6)
     with backend.autograd.train_mode():
         dropped = net(x).asnumpy()
@@ -95,12 +95,12 @@ def test_the_networks_dropout_is_the_options(clicks_dir, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("chapter", [fm, pytest.param(deepfm, marks=pytest.mark.slow)])
 def test_what_is_trained_on_follows_the_protocol(chapter, clicks_dir, tmp_path):
-    """Only as defined can the loss fall below what the second sigmoid leaves."""
+    """The second sigmoid bounds the loss from below; only training as defined goes below that."""
     options = {"data_dir": clicks_dir, "out": tmp_path, "batch_size": 64, "quiet": True}
     results = {p: chapter.main(protocol=p, **options) for p in ("printed", "defined")}
     assert [r["settings"]["trained_on"] for r in results.values()] == ["scores", "logits"]
     printed, defined = results["printed"], results["defined"]
-    # The chapter reports nothing of a net trained on logits.
+    # The chapter reports no numbers of a net that is trained on logits.
     assert printed["reported"]["test_acc"] > 0.7
     assert defined["reported"] == {}
     share = np.mean([float(line[0]) for line in (clicks_dir / "train.csv").open()])

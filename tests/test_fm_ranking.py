@@ -40,7 +40,7 @@ def net(request):
 @pytest.mark.parametrize("hybridized", [False, True])
 @pytest.mark.parametrize("net", MODELS, indirect=True)
 def test_the_model_is_eq_15_9_1_and_15_10_1_to_3_of_a_pairs_features(net, hybridized):
-    """A pair of fields at a time, in float64."""
+    """Compare with a loop over the pairs of fields, in float64."""
     of_users, of_items = (table.data().asnumpy() for table in (net.of_users, net.of_items))
     values = {name: float64(p) for name, p in net.machine._collect_params_with_prefix().items()}
     V, w = values.pop("embedding.weight"), values.pop("fc.weight")
@@ -74,7 +74,7 @@ def test_scores_of_all_items_are_those_of_the_pairs(net):
 
 
 def test_users_scores_differ_by_a_product_with_the_items_vectors(net):
-    """What an item is to one user more than to another."""
+    """The difference of two users' scores is a product with the item vectors, up to a constant."""
     scores = net.score_all(backend.np.arange(6, dtype="int32")).asnumpy()
     V = net.machine.embedding.weight.data().asnumpy()
     of_users = V[net.of_users.data().asnumpy()].sum(axis=1)
@@ -84,7 +84,7 @@ def test_users_scores_differ_by_a_product_with_the_items_vectors(net):
 
 
 def check_field(column, values):
-    """Two have the same feature where they have the same value; the features have no gaps."""
+    """Check that equal values, and only these, have the same feature; return min and max."""
     column, values = np.asarray(column), np.asarray(values)
     np.testing.assert_array_equal(
         column[:, None] == column[None, :], values[:, None] == values[None, :]
@@ -93,12 +93,12 @@ def check_field(column, values):
 
 
 def test_features_are_the_values_of_the_fields(ratings_dir):
-    """The files beside the ratings may stand in any order."""
+    """The files of users and items may have any order."""
     rng = np.random.default_rng(1)
     users = (ratings_dir / "u.user").read_text().splitlines()
     users = [f"{line[:-4]}{rng.integers(10)}234" for line in users]
     items = (ratings_dir / "u.item").read_text().splitlines()
-    # An unknown year with other genres, and one genre where the others have it and one more.
+    # Items 1 and 2 have no year and a new set of genres. Items 3 to 5 have a single genre.
     items[:2] = [line.split(" (")[0] + "|||url|0|0|1|1" + "|0" * 15 for line in items[:2]]
     items[2:5] = [line[: line.index("|url")] + "|url|0|1" + "|0" * 17 for line in items[2:5]]
     for name, lines in (("u.user", users), ("u.item", items)):
@@ -119,7 +119,7 @@ def test_features_are_the_values_of_the_fields(ratings_dir):
         assert check_field(column, values) == (first, first + count - 1)
         assert count == len(set(values))
         first += count
-    # Rows are users and items in the order of their numbers.
+    # The rows are in the order of the users' and items' numbers.
     for column in (columns[0], columns[5]):
         assert (np.diff(column) == 1).all()
 
@@ -133,10 +133,14 @@ def test_features_of_the_whole_data_set(ml100k_dir):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("u.user", lambda lines: lines[:7] + lines[8:], "user_id .* stands 0 times in the file of"),
-        ("u.user", lambda lines: [*lines, lines[3]], "user_id .* stands 2 times"),
-        ("u.item", lambda lines: lines[:-1], "item_id 40 stands 0 times in the file of items"),
-        ("u.item", lambda lines: [*lines[:-1], "no movie"], "line 40: 1 columns where 24 belong"),
+        ("u.user", lambda lines: lines[:7] + lines[8:], "user_id .* occurs 0 times in the file of"),
+        ("u.user", lambda lines: [*lines, lines[3]], "user_id .* occurs 2 times"),
+        ("u.item", lambda lines: lines[:-1], "item_id 40 occurs 0 times in the file of items"),
+        (
+            "u.item",
+            lambda lines: [*lines[:-1], "no movie"],
+            "line 40: found 1 columns, expected 24",
+        ),
     ],
 )
 def test_files_that_do_not_fit_the_ratings_are_refused(
@@ -196,7 +200,7 @@ def test_two_tastes_are_learned(model, loss, tmp_path):
 
 
 def test_what_users_alike_see_is_learned_of_their_fields(tmp_path):
-    """In these ratings, one gender sees the odd movies and the other the even ones."""
+    """In these ratings, one gender sees only odd movies and the other only even ones."""
     fm_ranking.main(
         num_factors=4, num_epochs=6, lr=0.02, batch_size=32, data_dir=two_tastes(tmp_path),
         out=tmp_path / "out", quiet=True,

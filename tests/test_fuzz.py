@@ -1,7 +1,7 @@
-"""Whatever stands in a file, each reader either reads it or raises DataError.
+"""Whatever a file contains, each reader either reads it or raises DataError.
 
-It does nothing else: no other error, no warning, no more memory than in proportion to the file, no
-endless work. A further reader is a further line in ``READERS``.
+Nothing else may happen: no other error, no warning, no more memory than in proportion to the size
+of the file, and no endless work. To test another reader, add a line to ``READERS``.
 """
 
 import collections
@@ -40,18 +40,21 @@ from d2l_recsys.reproduction.tables import data_lines, label, table
 from d2l_recsys.runs.results import read_result
 from d2l_recsys.storage.archive import KEY, pack
 
-# What reading may take: bytes of memory and addresses beside a multiple of the file's size, time.
+# The limits of reading. A reader may use MEMORY bytes of memory and ADDRESSES bytes of address
+# space, each plus MULTIPLE times the size of the file, and SECONDS of time.
 MEMORY, ADDRESSES, MULTIPLE, SECONDS = 2**26, 2**28, 64, 60
-# Where Linux tells it.
+# Through these files, Linux reports the memory of this process and resets its peak.
 STATUS, RESET = pathlib.Path("/proc/self/status"), pathlib.Path("/proc/self/clear_refs")
 MOST_BYTES = 2**19
 
 
 class Reader(NamedTuple):
-    """``read(folder)`` reads the files in ``files()``, names and valid contents, from a folder.
+    """A reader under test.
 
-    It returns nothing, raises DataError where it refuses, and fails where what it read is not sane.
-    A reader ``costs`` as many inputs of others.
+    ``files()`` returns the names and valid contents of the files. ``read(folder)`` reads these
+    files from a folder and checks the result. It returns nothing. It raises DataError if it refuses
+    a file, and it fails if the result is wrong. One input of this reader takes as much time as
+    ``costs`` inputs of a fast reader.
     """
 
     name: str
@@ -60,11 +63,11 @@ class Reader(NamedTuple):
     costs: int = 1
 
 
-# What the readers read, and what has to be true of it
+# The readers, and the checks of their results
 
 
 def sane_ratings(folder):
-    """Reading agrees with one line by line that is too simple to be wrong, so does loading."""
+    """The ratings agree with those of a very simple reader, and they can be split and loaded."""
     expected = plain_ratings(folder)
     try:
         data, num_users, num_items = read_data_ml100k(folder)
@@ -81,7 +84,7 @@ def sane_ratings(folder):
             *_, train, test = split_and_load_ml100k(mode, feedback, 0.5, 2, folder, 0, 0)
             assert len(train.arrays[0]) + len(test.arrays[0]) == len(expected)
             assert all(users.dtype == np.int32 for users, _, _ in [*train, *test])
-        with contextlib.suppress(DataError):  # that ratings so sparse are too many for a matrix
+        with contextlib.suppress(DataError):  # the matrix may be too large for the memory
             users, items, scores, inter = load_data_ml100k(data, num_users, num_items, feedback)
             ones = np.ones(len(data))
             assert scores.tolist() == (ones if feedback == "implicit" else data["rating"]).tolist()
@@ -93,7 +96,7 @@ def sane_ratings(folder):
 
 
 def plain_ratings(folder):
-    """The rows of the file of ratings, the first line that is none, None for what else is wrong."""
+    """Returns the ratings, or the number of the first bad line, or None for another fault."""
     (path,) = [*folder.glob("u.data"), *folder.glob("ml-100k.inter")] or [folder]
     if not path.is_file():
         return None
@@ -142,7 +145,7 @@ def sane_users(folder):
 
 
 def clicks(name, layout, chunk_bytes):
-    """A reader of a file of clicks in each of the ways there are, which have to agree."""
+    """Returns a reader that reads a file of clicks in all ways; all ways must agree."""
     fields = len(layout.fields)
 
     def dataset(data, **options):
@@ -191,7 +194,7 @@ def clicks(name, layout, chunk_bytes):
 
 
 def plain_clicks(content, layout):
-    """The rows that are valid, read one line after another."""
+    """Returns the valid rows, read one line after another."""
     rows = []
     for line in content[3 * content.startswith(b"\xef\xbb\xbf") :].splitlines():
         with contextlib.suppress(UnicodeDecodeError):
@@ -205,7 +208,7 @@ def plain_clicks(content, layout):
 
 
 def sane_encoding(found, num_fields):
-    """Every id lies among those of its field, every label is 0 or 1, and they are as many."""
+    """Each id belongs to its field, each label is 0 or 1, and the counts are right."""
     assert found.features.shape == (len(found), num_fields)
     assert found.labels.shape == (len(found), 1)
     dims, starts = np.asarray(found.field_dims), np.asarray(found.offsets)
@@ -221,7 +224,7 @@ def sane_encoding(found, num_fields):
 
 
 def sane_encodings(folder):
-    """Encodings from before, of a training set and of its test set."""
+    """Read existing encodings of a training set and of its test set."""
     train = encoded_as_before(folder, "train.csv")
     sane_encoding(train, 3)
     sane_encoding(encoded_as_before(folder, "test.csv", train.feat_mapper, train.defaults), 3)
@@ -234,7 +237,7 @@ def encoded_as_before(folder, name, *mapper):
 
 
 def sane_result(folder):
-    """It can be reported on."""
+    """The result can be shown in a table."""
     result = read_result(folder)
     assert table([summarise(result["chapter"], [result])], [label(result)])
     if {"name", "source", "sha256"} <= set(result["dataset"]):
@@ -338,7 +341,7 @@ def description_files():
 
 
 def record_files():
-    """A record, and what it is of; names in lists of pairs are names as well."""
+    """A record of fetched files, and the file that it records."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "u.data")
         path.write_bytes(RATINGS)
@@ -383,10 +386,12 @@ READERS = [
     Reader("section on data", sane_description, description_files),
     Reader("source.json", sane_record, record_files),
 ]
-pytestmark = pytest.mark.skipif(not os.access(str(RESET), os.W_OK), reason="no peak of memory here")
+pytestmark = pytest.mark.skipif(
+    not os.access(str(RESET), os.W_OK), reason="peak memory cannot be measured here"
+)
 each_reader = pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 
-# What to put into files
+# Contents for the files
 
 FOLDER, ABSENT = "a folder", "nothing"
 DEEP = b"[" * 100_000
@@ -413,7 +418,7 @@ ENDS = [b"\r\n", b"\r", b"\n\n", b"\x85", b"\x00\n", b"\n\xef\xbb\xbf", b""]
 ENCODINGS = ["utf-16", "utf-32", "utf-8-sig", "cp1252", "utf-7"]
 
 
-# Made once: to make a strategy takes longer than to draw from it.
+# These strategies are made only once: making a strategy takes longer than drawing from it.
 PIECE = st.sampled_from(PIECES) | st.binary(max_size=8) | st.integers().map(b"%d".__mod__)
 CONTENT = st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join)
 up_to = functools.lru_cache(maxsize=None)(lambda most: st.integers(0, most))
@@ -429,7 +434,7 @@ def piece(draw):
 
 
 def edit_bytes(draw, content):
-    """A piece comes in, or goes, or comes again and again."""
+    """Insert a piece, and remove or repeat a part of the content."""
     start = position(draw, content)
     stop = start + draw(up_to(12))
     times = draw(one_of(0, 0, 0, 1, 2, 5, 300))
@@ -441,7 +446,7 @@ def cut(draw, content):
 
 
 def edit_cell(draw, content):
-    """A cell of a table becomes another, or is gone, or is there twice."""
+    """Change, remove or double a cell of a table."""
     lines = content.split(b"\n")
     i = position(draw, lines)
     separator = max((b"\t", b"|", b","), key=content.count)
@@ -453,7 +458,7 @@ def edit_cell(draw, content):
 
 
 def edit_lines(draw, content):
-    """Lines change places, go, or come again; those of a table are ended or encoded anew."""
+    """Swap, remove or repeat lines, or change the line ends, the encoding or the separators."""
     lines = content.split(b"\n")
     i, j = position(draw, lines), position(draw, lines)
     how = draw(one_of("swap", "go", "again", "many", "ends", "encoding", "separator"))
@@ -475,7 +480,7 @@ def edit_lines(draw, content):
 
 
 def edit_json(draw, content):
-    """A value in the tree becomes another, is gone, has another beside it or another key."""
+    """Change or remove a value in the JSON tree, add another value, or change a key."""
     try:
         tree = json.loads(content)
     except (ValueError, RecursionError):
@@ -505,14 +510,14 @@ def edit_json(draw, content):
 
 
 def places_in(tree):
-    """Each value in the tree as its parent and its key there."""
+    """Yields for each value in the tree its parent and its key in the parent."""
     for key in tree if isinstance(tree, dict) else range(len(tree)) if type(tree) is list else ():
         yield tree, key
         yield from places_in(tree[key])
 
 
 def repack(draw, content):
-    """What is packed is changed, or is something else, or far too much."""
+    """Edit the unpacked content, or append a damaged member, or pack a very long content."""
     try:
         inner = gzip.decompress(content)
     except (OSError, EOFError, ValueError, zlib.error):
@@ -529,7 +534,7 @@ def repack(draw, content):
 
 
 def edit_archive(draw, content):
-    """What describes the arrays is changed, or they are; the checksum is right again, mostly."""
+    """Edit the description or the arrays of an archive; the checksum is mostly correct again."""
     try:
         arrays = {name: array.copy() for name, array in safetensors.numpy.load(content).items()}
         size = int.from_bytes(content[:8], "little")
@@ -567,7 +572,7 @@ def edit_archive(draw, content):
 
 @st.composite
 def inputs(draw, reader):
-    """The name of one of the reader's files, of what kind its content is, and this."""
+    """Draws the name of one of the reader's files, the kind of its content, and the content."""
     files = reader.files()
     name = draw(one_of(*sorted(files)))
     kind = draw(one_of("bytes", *["structured"] * 5))
@@ -588,23 +593,23 @@ def inputs(draw, reader):
     return name, kind, content
 
 
-# The law
+# The law: a reader reads a file or refuses it
 
 
 class HangsError(BaseException):
-    """Raised from a signal, past every ``except Exception``."""
+    """Raised by a signal; ``except Exception`` does not catch it."""
 
 
 @contextlib.contextmanager
 def bounded(num_bytes):
-    """Not more memory within than in proportion to so many bytes, and not more than SECONDS."""
+    """A context that limits memory, in proportion to ``num_bytes``, and time, to SECONDS."""
 
     def stop(*_):
         raise HangsError(f"not done after {SECONDS} s")
 
     before = resource.getrlimit(resource.RLIMIT_AS)
     handler = signal.signal(signal.SIGALRM, stop)
-    RESET.write_text("5")  # the peak
+    RESET.write_text("5")  # reset the peak of memory
     resident, limit = status("VmRSS"), status("VmSize") + ADDRESSES + MULTIPLE * num_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
@@ -618,12 +623,12 @@ def bounded(num_bytes):
 
 
 def status(name):
-    """A number of bytes that the system tells of this process."""
+    """Returns a number of bytes that Linux reports for this process."""
     return 1024 * int(re.search(rf"{name}:\s*(\d+) kB", STATUS.read_text())[1])
 
 
 def outcome(reader, name, content):
-    """Whether the reader reads a folder with this content in that file, or refuses it."""
+    """Returns "read" or "refused": what the reader does if the file ``name`` has this content."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         files = {**reader.files(), name: content}
         for other, held in files.items():
@@ -650,13 +655,13 @@ def outcome(reader, name, content):
 
 @pytest.fixture(autouse=True, scope="module")
 def small_pieces(tmp_path_factory):
-    """Clicks in many chunks, soon too many for memory; nothing is fetched."""
+    """Read clicks in many chunks, encode even small files on disk, and fetch nothing."""
 
     def fetch(sources, folder, by_hand):
-        raise NoSourceError(f"no source of {folder}; {by_hand}")
+        raise NoSourceError(f"no source delivered {folder}; {by_hand}")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(click_files, "CHUNK_BYTES", 2**13)  # for each reader another
+        patch.setattr(click_files, "CHUNK_BYTES", 2**13)  # each reader sets its own
         patch.setattr(click_files, "LINE_BYTES", 2**17, raising=False)
         patch.setattr(ctr, "LARGE", 2**17)
         patch.setattr(movielens, "fetch", fetch)
@@ -671,11 +676,11 @@ def test_what_a_reader_does_not_read_it_refuses(reader, count):
 
 
 def check_law(reader, count):
-    """Try so many inputs, fewer where they cost more."""
+    """Try ``count`` inputs, or fewer if each input costs more."""
     outcomes = collections.Counter()
     count //= reader.costs
 
-    # Few inputs are always the same ones, many are others each time.
+    # If there are few inputs, they are the same in each run. Otherwise they differ.
     @settings(max_examples=count, deadline=None, database=None, print_blob=True,
               derandomize=count < 1000, suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(inputs(reader))
@@ -696,7 +701,7 @@ def test_extremes_are_refused_in_bounded_time_and_memory(reader, size):
 
 
 def check_extremes(reader, size):
-    """Much of the same; packed, a thousandfold of what the file's size lets one expect."""
+    """Try long repeated contents. A packed file then unpacks to a thousand times its size."""
     repeated = [b"\n", b"\r", b"\t", b" ", b"\0", b"\xff", b"7", b"(1995) ", b"0\t\n", b"["]
     repeated.append(b'{"a":')
     extremes = [unit * (size // len(unit)) for unit in repeated]
@@ -710,13 +715,13 @@ def check_extremes(reader, size):
 
 
 def test_ratings_too_sparse_for_a_matrix_are_read_still():
-    """One user has rated all items, one item is rated by all users."""
+    """One user has rated all items, and all users have rated one item."""
     pairs = [(1, i) for i in range(1, 10_001)] + [(i, 1) for i in range(2, 10_001)]
     content = b"".join(b"%d\t%d\t3\t0\n" % pair for pair in pairs)
     assert outcome(READERS[0], "u.data", content) == "read"
 
 
-# What was once read wrongly or not refused: a reader, a file, what is replaced in it by what.
+# Inputs that were once read wrongly or not refused: reader, file, old part, new part, outcome.
 FOUND = [
     ("u.data", "u.data", b"\t88000000", b"\t900000000000000000", "read"),
     ("u.data", "u.data", RATINGS, RATINGS.replace(b"\t88", b"\t900000000088") + b"x\n", "refused"),

@@ -1,4 +1,4 @@
-"""The law of ``test_fuzz`` for what runs save: checkpoints and models."""
+"""The law of ``test_fuzz`` for the files that runs save: checkpoints and models."""
 
 import functools
 
@@ -28,7 +28,7 @@ FEATURES = {1: {"a": 0, "b": 1}, 2: {"c": 0}}, {1: 2, 2: 1}
 
 
 def made():
-    """A net, its trainer and its loader; the same each time but for the numbers."""
+    """Returns a net, its trainer and its loader; only the weights differ each time."""
     npx.set_np()
     net = nn.HybridSequential()
     net.add(nn.Dense(3, in_units=2), nn.Dense(1, in_units=3))
@@ -47,7 +47,7 @@ def step(net, trainer, batch):
 
 @functools.lru_cache(maxsize=None)
 def checkpoint_files():
-    """Of a run that was stopped in its third epoch."""
+    """The checkpoint of a run that was stopped in its third epoch."""
     net, trainer, loader = made()
     for _ in range(2):
         for batch in loader:

@@ -16,17 +16,18 @@ USERS, ITEMS = np.array([0, 5, 5, 2], dtype="int32"), np.array([8, 0, 8, 3], dty
 
 
 def two_tastes(folder, num_users=60, per_user=12, seed=0):
-    """Ratings of 40 movies by users who see odd ones alone, or even ones, as their numbers are.
+    """Write ratings of 40 movies by two groups of users, and return the folder.
 
-    Whoever knows as much ranks 20 of about 28 candidates below what is held out: an AUC of 0.86,
-    where a ranking that is the same for all users has 0.5. (Their gender tells, too.)
+    Users with odd numbers see only odd movies, users with even numbers only even ones. A model that
+    knows this ranks 20 of about 28 unseen items below the held-out item, which is an AUC of 0.86. A
+    ranking that is the same for all users has an AUC of 0.5. (The gender also shows the group.)
     """
     rng = np.random.default_rng(seed)
     seen = {
         user: rng.permutation(np.arange(2 - user % 2, 41, 2))[:per_user]
         for user in range(1, num_users + 1)
     }
-    # No id is missing.
+    # The first user of each group sees the movies that are left, so that no movie is missing.
     for parity in (1, 0):
         group = [user for user in seen if user % 2 == parity]
         missing = set(range(2 - parity, 41, 2)) - {i for user in group for i in seen[user]}
@@ -48,7 +49,7 @@ def float64(parameter):
 
 
 def made(net, initializer=None):
-    """``net`` with weights that are all drawn, the same each time: no ones, no zeros."""
+    """Initialize ``net`` with random weights, the same each time, without ones and zeros."""
     backend.mx.random.seed(1)
     net.initialize(init=initializer or backend.init.Normal(0.7))
     for parameter in net.collect_params().values():
@@ -58,7 +59,7 @@ def made(net, initializer=None):
 
 
 def check_all_scores(net, num_users, num_items):
-    """``score_all`` gives what the net gives pair by pair."""
+    """Check that ``score_all`` gives the same scores as the net pair by pair."""
     users = backend.np.array(np.random.default_rng(0).permutation(num_users), dtype="int32")
     at_once = net.score_all(users).asnumpy()
     one_by_one = _PairByPair(net, num_items).score_all(users).asnumpy()

@@ -15,14 +15,14 @@ from d2l_recsys.model_bases.parameters import parameters_of  # noqa: E402
 autograd, gluon, mx, npx = backend.autograd, backend.gluon, backend.mx, backend.npx
 npx.set_np()
 NUM_USERS, NUM_ITEMS = 5, 7
-# In no order; user 3 and the items 2 and 6 have no edge.
+# The edges have no order. User 3 and the items 2 and 6 have no edge.
 USERS = np.array([4, 0, 1, 0, 2, 4, 2, 4], dtype="int32")
 ITEMS = np.array([5, 0, 0, 4, 1, 0, 3, 4], dtype="int32")
 DEVICES = [mx.cpu(0), mx.cpu(1)]
 
 
 def dense_adjacency(users, items, num_users, num_items):
-    """D^-1/2 A D^-1/2 of all nodes, users before items, in float64."""
+    """Return D^-1/2 A D^-1/2 of all nodes, users first, in float64."""
     A = np.zeros((num_users + num_items, num_users + num_items))
     for user, item in zip(users, items):
         A[user, num_users + item] = A[num_users + item, user] = 1
@@ -57,9 +57,9 @@ def test_the_adjacency_falls_into_a_half_and_its_transpose(dense):
 
 def test_nodes_beyond_the_tables_are_refused():
     for users, items, message in (
-        ([0, 5], [0, 0], "user 5 of the graph is beyond the table of 5 users"),
+        ([0, 5], [0, 0], "user 5 of the graph is outside the table of 5 users"),
         ([0, -1], [0, 0], "user -1 of the graph"),
-        ([0, 1], [7, 0], "item 7 of the graph is beyond the table of 7 items"),
+        ([0, 1], [7, 0], "item 7 of the graph is outside the table of 7 items"),
         ([0, 1], [0, -2], "item -2 of the graph"),
     ):
         with pytest.raises(DataError, match=message):
@@ -75,7 +75,7 @@ def test_what_is_sent_and_its_gradient_are_those_of_the_dense_product(device, ha
         part.attach_grad()
     adjacency = Adjacency(half, device)
     with autograd.record():
-        # Twice, so that gradients meet.
+        # Send twice and add both results, so that gradients of two paths are added up.
         once = adjacency.send(*on_device)
         sent = [a + b for a, b in zip(once, adjacency.send(*once))]
     autograd.backward(sent, [mx.np.array(head, ctx=device) for head in heads])
@@ -120,7 +120,7 @@ def test_edges_are_dropped_in_training_alone_in_both_directions(device):
 
     to_users, to_items, of_users, of_items = thinned(1)
     np.testing.assert_array_equal(to_users, to_items.T)
-    # What comes back goes along the same edges.
+    # The gradients use the same edges.
     np.testing.assert_allclose(of_users, to_users.sum(axis=1)[:, None].repeat(100, 1), rtol=1e-4)
     np.testing.assert_allclose(of_items, to_users.sum(axis=0)[:, None].repeat(80, 1), rtol=1e-4)
     kept = to_users != 0
@@ -141,7 +141,7 @@ def test_memory_holds_as_long_as_the_values_do():
     assert [get(DEVICES[0]), get(DEVICES[0]), get(DEVICES[1]), get(DEVICES[0])] == [1, 1, 2, 1]
     parameter.set_data(mx.np.array([0.0, 0.0, 1.0]))
     assert [get(DEVICES[0]), get(DEVICES[0]), get(DEVICES[1])] == [3, 3, 4]
-    # In place, as an optimizer does.
+    # Change the values in place, as an optimizer does.
     parameter.data(DEVICES[0])[:] = 2.0
     assert [get(DEVICES[0]), get(DEVICES[1])] == [5, 4]
 
@@ -182,12 +182,12 @@ def test_edges_beyond_the_tables_are_refused_where_the_graph_is_used(graph):
     graph.set_edges(USERS, ITEMS + 1)
     graph.adjacency(mx.cpu())
     graph.set_edges(USERS, ITEMS + 2)
-    with pytest.raises(DataError, match="item 7 of the graph is beyond the table of 7 items"):
+    with pytest.raises(DataError, match="item 7 of the graph is outside the table of 7 items"):
         graph.adjacency(mx.cpu())
 
 
 class Doubled(GraphRecommender):
-    """Embeddings that are doubled, and in training dropped."""
+    """Doubles the embeddings, and applies dropout in training."""
 
     def propagate(self, device):
         P, Q = (part.weight.data(device) * 2 for part in (self.P, self.Q))

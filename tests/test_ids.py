@@ -22,7 +22,7 @@ def test_any_ids_find_their_rows_and_strangers_are_named():
             ids.user_rows([10, stranger])
     with pytest.raises(DataError, match="item 3 was not in the data"):
         ids.item_rows([3])
-    with pytest.raises(DataError, match="ids of users are whole numbers, not <U2"):
+    with pytest.raises(DataError, match="ids of users must be whole numbers, not <U2"):
         ids.user_rows(["10"])
 
 
@@ -35,7 +35,7 @@ def test_clicks_become_the_features_that_the_data_set_gives_them(clicks_dir):
     unseen = ids.features([["never seen"] * 34])
     np.testing.assert_array_equal(unseen[0], data.offsets + list(data.defaults.values()))
     assert ids.features([]).shape == (0, 34)
-    with pytest.raises(DataError, match="a row of 33 values for a model of 34 fields"):
+    with pytest.raises(DataError, match="a row has 33 values; the model has 34 fields"):
         ids.features([rows[0], rows[1][1:]])
 
 

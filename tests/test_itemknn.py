@@ -12,7 +12,7 @@ from d2l_recsys.loaders.interactions import RankingData
 
 
 def made_up(users, items, seed, density=0.4):
-    """Who has seen what; item 0 has a user, and others may have none."""
+    """Return a random matrix with 1 where a user has seen an item; item 0 has a user."""
     X = np.random.default_rng(seed).uniform(size=(users, items)) < density
     X[0, 0] = True
     return X.astype(int)
@@ -24,7 +24,7 @@ def data_of(X):
 
 
 def by_plain_loop(X, num_neighbors, shrink):
-    """The similarities that each item keeps; of equal ones the lower item's."""
+    """Return the similarities that each item keeps; ties go to the lower item."""
     num_items = X.shape[1]
     S = np.zeros((num_items, num_items))
     for i in range(num_items):
@@ -48,7 +48,7 @@ def by_plain_loop(X, num_neighbors, shrink):
     shrink=st.sampled_from([0, 0.5, 10]),
 )
 def test_the_similarities_are_those_of_a_plain_loop(seed, users, items, num_neighbors, shrink):
-    """Of so few users, many are equal."""
+    """With so few users, many similarities are equal."""
     X = made_up(users, items, seed)
     model = fit(data_of(X), num_neighbors, shrink)
     S = by_plain_loop(X, num_neighbors, shrink)
@@ -70,7 +70,7 @@ def test_with_all_neighbours_and_no_shrinkage_they_are_scikit_learns_cosines(rat
 def test_a_score_is_the_sum_over_the_items_neighbours_that_were_seen(ratings_dir):
     data = load_ranking_ml100k(ratings_dir)
     model = fit(data, 7, 3)
-    # Neighbours are not mutual: whose are meant shows.
+    # Neighbors are not mutual, so the test would notice swapped indices.
     assert ((model.similarities > 0) != (model.similarities > 0).T).any()
     rows = model.user_inputs(data)
     expected = np.zeros((3, data.num_items))

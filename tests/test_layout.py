@@ -1,4 +1,4 @@
-"""The rooms: docs/layout.md, the linter's contracts and the tree say the same."""
+"""docs/layout.md, the linter's contracts and the source tree agree about the rooms."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ LINTER = shutil.which("lint-imports", path=str(ROOT.__class__(sys.executable).pa
 
 
 def layers():
-    """The rooms from the top, as the linter's first contract has them."""
+    """The rooms from the top, read from the linter's first contract in pyproject.toml."""
     text = (ROOT / "pyproject.toml").read_text().partition("\nlayers = [")[2].partition("]")[0]
     return [line.split(" | ") for line in re.findall(r'"(.+)"', text)]
 
@@ -32,7 +32,7 @@ def test_the_page_has_the_rooms_in_the_linters_order():
     named = [re.findall(r"`(\w+)(?:\.py|/)`", row) for row in rows]
     order = {room: height for height, rooms in enumerate(layers()) for room in rooms}
     heights = [[order.pop(room) for room in rooms] for rooms in named]
-    assert not order, "rooms that the page lacks"
+    assert not order, "docs/layout.md lacks these rooms"
     flat = [height for row in heights for height in row]
     assert flat == sorted(flat)
 
@@ -44,7 +44,7 @@ def test_what_stands_in_a_room_is_told():
         files = {path.stem for path in room.glob("*.py")} - {"__init__"}
         told = set(re.findall(r"`(\w+)`", row.partition("/`")[2])) - {"__init__"}
         assert told <= files, room.name
-        # Of the largest room the files that are looked for.
+        # The row of baseline, the largest room, names only the files that readers look for.
         assert room.name == "baseline" or told == files, room.name
 
 
@@ -53,7 +53,7 @@ def test_few_files_lie_flat():
 
 
 def test_no_module_is_imported_under_two_names():
-    """The folder chapters is d2l_recsys.chapters to whoever imports it."""
+    """No file imports the folder chapters under another name than d2l_recsys.chapters."""
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -62,18 +62,18 @@ def test_no_module_is_imported_under_two_names():
             assert not any(name.split(".")[0] == "chapters" for name in names), path
 
 
-@pytest.mark.skipif(LINTER is None, reason="import-linter is not installed beside this Python")
+@pytest.mark.skipif(LINTER is None, reason="import-linter is not installed for this Python")
 @pytest.mark.parametrize(
     ("file", "line", "broken"),
     [
         ("settings.py", "    from d2l_recsys.train import train_ctr\n", "from the rooms below"),
-        ("training/history.py", "    import mxnet\n", "named in backend alone"),
+        ("training/history.py", "    import mxnet\n", "Only backend.py imports MXNet"),
         ("loaders/batches.py", "    from d2l_recsys import backend\n", "work without MXNet"),
         ("new_file.py", "", "from the rooms below"),
     ],
 )
 def test_the_linter_sees_what_breaks_a_rule(file, line, broken, tmp_path):
-    """Inside a function, too."""
+    """The linter also sees imports inside a function."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     ignored = shutil.ignore_patterns("__pycache__", "files")
     shutil.copytree(PACKAGE, tmp_path / "d2l_recsys", ignore=ignored)

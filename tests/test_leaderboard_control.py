@@ -42,9 +42,9 @@ def test_margins_stay_and_no_user_has_an_item_twice(num_users, num_items, share,
     ("users", "items"), [([0, 1, 2], [0, 1, 2]), ([0, 0, 1, 1, 2, 3], [0, 1, 0, 2, 1, 0])]
 )
 def test_every_table_of_the_same_margins_comes_out_alike(users, items):
-    """Among them one in which many swaps would give a user an item twice."""
+    """In the second table, many swaps would give a user an item twice."""
     users, items = np.array(users), np.array(items)
-    # All ways to write the items in another order, as sets of pairs.
+    # List all orders of the items, as sets of pairs.
     tables = {
         frozenset(zip(users.tolist(), order)) for order in itertools.permutations(items.tolist())
     }
@@ -58,7 +58,7 @@ def test_every_table_of_the_same_margins_comes_out_alike(users, items):
 
 
 def test_what_a_user_rated_says_nothing_any_more():
-    # Two kinds of users, each with items of its kind.
+    # There are two kinds of users, and each kind has its own items.
     kind = np.repeat([0, 1], 200)
     rng = np.random.default_rng(0)
     items = np.concatenate([rng.permutation(20)[:8] + 20 * k for k in kind])
@@ -73,13 +73,13 @@ def test_what_a_user_rated_says_nothing_any_more():
 def test_the_copy_has_the_held_out_items_and_all_else_of_the_ratings(
     ratings_dir, tmp_path, header, held_out
 ):
-    if header:  # in the layout of the wheel
+    if header:  # the layout of the wheel
         lines = (ratings_dir / "u.data").read_text()
         first = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
         (ratings_dir / "ml-100k.inter").write_text(first + lines)
         (ratings_dir / "u.data").unlink()
     (tmp_path / "copy").mkdir()
-    (tmp_path / "copy" / "u.data").write_text("of another time")
+    (tmp_path / "copy" / "u.data").write_text("an old file")
     copy = write_shuffled(ratings_dir, tmp_path / "copy", 3, held_out)
     real, *counts = read_data_ml100k(ratings_dir)
     dealt, *same = read_data_ml100k(copy)

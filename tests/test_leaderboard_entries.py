@@ -26,14 +26,14 @@ def test_options_and_what_was_tried_are_options_of_the_system(entry):
     arguments = inspect.signature(entry.section.main()).parameters
     assert set(entry.options) | set(entry.space) <= set(arguments)
     assert "split" in arguments
-    # What is said of an entry is not what holds anyway.
+    # An entry names only options that differ from the defaults.
     for name, value in entry.options.items():
         assert arguments[name].default != value, name
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=lambda entry: entry.name)
 def test_the_settings_are_those_that_the_search_found_best(entry):
-    """What runs is the options and, where they are silent, the defaults of the system's main."""
+    """A run uses the options of the entry, and the defaults of the system's main for the rest."""
     pytest.importorskip("d2l_recsys.backend")
     arguments = inspect.signature(entry.section.main()).parameters
     runs_with = {name: entry.options.get(name, arguments[name].default) for name in entry.space}

@@ -18,7 +18,7 @@ from d2l_recsys.reproduction.planned import code_digest
 
 @pytest.fixture
 def plan(ratings_dir, tmp_path):
-    """A run on made-up ratings, by its entry and options."""
+    """Return a function that plans a run on made-up ratings."""
 
     def planned(entry, options=(), seed=None, **depends_on):
         depends_on = {**runs.made_with(dataset_ml100k(ratings_dir)), **depends_on}
@@ -66,7 +66,7 @@ def test_what_is_done_is_not_done_again_unless_something_changed(plan, monkeypat
     runs.do(planned)
     runs.do_all([planned], 1, quiet=False)
     assert did == []
-    assert capsys.readouterr().err == "popularity: done before\n"
+    assert capsys.readouterr().err == "popularity: already finished\n"
     for other in (plan("popularity", code="0"), plan("popularity", {"cutoff": [3]})):
         runs.do_all([other], 1, quiet=True)
         assert did == [other]

@@ -36,7 +36,7 @@ def test_the_interval_is_that_of_a_plain_bootstrap():
     rng = np.random.default_rng(2)
     means = [values[rng.integers(300, size=300)].mean() for _ in range(4000)]
     expected = np.quantile(means, [0.025, 0.975])
-    # Both are drawn: a limit's own error is some 2 % of the interval.
+    # Both intervals come from random draws. The error of a limit is about 2 % of the interval.
     np.testing.assert_allclose(interval(values), expected, atol=0.06 * np.ptp(expected))
     assert interval(values) == interval(values)
     assert interval(np.full(9, 0.25)) == (0.25, 0.25)
@@ -45,7 +45,7 @@ def test_the_interval_is_that_of_a_plain_bootstrap():
 def test_a_pair_is_told_apart_by_its_differences():
     rng = np.random.default_rng(4)
     rank = rng.integers(0, 60, 400)
-    # Of each user a little better: the two systems' own intervals overlap widely.
+    # One system is slightly better for each user, but the two intervals overlap widely.
     better = np.maximum(rank - 1, 0)
     found = {s.name: s for s in stand({"bar": [done(rank)], "better": [done(better)]}, "bar")}
     assert found["better"].interval[0] < found["bar"].interval[1]

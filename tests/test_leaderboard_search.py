@@ -21,7 +21,7 @@ ENTRY = Entry(
 
 @pytest.fixture
 def found(ratings_dir, tmp_path, monkeypatch):
-    """What a search found, and the runs that it made, here in this process."""
+    """Search in this process; return the trials and their runs."""
 
     def work_off(todo, work, jobs):
         for run in todo:

@@ -27,14 +27,14 @@ def made(num_layers, reg=0.0):
 
 
 def embeddings(net):
-    """The embeddings before propagation, users before items."""
+    """Return the embeddings before propagation, users first."""
     return np.concatenate([part.weight.data(mx.cpu()).asnumpy() for part in (net.P, net.Q)]).astype(
         np.float64
     )
 
 
 def propagated(E, num_layers):
-    """Eq. 3 and 4, edge by edge."""
+    """Compute eq. 3 and 4 edge by edge."""
     degrees = np.bincount(np.concatenate([USERS, ITEMS + NUM_USERS]), minlength=len(E))
     layers = [E]
     for _ in range(num_layers):
@@ -48,7 +48,7 @@ def propagated(E, num_layers):
 
 
 def losses(E, num_layers, reg):
-    """Eq. 15, pair by pair."""
+    """Compute eq. 15 pair by pair."""
     final = propagated(E, num_layers)
     found = []
     for u, i, j in zip(TRIPLES[0], TRIPLES[1] + NUM_USERS, TRIPLES[2] + NUM_USERS):
@@ -147,13 +147,13 @@ def test_the_options_reach_model_and_training(ratings_dir, tmp_path):
     model = load_model(tmp_path)
     assert {name: model.arguments[name] for name in options} == options
     assert (model.net.num_layers, model.net.reg, model.net.P.weight.shape) == (2, 0.25, (30, 5))
-    # Xavier's uniform distribution of 30 rows of 5 numbers, which was not trained.
+    # With lr = 0 the weights keep Xavier's uniform distribution for 30 rows of 5 numbers.
     largest = np.abs(model.net.P.weight.data().asnumpy()).max()
     assert 0.9 < largest / np.sqrt(6 / (30 + 5)) < 1.0001
 
 
 def test_users_are_recommended_what_users_like_them_have_seen():
-    """Two groups of users, each with items of its own; nobody has seen all of a group's items."""
+    """Each of two groups of users has its own items, and nobody has seen all items of a group."""
     pairs = [
         (u, i) for u in range(12) for i in range(20) if u % 2 == i % 2 and (u // 2 + i // 2) % 4
     ]

@@ -16,7 +16,7 @@ def np_semantics():
 
 
 class Graph(nn.HybridBlock):
-    """A loss as a part of a hybridized graph, as training uses it."""
+    """A loss as a part of a hybridized graph, as in training."""
 
     def __init__(self, loss):
         super().__init__()
@@ -37,7 +37,7 @@ def value_and_gradients(loss, positive, negative, *margin):
 
 
 def bpr_reference(positive, negative):
-    """In float64; the derivative of ln(1 + exp(-d)) is -1 / (1 + exp(d))."""
+    """Value and gradients in float64; the derivative of ln(1 + exp(-d)) is -1 / (1 + exp(d))."""
     d = np.asarray(positive, np.float64) - np.asarray(negative, np.float64)
     slope = -np.exp(-np.logaddexp(0, d))
     return np.logaddexp(0, -d).sum(axis=0, keepdims=True), slope, -slope
@@ -59,14 +59,14 @@ def hybridized(loss):
 
 @pytest.mark.parametrize("wrap", [lambda loss: loss, hybridized])
 def test_bpr_is_right_at_every_distance(wrap):
-    """Scores from -100 to 100; in a row, each pair's value stands by itself."""
+    """Scores from -100 to 100, as one row: a sum over the first axis keeps each pair's value."""
     positive, negative = DISTANCES[None] / 2, -DISTANCES[None] / 2
     expected = bpr_reference(positive, negative)
     found = value_and_gradients(wrap(BPRLoss()), positive, negative)
     for ours, theirs in zip(found, expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
     assert (found[0] >= 0).all()
-    # The small values are not lost either.
+    # Small values are not lost either.
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-30)
 
 
@@ -125,7 +125,8 @@ def test_the_log_loss_is_that_of_each_item_by_itself(wrap):
     expected = np.logaddexp(0, -p).sum() + np.logaddexp(0, n).sum()
     assert value.shape == (1,)
     np.testing.assert_allclose(value, [expected], rtol=1e-5)
-    # The derivative of -ln sigmoid(p) is sigmoid(p) - 1, that of -ln(1 - sigmoid(n)) sigmoid(n).
+    # The derivative of -ln sigmoid(p) is sigmoid(p) - 1. The derivative of -ln(1 - sigmoid(n)) is
+    # sigmoid(n).
     np.testing.assert_allclose(gradients[0], -np.exp(-np.logaddexp(0, p)), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(gradients[1], np.exp(-np.logaddexp(0, -n)), rtol=1e-5, atol=1e-7)
 

@@ -1,4 +1,4 @@
-"""``MappedLoader``, which works without MXNet."""
+"""Tests of ``MappedLoader``, which works without MXNet."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from d2l_recsys.loaders.batches import BatchLoader, MappedLoader
 
 
 class Quiet(list):
-    """Hypothesis prints the arguments of a failure."""
+    """A list with a short repr, because Hypothesis prints the arguments of a failure."""
 
     def __repr__(self):
         return "mapped"
@@ -20,7 +20,7 @@ class Quiet(list):
 
 @pytest.fixture(scope="module")
 def mapped_arrays(tmp_path_factory):
-    """1,000 numbered rows in files: int32 (rows, 3) and float32 (rows, 1)."""
+    """Two files of 1,000 numbered rows: int32 (rows, 3) and float32 (rows, 1)."""
     folder = tmp_path_factory.mktemp("mapped")
     ids = np.arange(3000, dtype=np.int32).reshape(1000, 3)
     values = np.linspace(0, 1, 1000, dtype=np.float32)[:, None]
@@ -32,7 +32,7 @@ def mapped_arrays(tmp_path_factory):
 
 
 def mapped_to(arrays, rows):
-    """The first rows of the files."""
+    """Maps of the first rows of the files."""
     return [np.memmap(a.filename, a.dtype, "r", shape=(rows, *a.shape[1:])) for a in arrays]
 
 
@@ -87,7 +87,7 @@ def test_shuffled_every_row_comes_once_an_epoch_or_rolls_over(
                 sizes += [stop - start for start, stop in bounds]
                 assert bounds[-1][1] == len(ids)
             assert sizes == [batch_size] * expected
-            # Never twice as often as another but for what rolled over.
+            # Each row has come once per epoch, except the rows that rolled over.
             assert seen.sum() == epoch * rows - (epoch * rows) % batch_size
             assert seen.max() <= epoch
             assert seen.min() >= epoch - 1 or batch_size > rows
@@ -98,14 +98,14 @@ def test_shuffling_mixes_pieces_and_rows_and_follows_the_seed(mapped_arrays, mon
 
     def order(seed, **options):
         loader = MappedLoader(*mapped_arrays, batch_size=50, rng=seed, shuffle=True)
-        # Blocks of two batches: ten pieces.
+        # A block of two batches has ten pieces.
         return np.concatenate([ids[:, 0] // 3 for (ids, _), _ in loader.blocks(2)])
 
     first = order(1)
     assert np.array_equal(first, order(1))
     assert not np.array_equal(first, order(2))
     assert sorted(first) == list(range(1000))
-    # The first block's rows come from all over the file, in whole pieces, and mixed.
+    # The rows of the first block are whole pieces from all parts of the file, mixed.
     block = first[:100]
     assert len(set(block // 10)) == 10
     assert np.ptp(block) > 500
@@ -144,7 +144,7 @@ for _ in MappedLoader(mapped, batch_size=1024, shuffle=True, last_batch="rollove
 
 
 def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
-    """A real process each, over 16 and 64 MB."""
+    """Each size has its own process; the files have 16 and 64 MB."""
     peak = {}
     for rows in (100_000, 400_000):
         with (tmp_path / "file").open("wb") as file:

@@ -58,7 +58,7 @@ def test_printed_scores_rows_twenty_and_thirty_and_defined_the_ids(
     monkeypatch.setattr(mf, "predict_rating", lambda net, u, i, device: asked.append((u, i)) or 3.5)
     mf.main(data_dir=ratings_dir, out=tmp_path, **QUICK)
     assert asked == [(20, 30), (19, 29)]
-    # Row 30 of a table of 30 users does not exist, and MXNet would clip to row 29 in silence.
+    # A table of 30 users has no row 30. MXNet would use row 29 without a warning.
     result = mf.main(data_dir=ratings_dir, out=tmp_path, user=30, **QUICK)
     assert asked[2:] == [(29, 29)]
     assert "score_user30_item30" not in result["printed"]
@@ -140,7 +140,7 @@ def test_the_line_about_the_score_is_of_the_protocol(ratings_dir, tmp_path, caps
 
 @pytest.mark.network
 def test_the_chapters_settings_reach_what_the_chapter_reports(ml100k_dir, tmp_path):
-    """Within four standard deviations of what ``d2l-recsys reproduce`` measured, to either side."""
+    """Each number is within four standard deviations of the mean that ``reproduce`` measured."""
     done = run_script("chapters/mf.py", "--data-dir", ml100k_dir, "--seed", 3, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -166,6 +166,6 @@ def test_an_untrained_model_fails_where_a_trained_one_passes(ml100k_dir, tmp_pat
         options = {"split": "random", "data_dir": ml100k_dir, "out": tmp_path, "quiet": True}
         return mf.main(**options, **settings)["defined"]["test_rmse"]
 
-    constant = 1.126  # the spread of the ratings: what predicting their mean would reach
+    constant = 1.126  # the standard deviation of the ratings: the RMSE of predicting their mean
     assert rmse(num_epochs=6) < 0.97 * constant
     assert rmse(num_epochs=1, lr=0.0) > 2 * constant

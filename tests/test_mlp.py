@@ -49,7 +49,7 @@ def test_no_more_pairs_are_computed_at_once_than_memory_is_bounded_by(monkeypatc
 
 
 def test_users_and_items_parts_may_be_of_unequal_length():
-    """As those of DeepFM are."""
+    """The users' and items' parts of DeepFM have unequal lengths."""
     layer = made(backend.nn.Dense(5, activation="relu", in_units=7))
     rng = np.random.default_rng(0)
     users, items, h = (rng.normal(size=shape).astype("float32") for shape in ((3, 5), (4, 2), 5))

@@ -32,14 +32,14 @@ def test_the_split_is_a_tenth_and_always_the_same(ratings_dir):
 
 def test_a_user_or_movie_that_is_not_in_its_file_is_named(ratings_dir):
     for name, message in (
-        ("u.user", "user_id 30 is not in the file of users beside it"),
-        ("u.item", "item_id 40 is not in the file of items beside it"),
+        ("u.user", "user_id 30 is not in the file of users in the same folder"),
+        ("u.item", "item_id 40 is not in the file of items in the same folder"),
     ):
         path = ratings_dir / name
         whole = path.read_text()
         number = message.split()[1]
         path.write_text("".join(x for x in whole.splitlines(True) if not x.startswith(number)))
-        with pytest.raises(DataError, match=rf"u\.data: {message}; add it there"):
+        with pytest.raises(DataError, match=rf"u\.data: {message}; add it to that file"):
             movielens_clicks(ratings_dir)
         path.write_text(whole)
     (ratings_dir / "u.user").unlink()

@@ -60,7 +60,7 @@ def decoded(parameters, z):
 
 
 def losses(parameters, noise, weights=WEIGHTS):
-    """In float64, a row and a unit at a time."""
+    """Compute the loss of each row in float64, one unit at a time."""
     found = []
     for row, e, weight in zip(ROWS, noise, weights):
         m, v = encoded(parameters, row)
@@ -72,7 +72,7 @@ def losses(parameters, noise, weights=WEIGHTS):
 
 
 def noise_of(seed):
-    """What the first sample after ``seed`` is made of."""
+    """Return the first random numbers that MXNet draws after ``seed``."""
     seed_mxnet(seed)
     return nd.random.normal(shape=(2, 2)).asnumpy().astype(np.float64)
 
@@ -145,7 +145,7 @@ def test_samples_have_the_law_that_the_encoder_tells(net):
     net.batch_loss(nd, rows, mx.zeros(5000))
     for k in range(2):
         assert kstest(seen[0][:, k], norm(m[k], np.exp(v[k] / 2)).cdf).pvalue > 1e-3
-    # A number of its own for each row and each factor.
+    # Each row and each factor has its own random number.
     standard = (seen[0] - m) / np.exp(v / 2)
     assert abs(np.corrcoef(standard.T)[0, 1]) < 5 / np.sqrt(5000)
     assert len(np.unique(seen[0])) > 9900
@@ -171,7 +171,7 @@ def test_scores_come_from_the_mean_and_draw_nothing():
     expected = [decoded(parameters(net), m) for m in means]
     users, rows = mx.array(USERS, dtype="int32"), mx.array(ROWS)
     np.testing.assert_allclose(net(rows).asnumpy(), expected, rtol=1e-5, atol=1e-6)
-    # As in training: the net is part of a graph, of which it does not warn.
+    # In training the net is part of a graph. Scoring must not warn about it.
     own_loss(net)
     noise = noise_of(6)
     seed_mxnet(6)
@@ -192,7 +192,7 @@ def test_a_share_of_the_row_at_length_1_is_dropped_in_training_alone():
         net.batch_loss(nd, rows, mx.zeros(200))
     np.testing.assert_allclose(seen[0], 1 / np.sqrt(500), rtol=1e-6)
     dropped = seen[1] == 0
-    # Five standard deviations of the share of 100000.
+    # Allow five standard deviations of a share of 100000 draws.
     assert abs(dropped.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / 1e5)
     np.testing.assert_allclose(seen[1][~dropped], 1 / np.sqrt(500) / 0.7, rtol=1e-6)
     assert len({row.tobytes() for row in dropped}) == 200
@@ -222,7 +222,7 @@ def test_every_batch_of_an_epoch_has_its_weight(ratings_dir, tmp_path, monkeypat
     rows, weights = seen["train_iter"].arrays
     assert weights.dtype == np.float32
     np.testing.assert_array_equal(rows, seen_rows(load_ranking_ml100k(ratings_dir)))
-    # In no order: a run that is taken up again begins in the middle.
+    # Use the epochs in any order, because a resumed run starts in the middle.
     for epoch, weight in ((3, 0.2), (1, 0), (9, 0.4)):
         seen["begin_epoch"](epoch)
         found = np.concatenate([batch[1] for batch in seen["train_iter"]])
@@ -230,14 +230,14 @@ def test_every_batch_of_an_epoch_has_its_weight(ratings_dir, tmp_path, monkeypat
 
 
 def test_beta_reaches_the_training(ratings_dir, tmp_path):
-    """The loss of an epoch with a weight is larger by that of the divergence."""
+    """With a weight above 0, the loss includes the divergence times the weight."""
 
     def loss(**options):
         common = {"data_dir": ratings_dir, "out": tmp_path, "quiet": True, "lr": 0, "num_epochs": 2}
         return multvae.main(**common, **options)["defined"]["train_loss"]
 
     without = loss(beta=0)
-    # In the second of two epochs the weight is half way.
+    # With two annealing epochs, the weight in the second epoch is half of beta.
     half, whole = (loss(beta=2, anneal_epochs=n) - without for n in (2, 0))
     assert half > 0.01
     np.testing.assert_allclose(whole, 2 * half, rtol=1e-3)

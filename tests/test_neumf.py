@@ -87,7 +87,7 @@ def test_nothing_is_reported_for_what_the_chapter_does_not_run(ratings_dir, tmp_
 
 @pytest.mark.parametrize("head", ["sum", "linear", "sigmoid"])
 def test_items_vectors_are_what_the_gmf_multiplies_users_by(head):
-    """Without the MLP, whose weights are 0 here, they give the scores."""
+    """The weights of the MLP are 0 here, so the scores come only from the GMF."""
     backend.npx.set_np()
     net = neumf.NeuMF(4, 6, 9, [5, 3], head)
     net.initialize(init=backend.init.Normal(0.7))

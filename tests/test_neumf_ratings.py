@@ -60,7 +60,7 @@ def test_the_bias_starts_at_the_mean_rating(ratings_dir, tmp_path):
         net = load_model(tmp_path).net
         mean = data.ratings.mean(dtype=np.float64)
         assert net.bias.data().asnumpy() == pytest.approx([mean], rel=1e-6)
-        # Half the squared errors, of ratings and not of what was seen.
+        # The loss is half the squared error of the ratings.
         scores = net.score_all(backend.np.arange(30, dtype="int32")).asnumpy()
         errors = scores[data.users, data.items].astype(np.float64) - data.ratings
         assert result["defined"]["train_loss"] == pytest.approx((errors**2 / 2).mean(), rel=1e-4)
@@ -74,7 +74,7 @@ def test_ratings_are_learned(tmp_path):
     options = {"num_epochs": 8, "lr": 0.01, "batch_size": 16, "data_dir": data_dir, "quiet": True}
     result = neumf_ratings.main(out=tmp_path / "out", **options)["defined"]
     data = load_ranking_ml100k(data_dir)
-    # The number of an item tells whether it was rated about 1.5 or about 4.5.
+    # Items 1 to 20 have ratings of about 1.5, the other items ratings of about 4.5.
     assert data.ratings.std() > 1.4
     assert result["train_rmse"] < 0.7
     net = load_model(tmp_path / "out").net
@@ -107,7 +107,7 @@ def test_the_shuffled_order_is_the_seeds(ratings_dir, tmp_path, monkeypatch):
 
 
 def test_the_mlp_speaks(ratings_dir, tmp_path):
-    """From weights as small as in section 15.6 its last layer is all zeros."""
+    """With the small initial weights of section 15.6, the output of the MLP becomes 0."""
     neumf_ratings.main(batch_size=16, data_dir=ratings_dir, out=tmp_path, quiet=True)
     net, seen = load_model(tmp_path).net, []
     net.mlp.register_forward_hook(lambda block, given, out: seen.append(out.asnumpy()))

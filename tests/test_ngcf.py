@@ -27,7 +27,7 @@ def made(num_layers, dropout=0.0, edge_dropout=0.0, reg=0.0, num_factors=3):
 
 
 def learned(net):
-    """All that is trained, in float64: embeddings, users before items, then the weights."""
+    """Return everything that is trained, in float64: embeddings (users first), then weights."""
     P, Q, *weights = (part.weight.data(mx.cpu()).asnumpy() for part in layers_of(net))
     return [part.astype(np.float64) for part in (np.concatenate([P, Q]), *weights)]
 
@@ -37,7 +37,7 @@ def layers_of(net):
 
 
 def propagated(E, *weights, edges=True):
-    """Eq. 3 to 5 and 9, message by message."""
+    """Compute eq. 3 to 5 and 9 message by message."""
     degrees = np.bincount(np.concatenate([USERS, ITEMS + NUM_USERS]), minlength=len(E))
     half = len(weights) // 2
     layers = [E]
@@ -53,7 +53,7 @@ def propagated(E, *weights, edges=True):
 
 
 def losses(reg, E, *weights):
-    """Eq. 11, pair by pair."""
+    """Compute eq. 11 pair by pair."""
     final = propagated(E, *weights)
     of_weights = sum((W**2).sum() for W in weights)
     found = []
@@ -78,7 +78,7 @@ def test_final_embeddings_are_those_of_all_layers_side_by_side(num_layers):
 
 
 def test_the_matrix_form_is_that_of_the_messages():
-    """Eq. 7 and 8."""
+    """The matrix form is eq. 7 and 8."""
     net = made(1)
     E, W1, W2 = learned(net)
     A = np.zeros((NUM_USERS + NUM_ITEMS,) * 2)
@@ -169,6 +169,6 @@ def test_the_options_reach_model_and_training(ratings_dir, tmp_path):
     np.testing.assert_array_equal(edges, [data.users, data.items])
     assert (net.reg, net.edge_dropout, net.dropout._rate) == (0.75, 0.25, 0.5)
     assert [part.weight.shape for part in layers_of(net)] == [(30, 5), (40, 5), *[(5, 5)] * 4]
-    # Xavier's uniform distribution of 30 rows of 5 numbers, which was not trained.
+    # With lr = 0 the weights keep Xavier's uniform distribution for 30 rows of 5 numbers.
     largest = np.abs(net.P.weight.data().asnumpy()).max()
     assert 0.9 < largest / np.sqrt(6 / (30 + 5)) < 1.0001

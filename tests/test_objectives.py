@@ -67,7 +67,7 @@ def test_the_loss_of_clicks_is_on_scores_or_on_logits(protocol):
 
 
 class WithLoss(gluon.nn.HybridBlock):
-    """A layer whose loss is the squared length of what it makes of a row, times a weight."""
+    """A layer with its own loss: the squared length of its output, times a weight."""
 
     def __init__(self):
         super().__init__()
@@ -99,5 +99,5 @@ def test_a_nets_own_loss_is_what_it_says_with_its_gradient(kind):
     np.testing.assert_allclose(losses.asnumpy(), (made**2).sum(axis=1) * [2, 3], rtol=1e-5)
     slope = 2 * made * np.array([[2], [3]])
     np.testing.assert_allclose(net.layer.bias.grad().asnumpy(), slope.sum(axis=0), rtol=1e-5)
-    # A graph is built once, of symbols; what has a forward of its own is called each time.
+    # A hybridized net is called once, with symbols. A net with its own forward is called each time.
     assert net.seen == ([mx.sym] if kind is WithLoss else [mx.nd] * 2)

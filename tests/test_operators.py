@@ -78,6 +78,6 @@ def test_the_interaction_is_the_double_sum_over_pairs(shape):
     value.backward()
     assert value.shape == (n, 1)
     np.testing.assert_allclose(value.asnumpy(), expected, atol=1e-6)
-    # A vector's gradient is the sum of the others.
+    # The gradient of a vector is the sum of the other vectors of its row.
     others = V64.sum(axis=1, keepdims=True) - V64
     np.testing.assert_allclose(embedded.grad.asnumpy(), others, atol=1e-6)

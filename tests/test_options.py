@@ -1,4 +1,4 @@
-"""Options are declared once: in a signature, in ``SETTINGS``, in the enumeration of a choice."""
+"""Options: declared in a signature, with help in ``SETTINGS`` or the enumeration of a choice."""
 
 import inspect
 import re
@@ -18,7 +18,7 @@ from d2l_recsys.settings import SETTINGS, Choice, Protocol, Split
 
 
 class Recorded(DataRun):
-    """A run that notes what it was made with."""
+    """A run that records the arguments that it was made with."""
 
     def __init__(self, name, settings, **options):
         self.name, self.made_settings, self.made_options = name, settings, options
@@ -84,9 +84,9 @@ def test_options_are_given_by_name():
 def test_help_in_python_reads_as_it_is_written():
     text = inspect.getdoc(main)
     assert text.startswith("Do nothing.\n\nBut well.\n\nParameters\n----------\ndata_dir : Folder")
-    assert "num_factors : Length of the latent factors, k." in text
+    assert "num_factors : Number of latent factors, k." in text
     assert "lr : How fast." in text
-    assert "split : Held out of each user: " in text
+    assert "split : Held out: each user's last rating, " in text
     signature = str(inspect.signature(main))
     assert "num_factors: int = 30" in signature
     assert "split: d2l_recsys.settings.Split = 'seq-aware'" in signature
@@ -115,7 +115,7 @@ def test_the_options_that_are_read_from_the_source_are_those_of_main(system):
         if choices is None:
             assert parameter.annotation == real[name].annotation, name
         else:
-            # The same enumeration, or for one of the section's own a copy of it.
+            # The same enumeration, or a copy of it if the section defines the enumeration itself.
             assert [m.value for m in choices] == [m.value for m in actual], name
         assert help_of(parameter) == help_of(real[name]) != "", name
 

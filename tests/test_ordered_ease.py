@@ -13,7 +13,7 @@ SETTINGS = {"l2": 2, "window": 4, "decay": 0.7, "alpha": 1.5, "recency": 0.8}
 
 
 def data_of(histories, num_items):
-    """The histories, oldest item first, as training pairs."""
+    """Return the histories, oldest item first, as training data."""
     users = np.repeat(np.arange(len(histories)), [len(h) for h in histories]).astype(np.int32)
     items = np.concatenate(histories).astype(np.int32)
     ratings = np.ones(len(items), np.float32)
@@ -28,7 +28,7 @@ def made_up(num_users, num_items, seed):
 
 
 def states(histories, num_items, window, decay):
-    """Each state and what comes next, item by item; after the end, until a state is empty."""
+    """Build each state and the next item, until the last item has left the window."""
     found, following = [], []
     for history in histories:
         for t in range(len(history) + window - 1):
@@ -44,7 +44,7 @@ def states(histories, num_items, window, decay):
 
 
 def column_by_column(Z, Y, l2):
-    """Each item's target regressed on all other items: the penalty is written as more rows."""
+    """Regress each item's target on all other items, with the ridge penalty as extra rows."""
     num_items = Z.shape[1]
     B = np.zeros((num_items, num_items))
     for item in range(num_items):
@@ -82,7 +82,7 @@ def test_each_column_is_the_ridge_regression_on_the_other_items_of_a_state(
 
 
 def test_a_window_of_one_counts_what_comes_next():
-    """A Markov chain: with alpha 0, nothing is left."""
+    """The model is then a Markov chain; with alpha 0, all weights are 0."""
     histories = [[0, 1, 2], [0, 1], [2, 0]]
     B = fit(data_of(histories, 4), l2=1, window=1, decay=0.5, alpha=1, recency=1).B
     follows = np.zeros((4, 4))
@@ -92,7 +92,7 @@ def test_a_window_of_one_counts_what_comes_next():
 
 
 def test_where_all_is_near_and_nothing_fades_it_is_ease():
-    """All of a history is in a window of 10^4, but for a share that its length is of that."""
+    """In a window of 10^4, a history is nearly always complete, so B is nearly that of EASE."""
     histories = made_up(12, 8, seed=3)
     data = data_of(histories, 8)
     one = fit(data, l2=3 * 10**4, window=10**4, decay=1, alpha=0, recency=1)
@@ -127,7 +127,7 @@ def test_a_score_is_the_sum_of_what_the_seen_items_add(ratings_dir):
 
 
 def rank_of_the_next(model, data, coming):
-    """How many unseen items score at least as high as the one that comes next, user by user."""
+    """Count, for each user, the unseen items that score at least as high as the next item."""
     scores = model.score_all(np.arange(data.num_users), model.user_inputs(data))
     ranks = []
     for user, item in enumerate(coming):
@@ -144,12 +144,13 @@ def test_on_walks_around_a_circle_it_knows_the_next_step_and_ease_does_not():
     coming = (starts + 7) % num_items
     ordered = fit(data, l2=1, window=5, decay=0.8, alpha=1, recency=0.8)
     assert not rank_of_the_next(ordered, data, coming).any()
-    # Without a direction the step back before the walk would be as near as the one after it,
-    # had not the last items more weight.
+    # With alpha 0 the model does not know the direction of a walk. The item before the first item
+    # is as near as the item after the last item. With recency 1 the last items count no more than
+    # the first ones, so nothing else shows the direction.
     even = fit(data, l2=1, window=5, decay=0.8, alpha=0, recency=1)
     assert rank_of_the_next(even, data, coming).mean() > 0.3
     assert rank_of_the_next(ease.fit(data, 1), data, coming).mean() > 0.3
-    # Walked the other way, the same circle leads elsewhere.
+    # If the walks go the other way, the next item is another one.
     back = data_of([walk[::-1] for walk in walks], num_items)
     model = fit(back, l2=1, window=5, decay=0.8, alpha=1, recency=0.8)
     assert not rank_of_the_next(model, back, (starts - 1) % num_items).any()

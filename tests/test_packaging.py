@@ -40,7 +40,7 @@ def test_importing_the_package_loads_nothing_else():
     assert done.stdout.strip() == "set()"
 
 
-# A stand-in for an interpreter: notes what it is asked to do, and makes a venv that is itself.
+# A fake Python interpreter. It logs its arguments; as "-m venv" it copies itself into the venv.
 PYTHON = """#!/bin/sh
 echo "$@" >> "$LOG"
 case "$1" in
@@ -54,7 +54,10 @@ exit 0
 
 @pytest.fixture
 def machine(tmp_path):
-    """A PATH of stand-ins; call with programs to add, returns a runner of make-venv.sh."""
+    """A function that runs make-venv.sh with fake programs on the PATH.
+
+    It returns the finished process and the log of the fake Python.
+    """
 
     def run(*arguments, nvidia_smi=None, **environment):
         folder = tmp_path / "bin"
@@ -108,7 +111,7 @@ def test_a_python_that_does_not_fit_is_refused(machine):
     assert "needs a Python 3.8-3.11 and none is on the PATH" in done.stderr
     done, _ = machine("python3.11", FITS="1")
     assert done.returncode == 2
-    assert "PYTHON=python3.11 is no Python 3.8-3.11" in done.stderr
+    assert "PYTHON=python3.11 is not a Python 3.8-3.11" in done.stderr
 
 
 def test_nothing_licensed_is_tracked_and_the_packages_own_files_are():

@@ -59,7 +59,7 @@ def test_field_sizes_are_bars_on_a_logarithmic_scale():
     (axes,) = figure.axes
     assert [bar.get_height() for bar in axes.patches] == [944, 3, 1]
     assert axes.get_yscale() == "log"
-    assert axes.get_ylim()[0] < 1  # a field of one feature is seen
+    assert axes.get_ylim()[0] < 1  # a field with one feature is visible
     assert [label.get_text() for label in axes.get_xticklabels()] == ["user", "gender", "one"]
     assert axes.get_title() == "title"
     assert draw_field_sizes({str(i): 1 for i in range(39)}, "").get_size_inches()[0] > 6
@@ -69,7 +69,7 @@ def test_several_runs_are_a_mean_in_a_band():
     other = [(np.nan, 1.0), (0.9, 1.1), (0.7, 1.3)]
     axes = draw_curves([CURVES, other], ("train loss", "test RMSE"), (0, 2)).axes[0]
     drawn = {line.get_label(): line.get_xydata() for line in axes.lines}
-    # The first epoch has no point of every run.
+    # In the first epoch, one run has no training loss, so there is no mean.
     np.testing.assert_allclose(drawn["train loss"], [[2, 0.8], [3, 0.6]])
     np.testing.assert_allclose(drawn["test RMSE"], [[1, 1.5], [2, 1.2], [3, 1.2]])
     bands = [band.get_paths()[0].vertices for band in axes.collections]
@@ -98,7 +98,7 @@ def test_hits_are_counted_up_to_every_k():
     axes = draw_hits(ranks, 10, "title").axes[0]
     drawn = {line.get_label(): line.get_xydata() for line in axes.lines}
     assert list(drawn) == ["by chance", "one", "other"]
-    # Among the first k: the ranks below k, counted from 0.
+    # Ranks are counted from 0, so a hit among the first k has a rank below k.
     expected = [np.mean([rank < k for rank in ranks["one"]]) for k in range(1, 11)]
     np.testing.assert_array_equal(drawn["one"], np.column_stack([range(1, 11), expected]))
     np.testing.assert_array_equal(drawn["other"][:, 1], [0] * 9 + [1])
@@ -107,18 +107,18 @@ def test_hits_are_counted_up_to_every_k():
 
 
 def test_the_leaderboard_has_a_point_for_each_system_and_names_that_do_not_overlap():
-    # A cluster of twelve, such as systems of one quality and speed are.
+    # Twelve systems with nearly the same quality and speed form a cluster.
     points = [(f"system-{i}", 10 + i / 10, 0.05, (0.04, 0.06)) for i in range(12)]
     points += [("popularity", 0.001, 0.03, (0.02, 0.04))]
     figure = draw_leaderboard(points, 0.03)
     (axes,) = figure.axes
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [tuple(dot.get_xydata()[0]) for dot in dots] == [point[1:3] for point in points]
-    # What does not clear the bar is grey.
+    # Systems that do not exceed the bar are gray.
     assert [dot.get_color() for dot in dots] == ["C0"] * 12 + ["0.6"]
     assert [text.get_text() for text in axes.texts] == [point[0] for point in points]
     figure.draw_without_rendering()
-    # Without the lines that lead to the points.
+    # Compare the boxes of the names only, without the lines that lead to the points.
     for text in axes.texts:
         text.update_positions(figure._get_renderer())
     boxes = [Text.get_window_extent(text) for text in axes.texts]

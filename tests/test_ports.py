@@ -1,4 +1,4 @@
-"""The ports of this project, in the environment that ``make ports`` makes for them."""
+"""Check the ports of this project, in the environment that ``make ports`` makes."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ COMMAND = ROOT / ".venv-ports" / "bin" / "d2l-recsys"
 @pytest.mark.parametrize("port", ["pytorch", "jax"])
 def test_a_port_is_right(port):
     if not COMMAND.is_file():
-        pytest.skip("there is no .venv-ports; 'make ports' makes it")
+        pytest.skip("there is no .venv-ports; run 'make ports' to make it")
     command = [COMMAND, "baseline", "check", f"ports.{port}", "--no-chapter-data"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -21,7 +21,7 @@ def test_a_port_is_right(port):
 
 def test_a_port_in_another_language_answers_by_files(tmp_path):
     if shutil.which("node") is None:
-        pytest.skip("there is no node")
+        pytest.skip("node is not installed")
     questions, answers = tmp_path / "questions", tmp_path / "answers"
     from d2l_recsys.__main__ import main
 

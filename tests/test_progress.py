@@ -21,7 +21,7 @@ def test_this_is_no_notebook():
 
 
 def test_a_notebook_shows_the_live_figure(ratings_dir, tmp_path):
-    """A real kernel: the cell's output is the Animator's figure, redrawn, then the two lines."""
+    """In a real kernel, the output of the cell has the figure of the Animator and the two lines."""
     code = (
         "from d2l_recsys.chapters import mf\n"
         f"result = mf.main(num_epochs=2, batch_size=64, data_dir={str(ratings_dir)!r}, "
@@ -40,7 +40,7 @@ def test_a_notebook_shows_the_live_figure(ratings_dir, tmp_path):
 
 
 def test_a_terminal_shows_a_bar(ratings_dir, tmp_path):
-    """A real pseudo-terminal; what the process writes to it has tqdm's bar and the numbers."""
+    """On a real pseudo-terminal, the process writes tqdm's bar and the numbers."""
     options = ["--num-epochs", "3", "--batch-size", "64", "--data-dir", str(ratings_dir)]
     command = [sys.executable, str(ROOT / "chapters" / "mf.py"), *options, "--out", str(tmp_path)]
     pid, terminal = pty.fork()

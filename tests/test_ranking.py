@@ -26,14 +26,14 @@ def test_hit_and_auc_of_cases_done_by_hand():
     assert hit_and_auc([], [5], 2) == (0, 0)
     with pytest.raises(SettingError, match=r"k is -1"):
         hit_and_auc([4, 2, 7], [2], -1)
-    with pytest.raises(DataError, match=r"ranked alone"):
+    with pytest.raises(DataError, match=r"the list has only the held-out item"):
         hit_and_auc([4], [4], 1)
 
 
 def random_case(seed, num_users, num_items, distinct_scores, per_user=1):
-    """Scores with ties, candidates and held-out items that exclude one another.
+    """Random scores with ties, held-out items, and candidates that are not held out.
 
-    Items 0 and 1 are never candidates: the chapter's list then has two items, and an AUC.
+    Items 0 and 1 are never candidates, so the chapter's list has at least two items and an AUC.
     """
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, distinct_scores, (num_users, num_items)).astype("float32")
@@ -57,7 +57,7 @@ def in_blocks(held_out, scores, size):
     block=st.integers(1, 8),
 )
 def test_defined_metrics_equal_scikit_learns_and_a_plain_loop(seed, distinct_scores, block):
-    """Seven users, eighty items: the chapter's lists of seven items are of no account here."""
+    """Seven users and eighty items. The chapter's lists of seven items do not matter here."""
     scores, test_input, candidates = random_case(seed, 7, 80, distinct_scores)
     held_out = HeldOut(test_input, candidates, 7, 80)
     found = held_out.scores(in_blocks(held_out, scores, block), cutoffs=[3]).defined
@@ -78,7 +78,7 @@ def test_defined_metrics_equal_scikit_learns_and_a_plain_loop(seed, distinct_sco
         expected["test_mrr_at_3"].append((rank < 3) / (rank + 1))
         for name, k in (("test_ndcg", 10), ("test_ndcg_at_3", 3)):
             gain = (rank < k) / np.log2(rank + 2)
-            if (of_user == own).sum() == 1:  # scikit-learn averages over the orders of ties
+            if (of_user == own).sum() == 1:  # scikit-learn takes the mean over all orders of ties
                 assert gain == pytest.approx(ndcg_score([labels], [of_user], k=k))
             expected[name].append(gain)
     assert found == pytest.approx({name: np.mean(values) for name, values in expected.items()})
@@ -87,7 +87,7 @@ def test_defined_metrics_equal_scikit_learns_and_a_plain_loop(seed, distinct_sco
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), sizes=st.sampled_from([(9, 14), (12, 12), (15, 8), (70, 90)]))
 def test_printed_metrics_equal_sorting_as_the_chapter_sorts(seed, sizes):
-    """Lists of items 0 ... num_users - 1; beyond the last item, the last one's score."""
+    """The lists have items 0 ... num_users - 1; ids beyond the last item get its score."""
     num_users, num_items = sizes
     scores, test_input, candidates = random_case(seed, *sizes, distinct_scores=4, per_user=2)
     held_out = HeldOut(test_input, candidates, *sizes)
@@ -108,7 +108,7 @@ def test_ties_count_half_and_the_chapter_prefers_the_lower_item():
     test_input, candidates = {0: [0], 1: [2], 2: [3], 3: [4]}, {0: [], 1: [], 2: [1], 3: []}
     held_out = HeldOut(test_input, candidates, 4, 5)
     found = held_out.scores([held_out.ranks(0, scores)])
-    # Printed: positions 0 of 4, 2 of 4, 2 of 3; item 4 is not ranked at all.
+    # Printed positions: 0 of 4, 2 of 4, 2 of 3. The chapter does not rank item 4.
     assert found.printed["test_auc"] == pytest.approx((1 + 1 / 3 + 0 + 0) / 4)
     assert found.printed["test_hit_rate"] == 0.75
     assert found.defined["test_auc"] == 0.5
@@ -140,7 +140,7 @@ def test_a_cut_off_beyond_the_list_cuts_nothing():
 
 
 def test_held_out_items_of_a_user_count_alike_and_so_do_users():
-    """User 0 has two held-out items, at ranks 0 and 2 of the others; user 1 one, at rank 1."""
+    """User 0 has two held-out items, at ranks 0 and 2; user 1 has one, at rank 1."""
     scores = np.array([[9, 5, 6, 7, 0], [1, 9, 0, 5, 0]], dtype="float32")
     held_out = HeldOut({0: [0, 1], 1: [3]}, {0: [], 1: []}, 2, 5)
     found = held_out.scores([held_out.ranks(0, scores)]).defined
@@ -168,12 +168,13 @@ def test_bad_input_is_refused():
         HeldOut({0: [1], 1: [3]}, everything, 2, 3)
     with pytest.raises(DataError, match=r"training item 3 is beyond the table of 3 items"):
         HeldOut({0: [1], 1: [1]}, {0: [3], 1: []}, 2, 3)
-    with pytest.raises(DataError, match=r"user 0 .* has nothing unseen to rank"):
+    with pytest.raises(DataError, match=r"user 0 .* has no unseen item to rank"):
         HeldOut({0: [1], 1: [1]}, everything, 2, 3)
-    with pytest.raises(DataError, match=r"user 1 .* has nothing unseen to rank"):
+    with pytest.raises(DataError, match=r"user 1 .* has no unseen item to rank"):
         HeldOut({0: [1], 1: [1, 2]}, {0: [], 1: [0]}, 2, 3)
-    # Item 0 alone is left of the chapter's list of items 0 and 1: no AUC, and the chapter stops.
-    with pytest.raises(DataError, match=r"user 0 .* has nothing unseen .* and no AUC"):
+    # The chapter's list of items 0 and 1 has only item 0 left. It has no AUC, and the chapter
+    # stops.
+    with pytest.raises(DataError, match=r"user 0 .* has no unseen item .* no AUC"):
         HeldOut({0: [0], 1: [1]}, {0: [1], 1: []}, 2, 3)
     HeldOut({0: [2], 1: [1]}, {0: [1], 1: []}, 2, 4)
 
@@ -196,7 +197,7 @@ def test_a_user_without_training_items_is_ranked_against_everything():
 
 
 def test_the_printed_hit_rate_is_over_the_first_fifty():
-    """Positions 48, 49, 50 and 59 of lists of sixty."""
+    """The held-out items are at positions 48, 49, 50 and 59 of lists of sixty items."""
     scores = np.tile(np.arange(60, 0, -1), (60, 1)).astype("float32")
     held_out = HeldOut(
         {user: [(48, 49, 50, 59)[user % 4]] for user in range(60)},

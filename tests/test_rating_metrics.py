@@ -9,7 +9,7 @@ from d2l_recsys.evaluation.rating_metrics import rating_scores, rmse
 
 
 def batches_of(rng, sizes):
-    """Per batch, per device, (labels, predictions)."""
+    """For each batch, the random (labels, predictions) of each device."""
     return [
         [(rng.integers(1, 6, n).astype("float32"), rng.normal(3, 1, n).astype("float32"))
          for n in shares]

@@ -19,7 +19,7 @@ from d2l_recsys.sections.registry import SYSTEMS
 
 @dataclasses.dataclass(frozen=True)
 class Table(ClosedForm):
-    """Scores that are given, and vectors."""
+    """A model with given scores and given vectors of items."""
 
     scores: np.ndarray = axes("users", "items")
     vectors: np.ndarray = axes("items", "factors")
@@ -33,7 +33,7 @@ class Table(ClosedForm):
 
 @dataclasses.dataclass(frozen=True)
 class Follows(ClosedForm):
-    """Recommends what follows the last of a user's items."""
+    """A model that recommends the items whose ids follow a user's last item."""
 
     num_items: int
 
@@ -50,7 +50,7 @@ def as_model(net, section="popularity", num_users=30, num_items=40):
 
 @pytest.fixture
 def table():
-    """Few distinct scores and directions, so that many are equal."""
+    """A model with few distinct scores and directions, so that many are equal."""
     rng = np.random.default_rng(1)
     scores = rng.integers(0, 4, (30, 40)).astype(np.float32)
     return Table(scores, rng.integers(-1, 2, (40, 2)).astype(np.float32))
@@ -86,10 +86,10 @@ def test_the_most_alike_are_those_with_the_largest_cosine(ratings_dir, table):
             vector = table.vectors[other - 1].astype(float)
             lengths = np.sqrt(wanted @ wanted) * np.sqrt(vector @ vector)
             scores[other] = wanted @ vector / lengths if lengths else 0.0
-        # What is not alike at all is left out.
+        # Items with similarity 0 are left out.
         scores = {other: score for other, score in scores.items() if score}
         if not scores:
-            with pytest.raises(DataError, match=f"knows nothing of item {item}, which has no"):
+            with pytest.raises(DataError, match=f"finds no item similar to item {item}, which"):
                 similar(as_model(table), item, 40, ratings_dir)
             continue
         found = similar(as_model(table), item, 40, ratings_dir)
@@ -114,7 +114,7 @@ def test_nothing_is_held_out_of_a_users_history(ratings, ratings_dir):
     rows = []
     for user in range(1, 31):
         given = [row for row in ratings.to_numpy().tolist() if row[0] == user]
-        # The first of those that tie for latest is the one that the split holds out.
+        # If several ratings are the latest, the split holds out the first of them.
         last = max(given, key=lambda row: row[3])
         rows += [*sorted((row for row in given if row != last), key=lambda row: row[3]), last]
     assert (data.num_users, data.num_items, data.test_items) == (30, 40, {})
@@ -140,7 +140,7 @@ def test_a_model_that_reads_histories_sees_the_last_item(tmp_path):
 
 
 def nets():
-    """Nets of each kind: products of matrices, read sequences, read rows."""
+    """One net of each kind: it multiplies matrices, reads sequences, or reads rows."""
     from d2l_recsys.chapters.autorec import AutoRec
     from d2l_recsys.chapters.caser import Caser
     from d2l_recsys.chapters.mf import MF
@@ -169,7 +169,7 @@ def test_a_users_scores_are_those_among_all_users(ratings_dir, number):
 def test_scores_of_other_items_are_refused(ratings_dir, table):
     data = load_all_ml100k(ratings_dir)
     short = Table(table.scores[:, :39], table.vectors)
-    with pytest.raises(DataError, match=r"of shape \(39,\), \(40,\) is needed"):
+    with pytest.raises(DataError, match=r"have shape \(39,\), not \(40,\)$"):
         user_scores(short, data, 0)
 
 
@@ -223,25 +223,25 @@ def test_a_model_of_other_data_is_refused(ratings_dir, table):
     for model in [*others, moved]:
         for function in (recommend, similar):
             with pytest.raises(
-                DataError, match=r"other ones than the 30 and 40 in .*made-up; name"
+                DataError, match=r"these are not the 30 users and 40 items in .*made-up; name"
             ):
                 function(model, 1, data_dir=ratings_dir)
-    with pytest.raises(DataError, match=r"^svd was trained on 30 users and 41 items, other ones"):
+    with pytest.raises(DataError, match=r"^svd was trained on 30 users and 41 items; these are"):
         recommend(others[0], 1, data_dir=ratings_dir)
 
 
 def test_scores_that_are_not_numbers_are_refused(ratings_dir, table):
     table.scores[3, 5] = np.nan
     table.vectors[2] = np.nan
-    with pytest.raises(DataError, match="the scores of popularity are NaN; train it again"):
+    with pytest.raises(DataError, match="the scores of popularity are NaN; train the model"):
         recommend(as_model(table), 4, data_dir=ratings_dir)
-    with pytest.raises(DataError, match="the scores of popularity are NaN; train it again"):
+    with pytest.raises(DataError, match="the scores of popularity are NaN; train the model"):
         similar(as_model(table), 1, data_dir=ratings_dir)
     assert len(recommend(as_model(table), 3, 5, ratings_dir)) == 5
 
 
 def test_a_model_that_cannot_tell_what_is_alike_says_so(ratings_dir):
-    message = "popularity has no vectors of items: it cannot tell what is alike; choose another"
+    message = "popularity has no vectors of items, so it cannot find similar ones; choose another"
     with pytest.raises(SettingError, match=message):
         similar(as_model(Follows(40)), 1, data_dir=ratings_dir)
 
@@ -268,7 +268,7 @@ def test_each_movie_has_a_line(ratings_dir, table, lines):
     path = ratings_dir / "u.item"
     first, *others = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*others, *[first] * lines]))
-    message = rf"u\.item: item 1 has {lines} lines, it must have one"
+    message = rf"u\.item: item 1 has {lines} lines; it must have one"
     with pytest.raises(DataError, match=message):
         recommend(as_model(table), 2, data_dir=ratings_dir)
     path.unlink()
@@ -286,5 +286,5 @@ def test_what_is_not_alike_at_all_is_left_out_and_an_unknown_item_refused(rating
 
     model = TrainedModel("itemknn", Knows(), {}, RatingIds.consecutive(30, 40))
     assert similar(model, 1, 5, ratings_dir)["item_id"].tolist() == [8]
-    with pytest.raises(DataError, match=r"itemknn knows nothing of item 4, which has no rating"):
+    with pytest.raises(DataError, match=r"itemknn finds no item similar to item 4, which may"):
         similar(model, 4, 5, ratings_dir)

@@ -1,4 +1,4 @@
-"""The reference run in ``docs``, and three fresh seeds held against it."""
+"""Check the reference run in ``docs``, and compare three fresh seeds with it."""
 
 import json
 import math
@@ -9,16 +9,16 @@ import pytest
 from conftest import ROOT
 from scipy import stats
 
-from d2l_recsys.runs.results import reported_numbers
+from d2l_recsys.runs.reported import reported_numbers
 from d2l_recsys.sections.registry import SECTIONS, VARIANTS
 
 FOLDER = ROOT / "docs" / "reference"
 FRESH_SEEDS = (101, 102, 103)
-# How often one number of correct code would be flagged. Some hundred numbers are held against it,
-# so that all of them pass in about 99 of 100 choices of three seeds. A mean that moves by 3.5
-# standard deviations of a seed is flagged more often than not, one that moves by 5 nearly always.
+# The probability that the test flags a number although the code is correct. The test compares about
+# a hundred numbers, so all of them pass for about 99 of 100 choices of three seeds. A mean that
+# moves by 3.5 standard deviations of a seed is flagged more often than not; by 5, nearly always.
 FALSE_ALARM = 1e-4
-# Of numbers that no seed moves, the reference keeps six digits.
+# The reference has six digits. This relative tolerance matters if all seeds give the same number.
 KEPT = 1e-5
 
 
@@ -28,7 +28,7 @@ def reference():
 
 
 def differs(fresh, of_reference):
-    """Whether the mean of ``fresh`` is further from the reference's than chance explains."""
+    """Whether the means of ``fresh`` and of the reference differ more than chance explains."""
     n, m = len(of_reference["values"]), len(fresh)
     reach = stats.t.ppf(1 - FALSE_ALARM / 2, n - 1) * of_reference["sd"] * math.sqrt(1 / n + 1 / m)
     distance = abs(np.mean(fresh) - of_reference["mean"])
@@ -66,14 +66,46 @@ def test_the_report_beside_it_is_of_the_same_run(reference):
     assert figures == {*VARIANTS, *data, "standings"}
 
 
+METRICS = {
+    "RMSE": "test_rmse",
+    "Hit@50": "test_hit_rate",
+    "AUC": "test_auc",
+    "accuracy": "test_acc",
+}
+
+
 def test_the_readme_quotes_the_reference(reference):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for variant in reference["variants"].values():
-        for protocol in ("printed", "defined"):
-            for name in ("test_rmse", "test_hit_rate", "test_auc", "test_acc"):
-                if name in variant[protocol]:
-                    number = variant[protocol][name]
-                    assert f"| {number['mean']:.3f} ± {number['sd']:.3f} |" in readme
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in readme.splitlines()]
+    quoted, section = {}, None
+    for cells in (cells for cells in rows if len(cells) == 7):
+        section = cells[2].strip("`").partition("run ")[2] or section
+        if cells[3] in METRICS:
+            quoted[section, METRICS[cells[3]]] = cells[4:]
+    expected = {}
+    for section, variant in reference["variants"].items():
+        for name in METRICS.values():
+            if name in variant["reported"]:
+                expected[section, name] = [f"{reported_numbers(section)[name]:.3f}"] + [
+                    f"{number['mean']:.3f} ± {number['sd']:.3f}"
+                    for number in (variant["printed"][name], variant["defined"][name])
+                ]
+    assert quoted == expected
+    # Two of the metrics of each ranking section, one of each other section.
+    assert len(quoted) == 8
+
+
+def test_the_example_of_the_three_values_is_seed_0(reference):
+    name, variant = "score_user20_item30", reference["variants"]["mf"]
+    numbers = [reported_numbers("mf")[name]] + [
+        variant[protocol][name]["values"][0] for protocol in ("printed", "defined")
+    ]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    errata = (ROOT / "ERRATA.md").read_text(encoding="utf-8")
+    for value, number in zip(("reported", "printed", "defined"), numbers):
+        (row,) = re.findall(rf"^\| \*\*{value}\*\* \|.*\|$", readme, flags=re.MULTILINE)
+        assert f"| {number:.3f}" in row
+        assert f"The **{value}** score is {number:.3f}" in errata
 
 
 def test_a_shift_beyond_the_spread_is_flagged_and_no_other():
@@ -100,7 +132,7 @@ def test_three_fresh_seeds_agree_with_the_reference(name, reference, ml100k_dir,
     variant, expected = VARIANTS[name], reference["variants"][name]
     options = dict(variant.options)
     if variant.section.on_clicks:
-        # The reference's own data, whether or not the book's can be had here.
+        # Use the data of the reference, even if the book's data is available here.
         options["dataset"] = "movielens" if expected["dataset"]["substitute"] else "book"
     results = [
         variant.section.main()(
@@ -111,7 +143,7 @@ def test_three_fresh_seeds_agree_with_the_reference(name, reference, ml100k_dir,
     assert results[0]["dataset"]["sha256"] == expected["dataset"]["sha256"]
     assert results[0]["settings"] == expected["settings"]
     wrong = [
-        f"{protocol} {number}: {fresh} where {of_reference['mean']} ± {of_reference['sd']} belongs"
+        f"{protocol} {number}: {fresh}, expected {of_reference['mean']} ± {of_reference['sd']}"
         for protocol in ("printed", "defined")
         for number, of_reference in expected[protocol].items()
         for fresh in [[result[protocol][number] for result in results]]

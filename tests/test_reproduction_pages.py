@@ -83,6 +83,11 @@ def test_a_substitute_is_marked_wherever_its_numbers_stand(report):
     assert r"### fm\*" in report.splitlines()
 
 
+def test_the_report_says_what_differs_from_the_books_runs(report):
+    assert "\nThe book ran mf with lr 0.002; these runs had lr 0.1.\n" in report
+    assert "\nThe book ran fm with lr 0.02; these runs had lr 0.1.\n" in report
+
+
 def test_the_report_follows_the_book_and_names_what_it_was_made_with(report):
     headings = [line for line in report.splitlines() if line.startswith("#")]
     assert headings == [
@@ -122,12 +127,14 @@ def test_what_is_drawn_are_the_runs_and_levels_that_compare(reproduction, tmp_pa
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "of-old.png").touch()
     write_report(reproduction, tmp_path)
-    # Runs, epochs, lines; the second run's first epoch; neither the loss nor a substitute's level.
+    # The shape of the curves is (runs, epochs, lines). The training loss has no level, and
+    # substitute data has no levels at all.
     assert drawn["test RMSE"] == ((2, 2, 2), 1.01, [1.055], "")
     assert drawn["test acc"][2:] == ([], "some *clicks, not the chapter's data")
     ((name, distances, z),) = stood
     assert name == "mf: test rmse"
-    # Two values, half a standard deviation times the root of two to either side of their mean.
+    # The standard deviation of two values is their distance divided by sqrt(2), so each value is
+    # sqrt(1/2) standard deviations from their mean.
     np.testing.assert_allclose(distances, [-(0.5**0.5), 0.5**0.5], rtol=2e-3)
     assert z == pytest.approx(0, abs=1e-9)
     assert not (tmp_path / "figures" / "of-old.png").exists()
@@ -144,7 +151,7 @@ def test_one_seed_has_no_distribution(reproduction, tmp_path):
 
 
 class Parsed(html.parser.HTMLParser):
-    """Open tags, references and headings of a page."""
+    """Collects the open tags, references and headings of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -187,5 +194,5 @@ def test_the_numbers_are_kept_for_others_to_be_held_against(report, tmp_path):
     assert kept["num_devices"] == 2
     assert list(kept["variants"]) == ["mf", "fm"]
     assert kept["variants"]["mf"]["printed"]["test_rmse"]["values"] == [1.05, 1.06]
-    # A number a line: what changed is seen in a diff.
+    # Each list of numbers is on its own line, so a diff shows which numbers changed.
     assert '"values": [1.05, 1.06]\n' in text

@@ -91,7 +91,7 @@ def test_finished_runs_are_not_repeated_and_others_are(planned, tmp_path, capsys
     before = stamps_of(results)
     assert len(before) == 4
 
-    # One run is damaged, one lacks its stamp, one is of other code.
+    # One run is damaged, one has no stamp, and one was made with other code.
     folders = [job.folder for job in planned]
     (folders[0] / "result.json").write_text("{")
     (folders[1] / "run.json").unlink()
@@ -99,7 +99,7 @@ def test_finished_runs_are_not_repeated_and_others_are(planned, tmp_path, capsys
     (folders[2] / "run.json").write_text(json.dumps(other))
     finish_runs(planned, do, read_run, 1, quiet=False)
     assert capsys.readouterr().err.splitlines() == [
-        "mf-random, seed 1: done before", "mf, seed 0", "mf-random, seed 0", "mf, seed 1"
+        "mf-random, seed 1: already finished", "mf, seed 0", "mf-random, seed 0", "mf, seed 1"
     ]  # fmt: skip
     after = stamps_of(results)
     assert [after[folder / "run.json"] == before[folder / "run.json"] for folder in folders] == [
@@ -130,7 +130,7 @@ def test_two_at_once_are_refused_at_once(small_dir, tmp_path):
     results = tmp_path / "results"
     results.mkdir()
     started = time.monotonic()
-    message = r"another process is at work in .*--results"
+    message = r"another process is using .*--results"
     with filelock.FileLock(str(results / ".reproduce.lock")), pytest.raises(
         OutputError, match=message
     ), alone_in(results):
@@ -163,7 +163,7 @@ def test_clicks_that_stand_in_are_asked_for_by_name(small_dir, tmp_path):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A copy of the code, which ``code_digest`` is made to take for the real one."""
+    """A copy of the code. ``code_digest`` reads this copy instead of the real code."""
     checkout = tmp_path / "checkout"
     ignored = shutil.ignore_patterns("__pycache__", "files")
     for package in ("d2l_recsys", "chapters"):
@@ -224,7 +224,7 @@ def test_where_code_stands_counts_and_what_is_no_code_does_not(checkout):
 
 
 def test_the_code_is_the_same_once_it_is_installed(checkout, monkeypatch):
-    """The chapters then lie inside the package."""
+    """An installed package has the folder ``chapters`` inside the package."""
     digest = code_digest()
     package = checkout / "d2l_recsys"
     (checkout / "chapters").rename(package / "chapters")
@@ -272,17 +272,19 @@ def test_runs_that_were_not_made_alike_are_refused(planned, tmp_path):
     assert len(gather(results, 2)[1]) == 2
     for content in ("[]", "{}"):
         (other / "run.json").write_text(content)
-        with pytest.raises(DataError, match="is not a run's; run it again"):
+        with pytest.raises(DataError, match="does not describe a run; run it again"):
             gather(results, 2)
     (other / "run.json").write_text(json.dumps(planned[0].stamp))
-    with pytest.raises(DataError, match=r"seed-7 has another run's run\.json; delete the folder"):
+    with pytest.raises(
+        DataError, match=r"seed-7 has the run\.json of another run; delete the folder"
+    ):
         gather(results, 2)
     (other / "run.json").write_text(json.dumps(stamp))
     history = (other / "history.csv").read_text().splitlines()
     (other / "history.csv").write_text("\n".join(history[:-1]))
     with pytest.raises(DataError, match=r"history\.csv lacks epochs; run it again"):
         gather(results, 2)
-    # A folder that is not named by a seed is nobody's run.
+    # A folder whose name is not seed-S is not read as a run.
     other.rename(other.parent / "seed-7-old")
     assert len(gather(results, 2)[1]) == 1
 
@@ -316,7 +318,7 @@ def test_a_killed_reproduction_goes_on_and_reports_the_same(small_dir, tmp_path)
     resumed = reproduce(results, small_dir)
     printed, errors = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, errors
-    assert errors.count("done before") == len(finished)
+    assert errors.count("already finished") == len(finished)
     assert "Warning" not in errors
     assert {path: stamps_of(results)[path] for path in finished} == finished
     undisturbed.communicate(timeout=120)
@@ -333,7 +335,7 @@ def test_a_killed_reproduction_goes_on_and_reports_the_same(small_dir, tmp_path)
 
 @pytest.mark.parametrize("delay", [1.5, 4])
 def test_ctrl_c_says_how_to_go_on(delay, small_dir, tmp_path):
-    # A group of its own, as on a terminal, where Ctrl-C reaches every process.
+    # The command gets its own process group, as on a terminal: Ctrl-C reaches every process.
     process = reproduce(tmp_path, small_dir, start_new_session=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "devices-2").exists() and time.monotonic() < deadline:
@@ -342,5 +344,7 @@ def test_ctrl_c_says_how_to_go_on(delay, small_dir, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "d2l-recsys: stopped; the same command goes on from here"
+    assert (
+        errors.splitlines()[-1] == "d2l-recsys: stopped; repeat the command to continue from here"
+    )
     assert "Traceback" not in errors

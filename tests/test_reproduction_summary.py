@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d2l_recsys.reproduction.summary import as_reference, compare, spread, summarise
-from d2l_recsys.runs.results import reported_numbers
+from d2l_recsys.runs.reported import reported_numbers
 
 numbers = st.lists(st.floats(-100, 100), min_size=2, max_size=30)
 
@@ -43,13 +43,14 @@ def test_the_z_score_is_the_distance_in_standard_deviations():
     values = [1.0, 2.0, 3.0, 4.0, 5.0]
     found = compare(4.0, 9, values)
     assert found.z == pytest.approx(1 / statistics.stdev(values))
-    # Below 4: three of five, and one that equals it.
+    # Three of five values are below 4, and one is equal to 4.
     assert found.percentile == pytest.approx(70)
     assert not found.outside
 
 
 def test_rounding_of_the_reported_number_counts():
-    # Reported as 0.000, so anything from -0.0005 to 0.0005: no spread of 1e-6 sets it apart.
+    # 0.000 in the book can be any number from -0.0005 to 0.0005. So values near 0.00004 do not
+    # differ from it, even if their spread is only 1e-6.
     values = [0.000040, 0.000041, 0.000042]
     found = compare(0.0, 3, values)
     assert found.z == pytest.approx(-0.000041 / (0.001 / 12**0.5), rel=1e-3)
@@ -100,7 +101,7 @@ def test_a_run_without_a_speed_leaves_none():
 
 
 def test_every_reported_number_has_decimals():
-    # As printed in the chapter: three, and the score of user 20 for item 30 with seven.
+    # The book prints three decimals, and seven for the score of user 20 and item 30.
     reported = reported_numbers("mf")
     found = summarise("mf", [result(reported=reported, printed=reported) for _ in range(2)])
     scales = {"test_rmse": 3, "score_user20_item30": 7, "train_loss": 3, "examples_per_sec": 1}

@@ -1,7 +1,7 @@
 import pytest
 
 from d2l_recsys.reproduction.summary import summarise
-from d2l_recsys.reproduction.tables import data_lines, label, lines, table
+from d2l_recsys.reproduction.tables import condition_lines, data_lines, label, lines, table
 
 
 def result(**changes):
@@ -60,7 +60,7 @@ def test_a_substitute_is_marked_in_the_table_and_below_it():
     assert cells([result(dataset=dataset)])[2][0] == "mf*"
     assert data_lines([dataset, dataset]) == [
         "data: ml-100k from here, SHA-256 0000000000000000; "
-        "* not the chapter's data: its numbers do not compare"
+        "* not the chapter's data: do not compare these numbers with the book's"
     ]
 
 
@@ -101,3 +101,25 @@ def test_a_number_of_one_protocol_alone_has_its_row(name):
 def test_a_number_that_was_not_finite_has_none():
     rows = cells([result(printed={"test_rmse": None}, defined={"test_rmse": 1.0})])
     assert ["mf", "test rmse", "1.055", "-", "1.000"] in rows
+
+
+def of_section(section, **settings):
+    reported = {"test_auc": 0.7} if section in ("neumf", "caser") else {"test_rmse": 0.9}
+    return summarise(section, [result(chapter=section, reported=reported, settings=settings)])
+
+
+def test_conditions_that_differ_from_the_books_are_named_once_for_all_sections_that_share_them():
+    assert condition_lines([of_section("mf", num_devices=2), of_section("neumf")]) == []
+    summaries = [
+        of_section("mf", num_devices=1),
+        of_section("neumf", num_devices=1),
+        of_section("autorec", num_devices=1, num_epochs=3),
+        # The book has no numbers of this one.
+        summarise("mf-random", [result(reported={}, settings={"num_devices": 1})]),
+    ]
+    assert condition_lines(summaries) == [
+        "the book ran mf, neumf on two devices; these runs had one device",
+        "the book ran autorec on two devices, with num_epochs 25; these runs had one device, "
+        "num_epochs 3",
+        "neumf: the printed train loss depends on the number of devices (ERRATA.md, D1)",
+    ]

@@ -62,9 +62,9 @@ def test_however_many_processes_there_are_each_has_one_thread(num_processes, mon
     ("job", "error", "message"),
     [
         (2, DataError, "^mend this$"),
-        (3, RuntimeError, "at work on 3:\nTraceback (.|\n)*ZeroDivisionError: a bug"),
+        (3, RuntimeError, "error in 3:\nTraceback (.|\n)*ZeroDivisionError: a bug"),
         (5, PermissionError, "the file"),
-        (4, WorkerError, r"at work on 4 was ended \(exit code -9; .*the same command goes on"),
+        (4, WorkerError, r"that ran 4 was killed \(exit code -9; .*repeat the command to continue"),
     ],
 )
 def test_what_a_job_raises_is_raised(job, error, message):
@@ -110,7 +110,8 @@ def until(holds, seconds=30):
 
 
 def is_alive(process):
-    """Whether it runs; a process that ended without anyone asking how does not."""
+    """Whether the process runs. A zombie, which has ended, does not."""
+
     try:
         return (
             pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -5,7 +5,8 @@ import resource
 import pytest
 
 from d2l_recsys.errors import DataError, OutputError
-from d2l_recsys.runs.results import make_result, read_result, reported_decimals, reported_numbers
+from d2l_recsys.runs.reported import reported_numbers
+from d2l_recsys.runs.results import make_result, read_result
 from d2l_recsys.settings import Scores
 from d2l_recsys.storage.files import as_json, prepare_folder, write_files
 
@@ -66,7 +67,7 @@ def test_numbers_that_are_not_finite_stand_as_null():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "does not exist; run the chapter"),
+        (None, "does not exist; run its section first"),
         (b"{", "cannot be read"),
         (b"[]", "is not a result"),
         (b"3", "is not a result"),
@@ -100,10 +101,3 @@ def test_a_number_that_is_not_finite_is_null_wherever_it_stands():
     assert json.loads(as_json({"a": [1.0, math.nan], "b": {"c": math.inf}})) == {
         "a": [1.0, None], "b": {"c": None}
     }  # fmt: skip
-
-
-def test_the_decimals_are_those_of_the_chapter():
-    assert reported_decimals("mf") == {
-        "train_loss": 3, "test_rmse": 3, "score_user20_item30": 7, "examples_per_sec": 1
-    }  # fmt: skip
-    assert reported_decimals("fm")["test_acc"] == 3

@@ -1,4 +1,4 @@
-"""Runs that are stopped, killed or refused, and go on: each section, to the same bits."""
+"""Runs that are stopped, killed or refused: each section resumes to the same bits."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ from d2l_recsys.training.checkpoint import BEFORE, CHECKPOINT, KIND, VERSION
 from d2l_recsys.training.interrupts import Stopped
 
 TRAINED = [name for name, section in SECTIONS.items() if section.trains]
-# All sections in one process, each into a folder of its own, on made-up data.
+# Run all sections in one process, each into its own folder, on made-up data.
 ALL_SECTIONS = """
 import pathlib, sys
 from d2l_recsys.sections.registry import SECTIONS
@@ -42,7 +42,10 @@ for name, section in SECTIONS.items():
 
 @pytest.fixture
 def run(ratings_dir, clicks_dir, tmp_path):
-    """Run a section on made-up data into ``tmp_path/NAME``; what it left."""
+    """A function that runs a section on made-up data into ``tmp_path/NAME``.
+
+    It returns what the run has computed.
+    """
 
     def run_section(section, name="out", **options):
         data_dir = clicks_dir if SECTIONS[section].on_clicks else ratings_dir
@@ -55,7 +58,10 @@ def run(ratings_dir, clicks_dir, tmp_path):
 
 @pytest.fixture
 def stop_after(monkeypatch):
-    """Ctrl-C comes when it was asked for so many times; asked once a batch and twice an epoch."""
+    """A function that simulates Ctrl-C after ``count`` checks for it.
+
+    The loop checks once after each batch, and twice at the end of an epoch.
+    """
 
     def stop(count):
         asked = iter(range(count))
@@ -77,26 +83,26 @@ def test_stopped_anywhere_a_run_goes_on_to_the_same_bits(section, num_devices, r
     options["batch_size"] = 3 if section == "autorec" else 16
     whole = run(section, "whole", **options)
     stops = []
-    # Of the sections some have seven batches an epoch, some have forty: twice in each epoch, about.
+    # Sections have from seven to about forty batches per epoch: stop about twice in each epoch.
     for count in (3, 13, 22, 30, 50, 1000):
         stop_after(count)
         try:
             assert run(section, resume=True, **options) == whole
         except Stopped as stopped:
             stops.append(str(stopped))
-    assert {stop[-1] for stop in (s.partition(",")[0] for s in stops)} == {"1", "2"}
-    # Within an epoch, not just between two.
+    assert {stop[-1] for stop in (s.partition(";")[0] for s in stops)} == {"1", "2"}
+    # Some stops are within an epoch, not only between two epochs.
     assert any("stopped after batch" in stop for stop in stops)
-    assert all("--resume goes on from there" in stop for stop in stops)
+    assert all("to resume it, run the same command with --resume" in stop for stop in stops)
 
 
 @pytest.mark.parametrize("section", ["mf", "autorec"])
 def test_stopped_once_more_while_it_catches_up_nothing_is_lost(section, run, stop_after):
-    """After batch 4, and then at the second of the batches that are only run through again."""
+    """The first stop is after batch 4; the second, while the resumed run repeats these batches."""
     whole = run(section, "whole", batch_size=6)
     for count in (3, 1):
         stop_after(count)
-        with pytest.raises(Stopped, match="stopped after batch 4 of epoch 1,"):
+        with pytest.raises(Stopped, match="stopped after batch 4 of epoch 1;"):
             run(section, resume=True, batch_size=6)
     stop_after(1000)
     assert run(section, resume=True, batch_size=6) == whole
@@ -114,11 +120,11 @@ def test_what_an_unfinished_run_had_saved_is_kept_when_another_begins(
     run("mf")
     assert (tmp_path / "out" / BEFORE).read_bytes() == before
     assert re.fullmatch(
-        rf".*{CHECKPOINT} is of a run that was not finished; it becomes .*{BEFORE} when this one "
-        r"is saved \(--resume would go on with it\)\n",
+        rf".*{CHECKPOINT} belongs to an unfinished run \(--resume would resume it\); the file is "
+        rf"renamed to .*{BEFORE} when the new run saves its first checkpoint\n",
         capsys.readouterr().err,
     )
-    # A finished one is replaced, as its result is.
+    # The checkpoint of a finished run is replaced, as its result is.
     run("mf", num_epochs=1)
     assert (tmp_path / "out" / BEFORE).read_bytes() == before
     assert capsys.readouterr().err == ""
@@ -132,7 +138,7 @@ def test_ctrl_c_while_the_files_are_written_says_how_to_have_them(run, tmp_path,
 
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "draw_curves", interrupted)
-        with pytest.raises(Stopped, match=r"stopped after epoch 3, which is saved in .*--resume"):
+        with pytest.raises(Stopped, match=r"stopped after epoch 3; the run is saved in .*--resume"):
             run("mf")
     assert run("mf", resume=True) == run("mf", "whole")
 
@@ -147,7 +153,9 @@ def test_times_add_up_over_processes(run, tmp_path):
 def test_more_epochs_go_on_from_fewer_and_fewer_are_refused(run):
     whole = run("autorec", "whole", num_epochs=4)
     run("autorec", num_epochs=2)
-    with pytest.raises(SettingError, match=r"holds epoch 2, but --num-epochs is 1; give a larger"):
+    with pytest.raises(
+        SettingError, match=r"has reached epoch 2, but --num-epochs is 1; give a larger --num"
+    ):
         run("autorec", num_epochs=1, resume=True)
     assert run("autorec", num_epochs=4, resume=True) == whole
     assert run("autorec", num_epochs=4, resume=True) == whole
@@ -165,10 +173,10 @@ def test_without_resume_a_run_begins_anew(run, stop_after):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": 1}, "seed is 0 there and 1 here"),
-        ({"lr": 0.5}, r"lr is 0\.002 there and 0\.5 here"),
-        ({"split": "random"}, "split is seq-aware there and random here"),
-        ({"num_devices": 2}, "num_devices is 1 there and 2 here"),
+        ({"seed": 1}, "seed is 0 in the checkpoint and 1 in this run"),
+        ({"lr": 0.5}, r"lr is 0\.002 in the checkpoint and 0\.5 in this run"),
+        ({"split": "random"}, "split is seq-aware in the checkpoint and random in this run"),
+        ({"num_devices": 2}, "num_devices is 1 in the checkpoint and 2 in this run"),
     ],
 )
 def test_the_checkpoint_of_another_run_is_refused_and_stays(run, tmp_path, change, message):
@@ -181,26 +189,36 @@ def test_the_checkpoint_of_another_run_is_refused_and_stays(run, tmp_path, chang
 
 def test_other_data_another_section_and_other_threads_are_named(run, ratings_dir, monkeypatch):
     run("mf", num_epochs=1)
-    with pytest.raises(DataError, match="section is mf there and neumf here"):
+    with pytest.raises(DataError, match="section is mf in the checkpoint and neumf in this run"):
         run("neumf", resume=True)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    with pytest.raises(DataError, match=r"number of threads is \d+ there and 7 here"):
+    with pytest.raises(
+        DataError, match=r"number of threads is \d+ in the checkpoint and 7 in this run"
+    ):
         run("mf", resume=True)
     monkeypatch.undo()
     lines = (ratings_dir / "u.data").read_text().splitlines()
     (ratings_dir / "u.data").write_text("\n".join(lines[1:] + lines[:1]))
-    with pytest.raises(DataError, match=r"SHA-256 of the data is \w+ there and \w+ here"):
+    with pytest.raises(
+        DataError, match=r"SHA-256 of the data is \w+ in the checkpoint and \w+ in this run"
+    ):
         run("mf", resume=True)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda arrays: arrays.pop("parameters/P.weight"), r"parameters .* P\.weight is in one"),
-        (lambda arrays: arrays.update({"means/x": np.zeros(1)}), "means .*: x is in one alone"),
+        (
+            lambda arrays: arrays.pop("parameters/P.weight"),
+            r"parameters .* only one of the two has P\.weight",
+        ),
+        (
+            lambda arrays: arrays.update({"means/x": np.zeros(1)}),
+            "means .*: only one of the two has x",
+        ),
         (
             lambda arrays: arrays.update({"parameters/P.weight": np.zeros((2, 2), "float32")}),
-            r"parameters .* P\.weight is float32 \(2, 2\) there, float32 \(30, 30\) here",
+            r"parameters .* P\.weight is float32 \(2, 2\), but this net needs float32 \(30, 30\)",
         ),
     ],
 )
@@ -210,7 +228,7 @@ def test_arrays_of_another_net_are_refused(run, tmp_path, change, message):
     content, arrays = unpack(path, KIND, VERSION, "")
     change(arrays)
     path.write_bytes(pack(KIND, VERSION, content, arrays))
-    with pytest.raises(DataError, match=f"{CHECKPOINT}: its {message}.*; leave --resume out"):
+    with pytest.raises(DataError, match=f"{CHECKPOINT}: its {message}.*; leave out --resume"):
         run("mf", resume=True)
 
 
@@ -220,20 +238,20 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_where_and_why(section, run,
         run(section, lr=1e25)
     message = str(caught.value)
     assert "the loss is not finite in epoch 1, batch 2, at learning rate 1e+25: " in message
-    # After one step of Adam the weights are as large as the rate.
+    # After one step of Adam, the weights are as large as the learning rate.
     assert "the largest weight, in " in message
-    assert message.endswith(" is 1e+25; begin anew with a smaller --lr")
+    assert message.endswith(" is 1e+25; start from scratch with a smaller --lr")
     assert not (tmp_path / "out" / CHECKPOINT).exists()
 
 
 def test_another_runs_checkpoint_is_not_said_to_be_kept(run):
     run("mf", num_epochs=1)
-    with pytest.raises(DivergedError, match=r"begin anew with a smaller --lr$"):
+    with pytest.raises(DivergedError, match=r"start from scratch with a smaller --lr$"):
         run("mf", lr=1e25)
 
 
 def test_the_last_good_checkpoint_stays_and_names_the_epoch(run, tmp_path, monkeypatch):
-    """From epoch 2 on the steps are enormous."""
+    """The learning rate becomes enormous in epoch 2."""
     begin_epoch = loop.Saver.begin_epoch
 
     def begin(saver, epoch):
@@ -242,7 +260,10 @@ def test_the_last_good_checkpoint_stays_and_names_the_epoch(run, tmp_path, monke
 
     monkeypatch.setattr(loop.Saver, "begin_epoch", begin)
     run("mf", "good", num_epochs=1)
-    with pytest.raises(DivergedError, match=r"in epoch 2, batch \d+, .*; epoch 1 is kept in .*"):
+    with pytest.raises(
+        DivergedError,
+        match=r"in epoch 2, batch \d+, .*; the checkpoint after epoch 1 is kept in .*",
+    ):
         run("mf")
     good, left = ((tmp_path / name / CHECKPOINT) for name in ("good", "out"))
     first, last = (unpack(path, KIND, VERSION, "")[1] for path in (good, left))
@@ -262,7 +283,7 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(run, tmp_path):
         before = (disk / "run" / CHECKPOINT).read_bytes()
         free = shutil.disk_usage(disk).free
         (disk / "filler").write_bytes(bytes(max(0, free - 8192)))
-        with pytest.raises(OutputError, match="No space left on device; make room there or"):
+        with pytest.raises(OutputError, match="No space left on device; free some disk space or"):
             run("mf", "disk/run", resume=True)
         assert (disk / "run" / CHECKPOINT).read_bytes() == before
         assert sorted(path.name for path in (disk / "run").iterdir()) == [
@@ -283,7 +304,7 @@ def test_what_a_killed_process_was_writing_is_removed(run, tmp_path):
 
 
 def start_all(ratings_dir, clicks_dir, out, **environment):
-    """A process that runs, or goes on with, every section."""
+    """A process that runs, or resumes, every section."""
     return subprocess.Popen(
         [sys.executable, "-c", ALL_SECTIONS, str(ratings_dir), str(clicks_dir), str(out)],
         cwd=str(ROOT),
@@ -295,7 +316,7 @@ def start_all(ratings_dir, clicks_dir, out, **environment):
 
 
 def finish(process, timeout=240):
-    """What it has written on standard error; it is ended in any case."""
+    """Wait for ``process`` and return its standard error; kill it after ``timeout`` seconds."""
     try:
         return process.communicate(timeout=timeout)[1]
     finally:
@@ -306,7 +327,7 @@ def finish(process, timeout=240):
 def test_killed_and_resumed_processes_leave_the_bits_of_an_undisturbed_one(
     ratings_dir, clicks_dir, tmp_path
 ):
-    """With another order of hashes in each process."""
+    """Each process has another order of hashes."""
     data = ratings_dir, clicks_dir
     whole = start_all(*data, tmp_path / "whole", PYTHONHASHSEED="1")
     killed_in = []
@@ -325,7 +346,7 @@ def test_killed_and_resumed_processes_leave_the_bits_of_an_undisturbed_one(
 
 
 def test_ctrl_c_ends_the_batch_saves_and_says_how_to_go_on(ratings_dir, tmp_path):
-    """As a user does it; the data is read and the net compiled when the checkpoint appears."""
+    """A real process gets the signal, after its first checkpoint shows that it is training."""
     out = tmp_path / "out"
     options = ["--num-epochs", "3000", "--batch-size", "64", "--data-dir", ratings_dir]
     command = [sys.executable, ROOT / "chapters" / "mf.py", *options, "--out", out]
@@ -338,16 +359,16 @@ def test_ctrl_c_ends_the_batch_saves_and_says_how_to_go_on(ratings_dir, tmp_path
     assert process.returncode == 130
     assert errors.startswith("mf.py: stopped after ")
     assert errors.endswith(
-        f", which is saved in {out / CHECKPOINT}; the same command with --resume goes on from "
-        "there\n"
+        f"; the run is saved in {out / CHECKPOINT}; to resume it, run the same command with "
+        "--resume\n"
     )
     assert [path.name for path in out.iterdir()] == [CHECKPOINT]
     done = run_script("chapters/mf.py", *options[2:], "--out", out, "--resume", "--num-epochs", 1)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"mf.py: error: {out / CHECKPOINT} holds ")
+    assert done.stderr.startswith(f"mf.py: error: {out / CHECKPOINT} has reached ")
 
 
-# What the slow test runs: the chapter's settings on the real data, for a few epochs.
+# The number of epochs of each section in the slow test, which uses the chapter's settings and data.
 EPOCHS = {"mf": 5, "autorec": 6, "neumf": 5, "caser": 5, "fm": 10, "deepfm": 10}
 KILLS = 20
 
@@ -372,7 +393,7 @@ def test_killed_at_any_moment_a_process_goes_on_to_the_same_bits(section, ml100k
     for kill in range(KILLS):
         out = tmp_path / f"killed-{kill}"
         process = start(out)
-        # Before the first checkpoint a kill finds little to do: from then on, at any moment.
+        # A kill before the first checkpoint tests little, so kill in the last part of the run.
         time.sleep(random.uniform(0.4, 1) * seconds)
         process.kill()
         process.wait()

@@ -19,7 +19,7 @@ def test_a_row_has_1_at_each_training_item_of_its_user(ratings, ratings_dir, spl
         for item in items:
             expected[user, item] = 1
     np.testing.assert_array_equal(rows, expected)
-    # Of the ratings, one a user is held out, and for the validation one more.
+    # One rating of each user is held out, and one more for the validation split.
     assert rows.sum() == len(ratings) - 30 * (2 if split == "validation" else 1)
     assert all(rows[user, items].sum() == 0 for user, items in data.test_items.items())
 
@@ -50,7 +50,7 @@ def test_rows_that_do_not_fit_are_refused():
 
 @pytest.fixture
 def tastes_dir(tmp_path):
-    """60 users of two tastes: each has seen 10 of one half of 40 items, all equally popular."""
+    """60 users of two tastes. Each has seen 10 items of one half of 40 equally popular items."""
     folder = tmp_path / "tastes"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -78,5 +78,6 @@ def test_users_are_told_the_items_of_their_taste(name, options, tastes_dir, tmp_
     pytest.importorskip("d2l_recsys.backend")
     main = importlib.import_module(f"d2l_recsys.chapters.extras.{name}").main
     result = main(data_dir=tastes_dir, out=tmp_path, quiet=True, batch_size=16, **options)
-    # Who knows no more than the taste has 20 items below the one held out, and half of 10.
+    # Of the 30 unseen items, 20 are of the other taste and 10 of the same taste. A model that knows
+    # only the taste ranks the 20 and half of the 10 below the held-out item.
     assert result["defined"]["test_auc"] > 24 / 30

@@ -13,7 +13,7 @@ some_items = st.sets(st.integers(0, NUM_ITEMS - 1), max_size=NUM_ITEMS - 1).map(
 
 
 class EachPlace:
-    """In place of a generator: the r-th draw is the r-th unobserved item."""
+    """Replaces a random generator: the draws are 0, 1, 2, ..."""
 
     def integers(self, high):
         return np.arange(len(high))
@@ -33,7 +33,7 @@ def test_the_rth_draw_is_the_rth_unobserved_item(lists, user):
 
 @pytest.mark.network
 def test_a_million_draws_avoid_what_was_observed_and_are_uniform(ml100k_dir):
-    """Chi-square over every unobserved item of users with few, many and typical ratings."""
+    """Chi-square test over all unobserved items of users with few, typical and many ratings."""
     from d2l_recsys.data import load_ranking_ml100k
 
     data = load_ranking_ml100k(ml100k_dir)
@@ -50,7 +50,7 @@ def test_a_million_draws_avoid_what_was_observed_and_are_uniform(ml100k_dir):
         unobserved = np.delete(np.arange(data.num_items), data.candidates[user])
         assert counts[unobserved].min() > 0
         assert chisquare(counts[unobserved]).pvalue > 1e-4
-    # And over all users at once, in the proportions of the training pairs.
+    # The same test over all users, who occur as often as in the training pairs.
     drawn = np.concatenate([sampler.draw(data.users) for _ in range(11)])
     users = np.tile(data.users, 11)
     observed = set(zip(data.users.tolist(), data.items.tolist()))

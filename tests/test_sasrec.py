@@ -36,7 +36,7 @@ def ids(array):
 
 
 def by_plain_loop(net, num_heads=2):
-    """The model in float64, a sequence at a time; NaN at padding."""
+    """Compute the model in float64, one sequence at a time; NaN at padding."""
     Q, P = float64(net.Q.weight), float64(net.P.weight)
     found = []
     for sequence in SEQUENCES:
@@ -68,7 +68,7 @@ def test_the_model_is_the_papers_equations(num_heads, hybridized):
 
 @pytest.mark.parametrize("negatives", [None, NEGATIVES])
 def test_the_losses_are_a_plain_loop(negatives):
-    """Section III.E and the softmax: sums over what is no padding, over the length."""
+    """Section III.E and the softmax loss: a sum over the targets, divided by the length."""
     net = make(dropout=0)
     x, Q = by_plain_loop(net), float64(net.Q.weight)
     expected = np.zeros(len(SEQUENCES))
@@ -120,7 +120,7 @@ def test_later_items_change_no_bit():
 
 
 def test_padding_at_the_head_changes_nothing():
-    """In a longer net whose last places are those of a shorter one."""
+    """A longer net, with the shorter net's vectors at its last positions, gives the same scores."""
     short, long = make(), make(LENGTH + 4, seed=1)
     for name, parameter in long._collect_params_with_prefix().items():
         data = short._collect_params_with_prefix()[name].data()
@@ -143,7 +143,7 @@ def test_users_do_not_matter_and_the_last_items_do(ratings_dir):
     first = net.score_all(ids([0, 1]), ids(read[[4, 4]])).asnumpy()
     np.testing.assert_array_equal(first[0], first[1])
     assert (scores(net, read[[4]]) != scores(net, read[[5]])).any()
-    # Where a history is shorter, what stands for nothing.
+    # A shorter history starts with padding.
     longer = sasrec.SASRec(WIDTH, data.num_items, 50).user_inputs(data)
     assert (longer[:, 0] == data.num_items).all()
     expected = last_items(data.users, data.items, 50, data.num_users, data.num_items)
@@ -154,13 +154,13 @@ def test_scores_without_sequences_or_of_other_lengths_are_refused():
     net = make()
     with pytest.raises(DataError, match="give their sequences"):
         net.score_all(ids([0]))
-    with pytest.raises(DataError, match="sequences of 4 items for a net with max_length = 5"):
+    with pytest.raises(DataError, match="sequences have 4 items, but the net reads max_length = 5"):
         net.score_all(ids([0]), ids(SEQUENCES[:1, 1:]))
 
 
 @pytest.mark.parametrize("loss", ["bce", "softmax"])
 def test_it_learns_what_follows_what(loss):
-    """In a cycle the next item is certain; shuffled, it is not to be learnt."""
+    """In a cycle the next item is certain. In shuffled histories it cannot be learned."""
     npx.set_np()
     rng = np.random.default_rng(3)
     num_users, per_user = 40, 10
@@ -184,7 +184,7 @@ def test_it_learns_what_follows_what(loss):
                 losses = step(*map(ids, arrays))
             losses.backward()
             trainer.step(len(chunks.users))
-        # The test is what came after all of that, and was in no chunk.
+        # The test item comes after the training history and is in no chunk.
         read = last_items(users, histories[:, :-1].ravel(), LENGTH, num_users, NOTHING)
         shares.append((scores(net, read).argmax(axis=1) == histories[:, -1]).mean())
     assert shares[0] > 0.95
@@ -220,14 +220,14 @@ def test_batches_and_settings_are_the_options(loss, ratings_dir, tmp_path, monke
 
 
 def test_heads_that_do_not_divide_are_refused_before_anything_is_made(ratings_dir, tmp_path):
-    for num_heads, message in [(5, "does not divide the 64"), (0, "must lie between 1 and")]:
+    for num_heads, message in [(5, "does not divide 64, "), (0, "must lie between 1 and")]:
         with pytest.raises(SettingError, match=f"--num-heads is {num_heads}.*{message}"):
             sasrec.main(num_heads=num_heads, data_dir=ratings_dir, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_dropped_is_the_papers():
-    """Of the input of the first block, and of what each of its two parts adds."""
+    """Dropout acts on the input of the first block and on the output of both parts of a block."""
     net = make(dropout=0.3)
     rates = [net.dropout._rate, *(block.dropout._rate for block in net.blocks)]
     assert rates == [0.3] * 3

@@ -11,7 +11,7 @@ from d2l_recsys.saved_models import KIND, MODEL, VERSION, load_model, save_model
 from d2l_recsys.sections.registry import SECTIONS
 from d2l_recsys.storage.archive import pack, unpack
 
-# What each section is run with, besides made-up data: not its defaults, to see them saved.
+# The options of each section. They differ from the defaults, to check that a model saves them.
 OPTIONS = {
     "mf": {"num_factors": 7},
     "autorec": {"num_hidden": 9, "variant": "user", "batch_size": 8},
@@ -23,7 +23,7 @@ OPTIONS = {
 
 
 def inputs_of(section, model, clicks_dir):
-    """What the net of a section takes, for a few users or rows."""
+    """The inputs of a section's net for a few users or rows."""
     if SECTIONS[section].on_clicks:
         lines = (clicks_dir / "test.csv").read_text().splitlines()[:5]
         return [model.ids.features([line.split("\t")[1:] for line in lines])]
@@ -94,7 +94,7 @@ def test_nothing_in_the_file_is_pickled(folder):
 
 
 def test_where_there_is_no_model_one_line_says_so(tmp_path):
-    with pytest.raises(DataError, match=rf"there is no .*{MODEL}; a section's run leaves it"):
+    with pytest.raises(DataError, match=rf"there is no .*{MODEL}; name the folder of a finished"):
         load_model(tmp_path)
 
 
@@ -122,5 +122,7 @@ def test_a_file_that_is_no_whole_model_is_refused(folder, change):
     content, arrays = unpack(folder / MODEL, KIND, VERSION, "")
     change(content, arrays)
     (folder / MODEL).write_bytes(pack(KIND, VERSION, content, arrays))
-    with pytest.raises(DataError, match=rf"{MODEL} is not a whole model .*; run its section again"):
+    with pytest.raises(
+        DataError, match=rf"{MODEL} is not a complete model .*; run its section again"
+    ):
         load_model(folder)

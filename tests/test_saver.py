@@ -37,7 +37,7 @@ def step(net, trainer, devices):
 
 
 def weights(net):
-    """Of every device, so that none is left behind."""
+    """The weights on all devices, so that a test compares every device."""
     return [
         array.asnumpy().tolist() for p in net.collect_params().values() for array in p.list_data()
     ]
@@ -52,7 +52,7 @@ def attached(folder, net, trainer, resume=False):
 @pytest.mark.parametrize("on_store", ["1", "0"])
 @pytest.mark.parametrize("num_devices", [1, 2, 3])
 def test_adam_goes_on_as_if_nothing_had_happened(num_devices, on_store, tmp_path, monkeypatch):
-    """Where several devices have one optimizer between them, and where each has its own."""
+    """With one optimizer for all devices, and with one optimizer for each device."""
     monkeypatch.setenv("MXNET_UPDATE_ON_KVSTORE", on_store)
     first = made(num_devices)
     saver = attached(tmp_path, *first[:2])
@@ -63,7 +63,7 @@ def test_adam_goes_on_as_if_nothing_had_happened(num_devices, on_store, tmp_path
         step(*first)
 
     second = made(num_devices, seed=1)
-    step(*second)  # what it had before is gone
+    step(*second)  # resuming replaces the state after this step
     attached(tmp_path, *second[:2], resume=True)
     assert weights(second[0]) != weights(first[0])
     assert second[1].optimizer.num_update == 3
@@ -141,7 +141,9 @@ def test_where_nothing_was_saved_yet_a_line_says_so(tmp_path, capsys):
     net, trainer, _ = made(1)
     before = weights(net)
     attached(tmp_path, net, trainer, resume=True)
-    assert capsys.readouterr().err == f"there is no {tmp_path / CHECKPOINT} yet: beginning anew\n"
+    assert capsys.readouterr().err == (
+        f"{tmp_path / CHECKPOINT} does not exist yet: starting from scratch\n"
+    )
     assert weights(net) == before
 
 
@@ -151,5 +153,5 @@ def test_parameters_are_given_to_every_device_and_named_where_they_do_not_fit():
     for parameter, array in zip(other.collect_params().values(), parameters_of(net).values()):
         assert [a.asnumpy().tolist() for a in parameter.list_data()] == [array.tolist()] * 2
     assert list(parameters_of(net)) == ["0.weight", "0.bias", "1.weight", "1.bias"]
-    with pytest.raises(DataError, match=r"0\.weight is float32 \(4, 2\) there, .* \(3, 2\) here"):
+    with pytest.raises(DataError, match=r"0\.weight is float32 \(4, 2\), but .* \(3, 2\)"):
         set_parameters(net, parameters_of(made(1, units=4)[0]))

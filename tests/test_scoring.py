@@ -13,7 +13,7 @@ from d2l_recsys.model_bases.contract import Recommender
 
 @dataclasses.dataclass(frozen=True)
 class Ones(ClosedForm):
-    """Scores that tell user, what was read of that user, and item."""
+    """A model whose scores show the user, the input of that user, and the item."""
 
     weights: np.ndarray = axes("items")
 

@@ -11,7 +11,7 @@ from d2l_recsys.sequences import ChunkLoader, history_chunks, last_items, sequen
 
 
 def by_plain_loop(users, items, L, num_users):
-    """One window after another; also each user's last L items."""
+    """The windows, made one after another, and each user's last L items."""
     found, last = [], []
     for user in range(num_users):
         history = [i for u, i in zip(users, items) if u == user]
@@ -62,7 +62,7 @@ def test_windows_of_the_whole_data_set_equal_a_plain_loop(ml100k_dir, L):
         found += [(user, *window[1:]) for window in part[0]]
         last += part[1]
     assert_equal(windows, (found, last))
-    if L == 3:  # the sample that the chapter prints
+    if L == 3:  # the first sample, which the chapter prints
         assert (windows.users[0], windows.targets[0]) == (0, 101)
         assert windows.sequences[0].tolist() == [110, 255, 4]
 
@@ -73,11 +73,11 @@ def test_all_is_int32():
 
 
 def test_short_histories_are_handled_as_the_chapter_does_where_it_does():
-    """The chapter: L items make one window that ends in its target; one item fills the window."""
+    """As in the chapter, L items are one window with its last item as target; so is one item."""
     windows = sequence_windows(np.array([0, 0, 0, 1]), np.array([7, 8, 9, 5]), 3, 2)
     assert windows.sequences.tolist() == [[7, 8, 9], [5, 5, 5]]
     assert windows.targets.tolist() == [9, 5]
-    # In between it cannot; here the oldest item is repeated.
+    # Between 1 and L items the chapter's code fails. Ours repeats the oldest item.
     windows = sequence_windows(np.array([0, 0]), np.array([7, 8]), 4, 1)
     assert windows.sequences.tolist() == windows.test_sequences.tolist() == [[7, 7, 7, 8]]
 
@@ -92,14 +92,14 @@ def test_bad_input_is_refused():
         sequence_windows(np.array([0, 1]), np.array([1, 1]), 2, 1)
     with pytest.raises(DataError, match=r"users must lie between 0 and 0"):
         sequence_windows(np.array([-1, 0]), np.array([1, 1]), 2, 1)
-    with pytest.raises(DataError, match="whole numbers, as many of the one as of the other"):
+    with pytest.raises(DataError, match="arrays of whole numbers with the same length"):
         sequence_windows(np.array([0, 0]), np.array([1]), 2, 1)
-    with pytest.raises(DataError, match="whole numbers, as many"):
+    with pytest.raises(DataError, match="arrays of whole numbers with"):
         sequence_windows(np.array([0.0]), np.array([1]), 2, 1)
 
 
 def chunks_by_plain_loop(users, items, max_length, num_users, padding):
-    """One chunk after another, from the newest step of a user back; also the last items."""
+    """The chunks, each made by a plain loop from the newest step backwards, and the last items."""
     found, last = [], []
     for user in range(num_users):
         history = [i for u, i in zip(users, items) if u == user]
@@ -151,7 +151,7 @@ def test_bad_chunks_are_refused():
             function(one, one, 0, 1, 9)
         with pytest.raises(DataError, match=r"users must lie between 0 and 0"):
             function(np.array([1]), one, 2, 1, 9)
-        with pytest.raises(DataError, match="whole numbers, as many of the one as of the other"):
+        with pytest.raises(DataError, match="arrays of whole numbers with the same length"):
             function(np.array([0, 0]), one, 2, 1, 9)
 
 
@@ -175,10 +175,10 @@ def test_a_chunk_loaders_batches_are_chunks_with_negatives_of_their_users():
             np.testing.assert_array_equal([inputs, targets], expected)
             assert negatives.shape == targets.shape
             assert negatives.dtype == np.int32
-            # User u has seen all below 8 + 8 u, and draws from the others alone.
+            # User u has seen all items below 8 + 8 u, so only the other items can be drawn.
             assert (negatives >= 8 + 8 * users[:, None]).all()
         drawn.append(np.concatenate([batch[2] for batch in epoch]))
-    # Each place of a chunk has a draw of its own, and each epoch new ones.
+    # Each place of a chunk has its own draw, and each epoch has new draws.
     assert len({row.tobytes() for epoch in drawn for row in epoch}) > 250
     assert (np.concatenate(drawn) < 16).any()
 

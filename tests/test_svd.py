@@ -11,7 +11,7 @@ SHAPES = [(9, 14), (14, 9), (11, 11)]
 
 
 def made_up(shape, seed=0, density=0.4):
-    """A matrix of ratings, 0 where there is none; every user has one."""
+    """Return a matrix of ratings, 0 where there is none; every user has a rating."""
     rng = np.random.default_rng(seed)
     R = rng.integers(1, 6, shape) * (rng.uniform(size=shape) < density)
     R[np.arange(len(R)), rng.integers(0, shape[1], len(R))] = rng.integers(1, 6, len(R))
@@ -27,7 +27,7 @@ def data_of(R, order=None):
 
 
 def filled(R, fill):
-    """The matrix that is decomposed, and what was taken from each row: rating by rating."""
+    """Return the matrix to decompose and the number subtracted from the ratings of each row."""
     D, means = R.astype(np.float64), np.zeros(len(R))
     if fill is Fill.mean:
         for u, row in enumerate(R):
@@ -55,7 +55,7 @@ def test_it_is_the_decomposition_of_the_dense_matrix_cut_off(shape, k, fill):
     np.testing.assert_allclose(scores_of(model), expected, atol=1e-5)
     some = np.array([5, 2])
     np.testing.assert_allclose(model.score_all(some), expected[some], atol=1e-5)
-    # The largest first: so fewer factors are the first of more. Signs are those of the largest.
+    # The largest singular value comes first, and the largest entry of a column of V is positive.
     np.testing.assert_allclose(np.linalg.norm(model.P, axis=0), S[:k], rtol=1e-5)
     np.testing.assert_allclose(model.Q.T @ model.Q, np.eye(k), atol=1e-5)
     assert (model.Q.max(axis=0) >= -model.Q.min(axis=0) - 1e-6).all()
@@ -81,7 +81,7 @@ def test_no_matrix_of_that_rank_is_nearer(seed, rows, columns, data, fill):
     error = np.linalg.norm(D - near)
     left_out = np.linalg.svd(D, compute_uv=False)[k:]
     assert error == pytest.approx(np.linalg.norm(left_out), abs=1e-4)
-    # The best that any other k directions allow, drawn at random or near to its own.
+    # Compare with the best approximation in k other directions: random ones and similar ones.
     rng = np.random.default_rng(seed)
     for directions in (rng.normal(size=model.Q.shape), model.Q + rng.normal(0, 0.1, model.Q.shape)):
         basis = np.linalg.qr(directions)[0]
@@ -100,15 +100,15 @@ def test_it_gives_the_same_bits_twice_whatever_the_order_of_the_ratings(fill):
 
 
 def test_singular_values_of_0_have_factors_of_0():
-    """Their vectors are arbitrary, and would be others in each run."""
+    """The vectors of a singular value of 0 are arbitrary and could differ from run to run."""
     R = np.zeros((6, 8), dtype=int)
     R[:, 0] = 3
-    # No user's ratings differ: nothing is left when the means are taken.
+    # All ratings of a user are equal, so subtracting the means leaves only zeros.
     flat = fit(data_of(R), 4)
     assert not flat.P.any()
     assert not flat.Q.any()
     np.testing.assert_array_equal(scores_of(flat), np.full(R.shape, 3))
-    # One user's do: one singular value.
+    # Now the ratings of one user differ, which gives one singular value above 0.
     R[2, 4] = 5
     one, again = (fit(data_of(R), 4) for _ in range(2))
     assert one.Q.tobytes() == again.Q.tobytes()

@@ -9,7 +9,7 @@ SHOW = "print(num_threads())"
 
 
 def told(code, **environment):
-    """What a process with that environment prints, and what it says on standard error."""
+    """Returns the output and the standard error of a process with this environment."""
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(
         [
@@ -36,7 +36,7 @@ def test_where_mxnet_was_first_it_says_so():
     code = "import sys; sys.modules['mxnet'] = None; fix_num_threads(); "
     number, errors = told(code)
     assert number == "not fixed"
-    assert errors.startswith("MXNet was imported before d2l_recsys could fix its number of threads")
+    assert errors.startswith("MXNet was imported before d2l_recsys could set its number of threads")
     assert len(errors.splitlines()) == 1
     assert told(code, OMP_NUM_THREADS="2") == ("2", "")
 

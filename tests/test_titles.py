@@ -8,7 +8,7 @@ from d2l_recsys.datasets.movielens import read_items_ml100k
 from d2l_recsys.errors import DataError
 from d2l_recsys.recommend.titles import FoundMovie, find_movie, title_with_year
 
-# Item id, title, year, how often it was rated.
+# Item id, title, year, number of ratings.
 MOVIES = [
     (1, "Toy Story", 1995, 9),
     (2, "Godfather, The", 1972, 8),
@@ -89,7 +89,7 @@ def find(text, movies=MOVIES):
         ("Unknown", 20),
         ("Big Trees, Small Axes", 27),
         ("A Life Less Ordinary", 28),
-        # The whole title goes before one in parentheses, and both before another article.
+        # A whole title comes before a title in parentheses, and both before another article.
         ("Blood Star (1993)", 26),
         ("The War", 30),
         ("War", 31),
@@ -115,15 +115,18 @@ def test_of_the_same_movie_twice_the_one_with_most_ratings_is_taken():
         (
             "Sabrina",
             "several movies are called 'Sabrina': Sabrina (1995), item 10; Sabrina (1954), item 9; "
-            "give title and year of one",
+            "give the title with the year",
         ),
-        ("Sabrina (1960)", "no movie is 'Sabrina (1960)'; there is Sabrina (1995), Sabrina (1954)"),
-        ("War (1960)", "no movie is 'War (1960)'; there is War (1994)"),
-        ("Unknown (1995)", "no movie is 'Unknown (1995)'; there is unknown"),
+        (
+            "Sabrina (1960)",
+            "no movie is called 'Sabrina (1960)'; there is Sabrina (1995), Sabrina (1954)",
+        ),
+        ("War (1960)", "no movie is called 'War (1960)'; there is War (1994)"),
+        ("Unknown (1995)", "no movie is called 'Unknown (1995)'; there is unknown"),
         ("Toy Stroy", "no movie is called 'Toy Stroy'; did you mean Toy Story (1995)?"),
         ("Toy Story 1995", "no movie is called 'Toy Story 1995'; did you mean Toy Story (1995)?"),
         ("Chasing Army", "no movie is called 'Chasing Army'; did you mean Chasing Amy (1997)?"),
-        # Those that hold the words, most rated first, before one that is spelled alike.
+        # Titles with the typed words come first, sorted by ratings, then a similar spelling.
         (
             "star t",
             "no movie is called 'star t'; did you mean Star Trek: Generations (1994), "
@@ -142,11 +145,11 @@ def test_of_the_same_movie_twice_the_one_with_most_ratings_is_taken():
         ("noire metisse", "no movie is called 'noire metisse'; did you mean Métisse noire (1993)?"),
         ("gold ulees", "no movie is called 'gold ulees'; did you mean Ulee's Gold (1997)?"),
         ("tar", "no movie is called 'tar'; did you mean War (1994), War, The (1994)?"),
-        ("xyzzy", "no movie is called 'xyzzy'; none is called alike"),
-        ("", "'' is no title; give that of a movie"),
-        (" ?! ", "' ?! ' is no title; give that of a movie"),
-        ("(1995)", "'(1995)' is no title; give that of a movie"),
-        ("q" * 5000, f"no movie is called '{'q' * 60}...'; none is called alike"),
+        ("xyzzy", "no movie is called 'xyzzy'; no title is similar"),
+        ("", "'' is not a title; give the title of a movie"),
+        (" ?! ", "' ?! ' is not a title; give the title of a movie"),
+        ("(1995)", "'(1995)' is not a title; give the title of a movie"),
+        ("q" * 5000, f"no movie is called '{'q' * 60}...'; no title is similar"),
     ],
 )
 def test_a_title_of_no_movie_or_of_several_gets_a_line_that_helps(text, message):

@@ -38,7 +38,7 @@ def np_semantics():
 
 @pytest.fixture
 def arrays():
-    """Users, items and ratings that a factor model can learn: 410 to train on, 75 to test."""
+    """Users, items and ratings that a factor model can learn: 410 for training, 75 for testing."""
     rng = np.random.default_rng(0)
     users, items = rng.integers(0, NUM_USERS, 485), rng.integers(0, NUM_ITEMS, 485)
     P, Q = rng.normal(size=(NUM_USERS, 3)), rng.normal(size=(NUM_ITEMS, 3))
@@ -71,7 +71,7 @@ def loaders(arrays, last_batch="rollover", batch_size=BATCH):
 
 
 def gluon_loaders(arrays, last_batch="rollover"):
-    """The same batches in the same order from Gluon's loader, as the chapter feeds them."""
+    """The same batches in the same order from Gluon's loader, which the chapter uses."""
     train, test = arrays
     rng = np.random.default_rng(3)
 
@@ -94,7 +94,7 @@ def gluon_loaders(arrays, last_batch="rollover"):
 
 
 def chapter_evaluator(net, test_iter, devices):
-    """The evaluator of the chapter's section on matrix factorization."""
+    """The evaluator in the chapter's section on matrix factorization."""
     metric, values = mx.metric.RMSE(), []
     for batch in test_iter:
         users, items, ratings = (
@@ -106,7 +106,7 @@ def chapter_evaluator(net, test_iter, devices):
 
 
 def record_d2l(d2l, monkeypatch):
-    """Have d2l's loops leave what they draw in a list; also a function for their final loss."""
+    """Record what d2l's loops draw: return a list, and a function that gives the final loss."""
     drawn, accumulators = [], []
 
     class Animator:
@@ -153,7 +153,7 @@ def test_printed_loss_and_rmse_equal_d2ls_own_loop(
         np.testing.assert_allclose(ours_param, theirs_param, atol=1e-5)
     assert our_lines[0] == their_lines[0]
     assert our_lines[1].split()[1:] == their_lines[1].split()[1:]
-    assert drawn[0][1] > 1.5 * drawn[-1][1], "nothing was learned: the comparison is idle"
+    assert drawn[0][1] > 1.5 * drawn[-1][1], "nothing was learned, so this proves nothing"
 
 
 def test_the_chapters_evaluator_and_gluons_loader_can_be_passed(arrays, capsys):
@@ -177,7 +177,7 @@ def test_the_chapters_evaluator_and_gluons_loader_can_be_passed(arrays, capsys):
 
 @pytest.mark.parametrize("num_devices", [2, 3, 5])
 def test_any_number_of_devices_gives_the_parameters_of_one(arrays, num_devices):
-    """Five epochs of ten batches of 40: fifty steps; 3 does not divide the batch."""
+    """Five epochs of ten batches of 40 are fifty steps. 40 is not divisible by 3 devices."""
     nets = []
     for count in (1, num_devices):
         devices = [mx.cpu(i) for i in range(count)]
@@ -210,7 +210,10 @@ def test_a_batch_smaller_than_the_number_of_devices_trains_alike(arrays):
 
 
 def test_one_adam_step_equals_a_float64_reference(arrays):
-    """MXNet's Adam: gradient of the mean of 1/2 (r - r_hat)^2, plus wd * w, bias-corrected rate."""
+    """MXNet's Adam adds wd * w to the gradient of the mean of (r - r_hat)^2 / 2.
+
+    The learning rate has the bias correction.
+    """
     train, test = arrays
     net = make_net([mx.cpu()])
     P, Q, b_u, b_i = (p.astype(np.float64) for p in parameters(net))
@@ -238,7 +241,7 @@ def test_history_has_a_row_an_epoch_and_counts_what_was_trained_on(arrays):
     history = train_recsys_rating(
         net, *loaders(arrays), gluon.loss.L2Loss(), make_trainer(net), 3, [mx.cpu()], quiet=True
     )
-    # 410 rows in batches of 16, the rest rolled over: 25, 26 and 25 batches.
+    # 410 rows in batches of 16, with the rest rolled over, give 25, 26 and 25 batches.
     assert [row["examples"] for row in history.rows] == [400, 416, 400]
     assert history.frame["epoch"].tolist() == [1, 2, 3]
     assert (history.frame[["seconds_train", "seconds_evaluate"]] > 0).all().all()
@@ -288,7 +291,7 @@ def test_a_batch_larger_than_the_training_set_is_refused(arrays):
 
 
 def test_the_batch_whose_loss_is_not_finite_is_named_and_the_weights_as_they_are(arrays):
-    """Losses are read many batches late; it is the first bad one that counts."""
+    """The loop reads losses many batches late, but it must name the first bad one."""
     net = make_net([mx.cpu()])
     train, test = arrays
     train[2][18 * 20 + 3] = np.inf
@@ -297,7 +300,9 @@ def test_the_batch_whose_loss_is_not_finite_is_named_and_the_weights_as_they_are
     message = (
         r"the loss is not finite in epoch 1, batch 19, at learning rate 0\.02: P\.weight is not"
     )
-    with pytest.raises(DivergedError, match=message + " finite; begin anew with a smaller --lr$"):
+    with pytest.raises(
+        DivergedError, match=message + " finite; start from scratch with a smaller --lr$"
+    ):
         train_recsys_rating(net, *iters, loss, trainer, 1, [mx.cpu()], quiet=True)
 
 
@@ -329,7 +334,7 @@ def test_a_plain_block_trains_like_a_hybrid_one(arrays):
 
 
 def test_an_autoencoders_batches_train_alike_on_any_number_of_devices():
-    """Seven epochs of eight batches: over fifty steps, without dropout."""
+    """Seven epochs of eight batches are more than fifty steps. There is no dropout."""
     rng = np.random.default_rng(0)
     rows = (rng.integers(1, 6, (40, 11)) * (rng.random((40, 11)) < 0.4)).astype("float32")
     nets = []
@@ -352,7 +357,7 @@ def test_an_autoencoders_batches_train_alike_on_any_number_of_devices():
 
 
 class RankingCase:
-    """Implicit feedback with a pattern to learn: user u likes items near u, in a cycle."""
+    """Implicit feedback with a pattern to learn: user u likes the items u to u + 11, modulo 30."""
 
     def __init__(self, kind, L=3):
         self.kind, self.num_users, self.num_items = kind, 24, 30
@@ -397,7 +402,7 @@ class RankingCase:
 
 
 class AsMXNet:
-    """A loader's batches in MXNet's arrays, as Gluon's loader gives them."""
+    """A loader's batches as arrays of MXNet, which is what Gluon's loader yields."""
 
     def __init__(self, loader):
         self.loader = loader
@@ -416,7 +421,7 @@ class AsMXNet:
     ],
 )
 def test_ranking_equals_d2ls_own_loop(kind, num_devices, loss, monkeypatch, capsys):
-    """Losses, hit rate and AUC of each epoch, the lines and the parameters."""
+    """Compares the losses, hit rates and AUCs of all epochs, the lines and the parameters."""
     d2l = pytest.importorskip("d2l.mxnet")
     case, devices = RankingCase(kind), [mx.cpu(i) for i in range(num_devices)]
     drawn, train_loss = record_d2l(d2l, monkeypatch)
@@ -438,11 +443,11 @@ def test_ranking_equals_d2ls_own_loop(kind, num_devices, loss, monkeypatch, caps
         np.testing.assert_allclose(ours_param, theirs_param, atol=1e-5)
     assert our_lines[0] == their_lines[0]
     assert our_lines[1].split()[1:] == their_lines[1].split()[1:]
-    assert drawn[-1][2] > drawn[0][2] + 0.02, "nothing was learned: the comparison is idle"
+    assert drawn[-1][2] > drawn[0][2] + 0.02, "nothing was learned, so this proves nothing"
 
 
 def test_the_defined_loss_is_the_mean_over_pairs():
-    """With the learning rate at 0, from the scores that the net then gives the pairs."""
+    """With learning rate 0, the net does not change, so its scores of all pairs give the loss."""
     case = RankingCase("neumf")
     for devices in ([mx.cpu()], [mx.cpu(0), mx.cpu(1)]):
         net = case.net(devices)
@@ -460,7 +465,10 @@ def test_the_defined_loss_is_the_mean_over_pairs():
 
 @pytest.mark.parametrize("kind", [pytest.param("neumf", marks=pytest.mark.slow), "caser"])
 def test_ranking_on_any_number_of_devices_gives_the_parameters_of_one(kind):
-    """Batches of 4 over 264 or 192 pairs, twice: fifty steps and more. Of 5 devices one is idle."""
+    """Two epochs of 264 or 192 pairs in batches of 4 are more than fifty steps.
+
+    With 5 devices, one device has no share of a batch.
+    """
     case, nets = RankingCase(kind), []
     for count in (1, 2, 3, 5):
         devices = [mx.cpu(i) for i in range(count)]
@@ -489,7 +497,7 @@ def test_evaluation_every_other_epoch(capsys):
 
 
 def test_the_chapters_evaluator_or_ones_own_can_be_passed(capsys):
-    """A pair of numbers counts as printed; cut-offs reach the default evaluator."""
+    """A pair of numbers is taken as printed, and cutoffs reach the default evaluator."""
     case, seen = RankingCase("neumf"), []
 
     def evaluator(*arguments):
@@ -554,7 +562,7 @@ def test_d2ls_losses_and_nets_with_a_forward_of_their_own_train_alike(name):
         nets.append(parameters(net))
         if name == "HingeLossbRec":
             pair = mx.np.array([1.0]), mx.np.array([0.5])
-            assert float(loss(*pair, 2)) == 1.5, "a margin, after training too"
+            assert float(loss(*pair, 2)) == 1.5, "after training, the loss still takes a margin"
     for others in nets[1:]:
         for one, other in zip(nets[0], others):
             np.testing.assert_allclose(one, other, atol=1e-5)
@@ -564,7 +572,7 @@ def test_d2ls_losses_and_nets_with_a_forward_of_their_own_train_alike(name):
 
 
 class ChaptersDeepFM(gluon.nn.Block):
-    """Sections 15.9 and 15.10 as the book has them; without ``mlp_dims``, the FM alone."""
+    """The nets of sections 15.9 and 15.10 in the book; without ``mlp_dims``, only the FM."""
 
     def __init__(self, field_dims, num_factors, mlp_dims=()):
         super().__init__()
@@ -591,7 +599,7 @@ class ChaptersDeepFM(gluon.nn.Block):
 
 
 class Clicks:
-    """A case of ``train_ctr``: made-up rows, nets of equal parameters, loaders of equal batches."""
+    """Made-up clicks for ``train_ctr``: nets with equal parameters, loaders with equal batches."""
 
     def __init__(self, kind, tmp_path, batch_size=24):
         self.kind, self.batch_size = kind, batch_size
@@ -646,7 +654,7 @@ class Clicks:
 
 
 def int_accuracy(y_hat, y):
-    """``accuracy`` of the chapter's edition."""
+    """The function ``accuracy`` of the chapter's edition."""
     return float((y_hat.astype("int32") == y.astype("int32")).sum())
 
 
@@ -662,7 +670,7 @@ def test_clicks_equal_d2ls_own_loop(kind, num_devices, edition, tmp_path, monkey
     drawn = []
 
     class Animator:
-        """Of each epoch the training loss and accuracy drawn last, and the test accuracy."""
+        """Records, for each epoch, the last training loss and accuracy, and the test accuracy."""
 
         def __init__(self, **kwargs):
             pass
@@ -684,12 +692,12 @@ def test_clicks_equal_d2ls_own_loop(kind, num_devices, edition, tmp_path, monkey
     names = ["train_loss", f"train_acc{suffix}", f"test_acc{suffix}"]
     found = [tuple(row[f"printed_{name}"] for name in names) for row in history.rows]
     np.testing.assert_allclose(found, drawn, atol=1e-5)
-    # The case is of use: some scores are exactly 0 or 1, most are not, and it learns.
+    # The case is meaningful: some scores are exactly 0 or 1, most are not, and the net learns.
     assert len({acc for _, acc, _ in found}) > 2
     assert 0.05 < found[-1][1] < 0.99
     assert found[-1][0] < found[0][0] - 0.05
     for ours_param, theirs_param in zip(parameters(ours), parameters(theirs)):
-        # Adam makes a step of a gradient that saturation has left next to nothing.
+        # The sigmoids are saturated and the gradients nearly 0, but Adam makes full steps of them.
         np.testing.assert_allclose(ours_param, theirs_param, atol=5e-5)
     if edition == "chapters":
         assert our_lines[0] == their_lines[0]
@@ -714,7 +722,7 @@ def test_the_chapters_own_net_trains_alike_as_printed_only(kind, tmp_path, capsy
 
 @pytest.mark.parametrize("protocol", ["printed", "defined"])
 def test_the_protocol_says_what_the_loss_sees_and_the_lines_show(protocol, tmp_path, capsys):
-    """One Adam step against float64: the step's sign needs the gradient's, its loss the loss."""
+    """The losses and the accuracy of an epoch of one batch equal those computed in float64."""
     case = Clicks("fm", tmp_path, batch_size=200)
     net = case.net([mx.cpu()], scale=0.1)
     z = net.logits(mx.nd, backend.np.array(case.train.features)).asnumpy().astype(np.float64)
@@ -746,13 +754,14 @@ def test_the_protocol_says_what_the_loss_sees_and_the_lines_show(protocol, tmp_p
 @pytest.mark.parametrize("protocol", ["printed", "defined"])
 @pytest.mark.parametrize("kind", ["fm", "deepfm"])
 def test_clicks_on_any_number_of_devices_give_the_parameters_of_one(kind, protocol, tmp_path):
-    # Batches of 23: shares of unequal size.
+    # Batches of 23 give shares of unequal size.
     case, found = Clicks(kind, tmp_path, batch_size=23), []
     for num_devices in (1, 2, 3):
         devices = [mx.cpu(i) for i in range(num_devices)]
         net = case.net(devices, scale=0.1)
         loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
-        # Plain descent: Adam would blow rounding up to steps where a gradient is nearly nothing.
+        # Plain gradient descent. If a gradient is nearly 0, Adam would turn its rounding error
+        # into a full step.
         trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.1})
         history = train_ctr(
             net, *case.loaders(), loss, trainer, 6, devices, protocol=protocol, quiet=True
@@ -774,7 +783,7 @@ def test_a_test_set_smaller_than_a_batch_has_defined_numbers_only(tmp_path, caps
     assert "no printed test accuracy: the chapter's loader" in capsys.readouterr().out
     history = train_ctr(net, *case.loaders(), loss, case.trainer(net), 2)
     assert "no printed test accuracy" not in capsys.readouterr().out
-    # 60 test rows: the chapter's loader yields none in the first epoch and 100 in the second.
+    # Of 60 test rows, the chapter's loader yields none in the first epoch and 100 in the second.
     assert "printed_test_acc" not in history.rows[0]
     assert "printed_test_acc" in history.rows[1]
     assert all("defined_test_auc" in row for row in history.rows)
@@ -801,7 +810,7 @@ def test_test_rows_that_shuffle_or_are_not_all_there_are_refused(tmp_path):
     train_iter, _ = case.loaders()
     for options in ({"last_batch": "rollover"}, {"last_batch": "discard"}, {"shuffle": True}):
         test_iter = BatchLoader(*case.test[:], batch_size=8, **options)
-        with pytest.raises(SettingError, match="the test loader has to keep every row in order"):
+        with pytest.raises(SettingError, match="the test loader must keep all rows in order: "):
             train_ctr(net, train_iter, test_iter, loss, case.trainer(net), 1, quiet=True)
 
 
@@ -845,7 +854,7 @@ def test_a_recommender_trains_as_the_ranking_loop_does(capsys):
 
 
 class Weighted(gluon.nn.HybridBlock):
-    """A row of weights, pulled to the number in a batch's second array."""
+    """A net with one weight, whose loss is multiplied by the batch's second array."""
 
     def __init__(self):
         super().__init__()
@@ -872,5 +881,5 @@ def test_an_epoch_is_announced_before_its_first_batch():
         begin_epoch=begin_epoch,
     )  # fmt: skip
     assert announced == [1, 2, 3]
-    # The loss of each epoch is that of its own weights.
+    # The loss of each epoch has the weights that ``begin_epoch`` set for this epoch.
     assert [row["defined_train_loss"] for row in history.rows] == [1, 2, 3]

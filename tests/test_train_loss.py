@@ -8,7 +8,7 @@ from d2l_recsys.training.train_loss import TrainClicks, TrainLoss
 
 def test_train_loss_of_a_case_done_by_hand():
     loss = TrainLoss()
-    # Means 4, 1 and 2, of values that come from one device or two.
+    # The means of the three batches are 4, 1 and 2. Their values come from one or two devices.
     for values in ([[4.0] * 10], [[1.0] * 4, [1.0] * 6], [[1.0, 3.0], [1.0, 2.0, 3.0]]):
         loss.add([np.array(part, dtype="float32") for part in values], sum(map(len, values)))
     assert loss.printed == (4 + 5 + 7) / 25
@@ -18,7 +18,7 @@ def test_train_loss_of_a_case_done_by_hand():
 
 
 def test_train_loss_of_losses_that_are_sums_over_a_devices_share():
-    """The chapter divides them by the number of devices, the definition by the examples."""
+    """Printed: the mean of these sums over the devices. Defined: their total over the examples."""
     loss = TrainLoss()
     for values in ([[6.0], [2.0]], [[5.0], [1.0]]):
         loss.add([np.array(part, dtype="float32") for part in values], examples=4)

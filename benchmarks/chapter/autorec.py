@@ -1,4 +1,4 @@
-"""AutoRec (section 15.4) as the book has it."""
+"""Time AutoRec (section 15.4) as the book has it."""
 
 from begin import Phases, d2l
 from mxnet import autograd, gluon, np
@@ -9,7 +9,7 @@ NUM_EPOCHS = 25
 
 
 class AutoRec(nn.Block):
-    """Encoder, dropout, decoder."""
+    """An encoder with sigmoid, dropout, and a linear decoder."""
 
     def __init__(self, num_hidden, num_users, dropout=0.05):
         super().__init__()
@@ -18,13 +18,13 @@ class AutoRec(nn.Block):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, ratings):
-        """Masked while training."""
+        """Complete the rows; while training, unobserved cells are set to 0."""
         completed = self.decoder(self.dropout(self.encoder(ratings)))
         return completed * np.sign(ratings) if autograd.is_training() else completed
 
 
 def evaluator(net, inter_matrix, test_data, devices):
-    """RMSE over the test ratings, of the whole reconstruction."""
+    """Complete all rows, and return the RMSE over the test ratings."""
     scores = []
     for values in inter_matrix:
         feat = gluon.utils.split_and_load(values, devices, even_split=False)
@@ -35,7 +35,7 @@ def evaluator(net, inter_matrix, test_data, devices):
 
 
 def load():
-    """Both rating matrices."""
+    """Load the number of users, and the matrices of training and test ratings."""
     data, num_users, num_items = d2l.read_data_ml100k()
     parts = d2l.split_data_ml100k(data, num_users, num_items)
     return num_users, *(d2l.load_data_ml100k(part, num_users, num_items)[3] for part in parts)

@@ -1,10 +1,13 @@
-"""What the chapter's sections have in common here: where the data is, and what is timed.
+"""Code that the timed sections of the chapter share: arguments, timers, and the report.
 
-Each script beside this one is a section as the book has it, with d2l 1.0.3's functions wherever it
-has them. Arguments: the folder of ``u.data`` (of ``train.csv`` and ``test.csv`` for clicks), and
-``draw`` or ``quiet`` for the live figure. The last line printed is JSON: the seconds of each phase
-of the whole run, which of them are scaled up from a part of it, and how many seconds of them were
-really spent.
+Each section is a script in this folder, written as in the book. It uses the functions of d2l 1.0.3
+if d2l has them. The first argument is the folder of ``u.data``, or of ``train.csv`` and
+``test.csv`` for clicks. The second argument is ``draw`` or ``quiet``: whether to draw the chapter's
+live figure. The last line of the output is a JSON object:
+
+- ``seconds``: the seconds of each phase, scaled up to the whole run if only a part was timed
+- ``scaled``: the names of the phases that are scaled up
+- ``spent``: the seconds that the timed phases really took, all together
 """
 
 import functools
@@ -26,18 +29,18 @@ clock = time.perf_counter
 
 
 class Phases:
-    """Seconds of the phases of a run."""
+    """The seconds that a run spends in each of its phases."""
 
     def __init__(self):
         self.spent, self.factor = {}, {}
 
     def add(self, name, seconds, factor=1):
-        """``factor`` scales a part up to the whole."""
+        """Add seconds to a phase; ``factor`` scales the time of a part up to the whole run."""
         self.spent[name] = self.spent.get(name, 0) + seconds
         self.factor[name] = factor
 
     def timed(self, name, function, factor=1):
-        """``function``, its time counted."""
+        """``function`` with a timer: each call adds its seconds to the phase ``name``."""
 
         @functools.wraps(function)
         def call(*args):
@@ -50,7 +53,7 @@ class Phases:
         return call
 
     def print(self):
-        """The last line."""
+        """Print the JSON object of the measurements."""
         report = {
             "seconds": {name: self.spent[name] * self.factor[name] for name in self.spent},
             "scaled": [name for name, factor in self.factor.items() if factor != 1],
@@ -60,11 +63,14 @@ class Phases:
 
 
 class OutOfUsersError(Exception):
-    """Enough of the evaluation has been timed."""
+    """Ends an evaluation of which enough users have been timed."""
 
 
 class FirstUsers(dict):
-    """Candidates that end the chapter's loop over users at user ``stop``."""
+    """Candidates that raise OutOfUsersError at user ``stop``.
+
+    This ends the chapter's loop over all users.
+    """
 
     def __init__(self, candidates, stop):
         super().__init__(candidates)

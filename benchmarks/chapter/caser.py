@@ -1,4 +1,8 @@
-"""Caser (section 15.7) as the book has it: the data set, 4 batches and 50 users for the rest."""
+"""Time Caser (section 15.7) as the book has it.
+
+The data set is built completely. Training is timed on 4 batches and evaluation on 50 users, and
+both times are scaled up to the whole run.
+"""
 
 import random
 
@@ -11,7 +15,7 @@ NUM_EPOCHS, L = 8, 3
 
 
 class Caser(nn.Block):
-    """Vertical and horizontal filters."""
+    """The net with vertical and horizontal filters."""
 
     def __init__(self, num_factors, num_users, num_items, L, d=16, d_prime=4, drop_ratio=0.05):
         super().__init__()
@@ -29,7 +33,7 @@ class Caser(nn.Block):
         self.dropout = nn.Dropout(drop_ratio)
 
     def forward(self, user_id, seq, item_id):
-        """Scores."""
+        """Score each item for its user and sequence, (n,)."""
         picture = np.expand_dims(self.Q(seq), 1)
         out_v = self.conv_v(picture)
         parts = [out_v.reshape(out_v.shape[0], self.width_v)]
@@ -43,7 +47,7 @@ class Caser(nn.Block):
 
 
 class SeqDataset(gluon.data.Dataset):
-    """Windows, cut and stored one at a time in MXNet arrays."""
+    """The windows; like the book, it cuts and stores them one by one in MXNet arrays."""
 
     def __init__(self, user_ids, item_ids, L, num_users, num_items, candidates):
         user_ids, item_ids = np.array(user_ids), np.array(item_ids)

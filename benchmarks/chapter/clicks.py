@@ -1,7 +1,7 @@
-"""What sections 15.9 and 15.10 share as the book has them: the clicks, and training on them.
+"""Code that sections 15.9 and 15.10 share, as in the book: load the clicks and train on them.
 
-A third argument may be the batch size. d2l's loop needs five batches in an epoch, since it draws
-after each fifth of them.
+The third argument of the script is the batch size; default: 2048. d2l's loop needs at least five
+batches in an epoch, because it draws after each fifth of an epoch.
 """
 
 import os
@@ -16,7 +16,7 @@ BATCH_SIZE = int(sys.argv[3]) if len(sys.argv) > 3 else 2048
 
 
 def load():
-    """Training and test rows."""
+    """Load the training and test rows."""
     data_dir = d2l.download_extract("ctr")
     train_data = d2l.CTRDataset(os.path.join(data_dir, "train.csv"))
     test_data = d2l.CTRDataset(
@@ -28,7 +28,7 @@ def load():
 
 
 def time_training(phases, net, train_data, test_data, lr):
-    """Train and evaluate with d2l's loop."""
+    """Time training and evaluation in d2l's loop."""
     devices = [mx.cpu()]
     as_in_book = {"last_batch": "rollover", "num_workers": d2l.get_dataloader_workers()}
     train_iter = gluon.data.DataLoader(train_data, BATCH_SIZE, shuffle=True, **as_in_book)

@@ -1,4 +1,4 @@
-"""DeepFM (section 15.10) as the book has it."""
+"""Time DeepFM (section 15.10) as the book has it."""
 
 from begin import Phases
 from clicks import load, time_training
@@ -7,7 +7,7 @@ from mxnet.gluon import nn
 
 
 class DeepFM(nn.Block):
-    """Factorization machine and perceptron."""
+    """A factorization machine and a multilayer perceptron on the same embeddings."""
 
     def __init__(self, field_dims, num_factors, mlp_dims, drop_rate=0.1):
         super().__init__()
@@ -23,7 +23,7 @@ class DeepFM(nn.Block):
         self.mlp.add(nn.Dense(1, in_units=width))
 
     def forward(self, x):
-        """Probabilities."""
+        """Predict the probability of a click for each row, (n, 1)."""
         embed_x = self.embedding(x)
         square_of_sum = np.sum(embed_x, axis=1) ** 2
         sum_of_square = np.sum(embed_x**2, axis=1)

@@ -1,4 +1,4 @@
-"""Factorization machines (section 15.9) as the book has them."""
+"""Time the factorization machine (section 15.9) as the book has it."""
 
 from begin import Phases
 from clicks import load, time_training
@@ -7,7 +7,7 @@ from mxnet.gluon import nn
 
 
 class FM(nn.Block):
-    """Linear part and interactions."""
+    """A linear part, and the interactions of all pairs of fields."""
 
     def __init__(self, field_dims, num_factors):
         super().__init__()
@@ -17,7 +17,7 @@ class FM(nn.Block):
         self.linear_layer = nn.Dense(1, use_bias=True)
 
     def forward(self, x):
-        """Probabilities."""
+        """Predict the probability of a click for each row, (n, 1)."""
         square_of_sum = np.sum(self.embedding(x), axis=1) ** 2
         sum_of_square = np.sum(self.embedding(x) ** 2, axis=1)
         interactions = 0.5 * (square_of_sum - sum_of_square).sum(1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Matrix factorization (section 15.3) as the book has it."""
+"""Time matrix factorization (section 15.3) as the book has it."""
 
 import mxnet as mx
 from begin import Phases, d2l
@@ -10,7 +10,7 @@ NUM_EPOCHS = 20
 
 
 class MF(nn.Block):
-    """P, Q and two biases."""
+    """The user factors P, the item factors Q, and a bias of each user and item."""
 
     def __init__(self, num_factors, num_users, num_items):
         super().__init__()
@@ -18,13 +18,13 @@ class MF(nn.Block):
         self.user_bias, self.item_bias = nn.Embedding(num_users, 1), nn.Embedding(num_items, 1)
 
     def forward(self, user_id, item_id):
-        """Ratings."""
+        """Predict the rating of each pair, (n,)."""
         biases = np.squeeze(self.user_bias(user_id)) + np.squeeze(self.item_bias(item_id))
         return ((self.P(user_id) * self.Q(item_id)).sum(axis=-1) + biases).flatten()
 
 
 def evaluator(net, test_iter, devices):
-    """Mean over batches of a running RMSE."""
+    """Return the mean over the batches of MXNet's running RMSE, as the book does."""
     metric, values = mx.metric.RMSE(), []
     for batch in test_iter:
         users, items, ratings = (

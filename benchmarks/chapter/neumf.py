@@ -1,4 +1,7 @@
-"""NeuMF (section 15.6) as the book has it: one epoch with its evaluation, for ten."""
+"""Time NeuMF (section 15.6) as the book has it.
+
+One epoch and its evaluation are timed and scaled up to ten epochs.
+"""
 
 import random
 
@@ -11,7 +14,7 @@ NUM_EPOCHS = 10
 
 
 class NeuMF(nn.Block):
-    """Two towers, summed."""
+    """Matrix factorization (GMF) and a multilayer perceptron (MLP); their outputs are summed."""
 
     def __init__(self, num_factors, num_users, num_items, nums_hiddens):
         super().__init__()
@@ -22,14 +25,14 @@ class NeuMF(nn.Block):
             self.mlp.add(nn.Dense(num_hiddens, activation="relu", use_bias=True))
 
     def forward(self, user_id, item_id):
-        """Scores."""
+        """Score each pair of user and item, (n,)."""
         gmf = self.P(user_id) * self.Q(item_id)
         mlp = self.mlp(np.concatenate([self.U(user_id), self.V(item_id)], axis=1))
         return np.sum(np.concatenate([gmf, mlp], axis=1), axis=-1)
 
 
 class PRDataset(gluon.data.Dataset):
-    """A pair, and a negative drawn by listing all of them."""
+    """User, item and negative item; like the book, it lists all unseen items for each draw."""
 
     def __init__(self, users, items, candidates, num_items):
         self.users, self.items, self.cand = users, items, candidates

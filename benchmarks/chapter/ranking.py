@@ -1,4 +1,4 @@
-"""What sections 15.6 and 15.7 share as the book has them: the split and the timing of an epoch."""
+"""Code that sections 15.6 and 15.7 share, as in the book: the split, and one timed epoch."""
 
 import contextlib
 
@@ -8,7 +8,11 @@ from mxnet import gluon
 
 
 def load():
-    """Training pairs, candidates and test items."""
+    """Load the data.
+
+    Returns the numbers of users and items, the users and items of the training pairs, the
+    candidates, and the test items of each user.
+    """
     data, num_users, num_items = d2l.read_data_ml100k()
     parts = d2l.split_data_ml100k(data, num_users, num_items, "seq-aware")
     train, test = (
@@ -18,9 +22,10 @@ def load():
 
 
 def time_an_epoch(phases, net, loaded, dataset, batch_size, lr, seq, num_epochs, **part):
-    """Train and evaluate once, scaled up to ``num_epochs``.
+    """Time one epoch of d2l's loop and its evaluation, scaled up to ``num_epochs`` epochs.
 
-    ``num_batches`` of an epoch's batches and ``eval_users`` of the users may stand for all.
+    ``part`` may contain ``num_batches`` and ``eval_users``: then only so many batches of the epoch,
+    and so many users of the evaluation, are timed and scaled up.
     """
     num_users, num_items, _, _, candidates, test_items = loaded
     devices = [mx.cpu()]

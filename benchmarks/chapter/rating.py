@@ -1,4 +1,4 @@
-"""What sections 15.3 and 15.4 share as the book has them: the training of a rating model."""
+"""Code that sections 15.3 and 15.4 share, as in the book: the training of a rating model."""
 
 import mxnet as mx
 from begin import clock, d2l
@@ -6,7 +6,7 @@ from mxnet import gluon
 
 
 def time_training(phases, net, train_iter, test_iter, num_epochs, evaluator, **inter_mat):
-    """Train and evaluate with d2l's loop."""
+    """Time training and evaluation in d2l's loop."""
     devices = [mx.cpu()]
     net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.002, "wd": 1e-5})

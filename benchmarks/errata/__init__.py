@@ -1,1 +1,1 @@
-"""How large the effect of each erratum is: a module for each part of ``ERRATA.md``."""
+"""Measures the effect of each erratum, with one module for each part of ``ERRATA.md``."""

@@ -1,16 +1,18 @@
-"""How large the effect of each erratum is: the figures of ``ERRATA.md``.
+"""Measures the effect of each erratum, for the numbers in ``ERRATA.md``.
 
     python -m benchmarks.errata [--data-dir DIR] [--clicks-dir DIR] [--only R1,K2] [--seeds 3]
 
-Each entry of ``ERRATA.md`` is a function in the module of its part: R1 is in ``ratings``, K1 in
-``ranking``, C1 in ``clicks``, D1 in ``loops_data_tools``. What it measures goes to
-``docs/errata.json``. What the reference run holds (``docs/reference/reference.json``) is taken from
-there; the rest is trained here, with the chapter's settings, on two devices as in the book unless
-an entry says otherwise. The chapter's own functions are d2l 1.0.3's.
+Each entry of ``ERRATA.md`` has one function that measures it, in the module of its part: R1 is in
+``ratings``, K1 in ``ranking``, C1 in ``clicks`` and D1 in ``loops_data_tools``. The command writes
+the measured figures to ``docs/errata.json``.
 
-``--only`` measures some entries and keeps the others. Rows of the book's clicks (``train.csv`` and
-``test.csv`` in ``--clicks-dir``) add to the entries on clicks; without them, what was measured on
-such rows before stays as it is.
+If the reference run (``docs/reference/reference.json``) has a number, the command takes the number
+from there. Otherwise it trains the model, with the chapter's settings, and on two devices as in the
+book unless an entry says otherwise. The chapter's own functions come from d2l 1.0.3.
+
+``--only`` measures some entries and keeps the figures of all other entries. If ``--clicks-dir`` has
+rows of the book's clicks (``train.csv`` and ``test.csv``), the entries on clicks are measured on
+these rows, too. Without ``--clicks-dir``, earlier figures on these rows stay in the file.
 """
 
 import json
@@ -39,31 +41,36 @@ ROWS = {**ratings.ROWS, **ranking.ROWS, **clicks.ROWS, **loops_data_tools.ROWS}
 
 
 def read_json(file: pathlib.Path) -> Dict[str, Any]:
-    """The content of ``file``, {} where it is not there. Raises DataError where it is not JSON."""
+    """Returns the content of a JSON file, or {} if the file does not exist.
+
+    Raises DataError if the content is not JSON.
+    """
     if not file.is_file():
         return {}
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{file} is not JSON ({error}); delete it, or make it anew") from None
+        raise DataError(f"{file} is not JSON ({error}); delete it, or create it again") from None
 
 
 def chosen_rows(only: Optional[str]) -> List[str]:
-    """The entries of ``--only``, in the order of ``ROWS``; all where it is None.
+    """Returns the entries that ``--only`` names, in the order of ``ROWS``.
 
-    Raises SettingError for an entry that there is not.
+    Returns all entries if ``only`` is None. Raises SettingError if an entry does not exist.
     """
     if only is None:
         return list(ROWS)
     numbers = only.split(",")
     for number in numbers:
         if number not in ROWS:
-            raise SettingError(f"--only has {number!r}; choose from: {', '.join(ROWS)}")
+            raise SettingError(
+                f"--only has {number!r}, which is not an entry; choose from: {', '.join(ROWS)}"
+            )
     return [number for number in ROWS if number in numbers]
 
 
 def provenance(seeds: int, reference: Dict[str, Any]) -> Dict[str, Any]:
-    """What stands at the top of ``docs/errata.json``: how its figures were made."""
+    """Returns the head of ``docs/errata.json``, which says how the figures were measured."""
     return {
         "command": "python -m benchmarks.errata",
         "seeds": seeds,
@@ -86,17 +93,17 @@ def main(
         Optional[str], Option(help="Entries of ERRATA.md, separated by commas. Default: all.")
     ] = None,
     seeds: Annotated[
-        int, Option(min=1, help="Trainings of what the reference run does not hold.")
+        int, Option(min=1, help="Seeds for each training that the reference run lacks.")
     ] = 3,
     reference: Annotated[
         pathlib.Path,
         Option(
-            help="File of the reference run; it need not be there.",
+            help="File of the reference run; without it, all is trained.",
             show_default="docs/reference/reference.json",
         ),
     ] = REFERENCE,
     json_file: Annotated[
-        pathlib.Path, Option(help="Where the figures go.", show_default="docs/errata.json")
+        pathlib.Path, Option(help="File for the figures.", show_default="docs/errata.json")
     ] = FIGURES,
 ) -> None:
     """Measure the entries of ERRATA.md."""
@@ -105,8 +112,8 @@ def main(
     before = read_json(json_file)
     if only is not None and before.get("seeds", seeds) != seeds:
         raise SettingError(
-            f"--seeds is {seeds}, but the other entries of {json_file} have "
-            f"{before['seeds']}; choose that, or leave --only out"
+            f"--seeds is {seeds}, but the other entries of {json_file} were measured with "
+            f"{before['seeds']}; use that number, or leave out --only"
         )
     lab = Lab(data_dir, clicks_dir, seeds, held)
     rows: Dict[str, Figures] = {
@@ -117,7 +124,7 @@ def main(
     for number in bar:
         bar.set_description(number)
         rows[number] = merged(rows.get(number, {}), tidy(ROWS[number](lab)))
-        # In the order of the entries, whichever were measured first.
+        # Write the entries in the order of ROWS, even if --only measures them later.
         content = {**provenance(seeds, held), "rows": {n: rows[n] for n in ROWS if n in rows}}
         write_files(json_file.parent, {json_file.name: as_json(content)})
     told = entries(TEXT.read_text(encoding="utf-8")) if TEXT.is_file() else {}

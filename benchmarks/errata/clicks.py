@@ -1,4 +1,4 @@
-"""The errata on clicks: sections 15.8 (the data), 15.9 (FM) and 15.10 (DeepFM)."""
+"""Measures the errata on clicks: sections 15.8 (the data), 15.9 (FM) and 15.10 (DeepFM)."""
 
 import contextlib
 import io
@@ -26,15 +26,15 @@ from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.datasets.movielens_clicks import MOVIELENS, movielens_clicks
 from d2l_recsys.evaluation.evaluators import evaluate_clicks
 from d2l_recsys.loaders.batches import BatchLoader
-from d2l_recsys.runs.results import reported_numbers
+from d2l_recsys.runs.reported import reported_numbers
 
 ROWS = Rows()
 
-# The book's rows of clicks.
+# Number of rows in the book's click data.
 BOOK_TEST_ROWS, BOOK_TRAIN_ROWS = 3000, 15000
 MODELS = (("FM", "fm"), ("DeepFM", "deepfm"))
 
-# Numbers of a result, as ``Lab.numbers`` takes them.
+# Numbers of a result, in the form that ``Lab.numbers`` expects.
 AUC = ("AUC", "defined", "test_auc")
 ACCURACIES = (
     ("printed accuracy", "printed", "test_acc"),
@@ -51,37 +51,39 @@ ON_TEST_ROWS = (
 
 
 def rows_scored(rows: int, batch_size: int, evaluations: int) -> List[int]:
-    """Rows that a test loader with ``last_batch="rollover"`` yields in each evaluation."""
+    """Returns how many rows a loader with ``last_batch="rollover"`` yields per evaluation."""
     loader = BatchLoader(numpy.arange(rows), batch_size=batch_size, last_batch="rollover")
     return [sum(len(batch) for batch in loader) for _ in range(evaluations)]
 
 
 def curve_ends(rows: int, batch_size: int, num_epochs: int) -> List[float]:
-    """Where ``train_ch13`` puts the last point of each epoch's curve, in epochs from its start.
+    """Returns where ``train_ch13`` draws the last point of each epoch, in epochs from its start.
 
-    It takes the first epoch's number of batches for that of all; with rollover, some have one more.
+    ``train_ch13`` assumes that each epoch has as many batches as the first one. With rollover, some
+    epochs have one batch more.
     """
     scored = rows_scored(rows, batch_size, num_epochs)
     return [count // batch_size / (rows // batch_size) for count in scored]
 
 
 def loss_floor(click_share: float) -> float:
-    """The least mean loss of scores in (0, 1) that go through the sigmoid once more.
+    """Returns the lowest possible mean loss if the sigmoid is applied twice.
 
-    A click costs at least ln(1 + 1/e), any other row at least ln 2; ``click_share`` is in [0, 1].
+    The second sigmoid gets scores in (0, 1). So the loss of a click is at least ln(1 + 1/e), and
+    the loss of any other row is at least ln 2. ``click_share``, the share of clicks, is in [0, 1].
     """
     return click_share * math.log1p(math.exp(-1)) + (1 - click_share) * math.log(2)
 
 
 def different_ids(first: Dict[str, Dict[str, int]], second: Dict[str, Dict[str, int]]) -> float:
-    """The share of values, over all fields, that two mappers give different ids."""
+    """Returns the share of values, over all fields, that have different ids in two mappers."""
     same = [first[field][value] == i for field, ids in second.items() for value, i in ids.items()]
     return 1 - sum(same) / len(same)
 
 
 @ROWS.row("C1")
 def printed_accuracy(lab: Lab) -> Figures:
-    """What the accuracies of FM and DeepFM say of the two, printed and defined."""
+    """Measures the printed and the defined accuracies of FM and DeepFM."""
     npx.set_np()
     figures: Figures = {
         "FM, reported": reported_numbers("fm")["test_acc"],
@@ -101,7 +103,7 @@ def printed_accuracy(lab: Lab) -> Figures:
 
 @ROWS.row("C2")
 def sigmoid_twice(lab: Lab) -> Figures:
-    """The loss on the sigmoid's output: its floor, and what it does to the net."""
+    """Measures the lowest possible printed loss, and compares training on scores and logits."""
     train, _ = movielens_clicks(lab.data_dir)
     clicks = [line.startswith(b"1") for line in train.splitlines()]
     figures: Figures = {
@@ -129,7 +131,7 @@ def sigmoid_twice(lab: Lab) -> Figures:
 
 @ROWS.row("C3")
 def learning_rate(lab: Lab) -> Figures:
-    """FM with the learning rate of the text and with that of the code."""
+    """Compares FM with the learning rate of the text and with that of the code."""
     figures: Figures = {"seeds": lab.seeds}
     for prefix, variants in lab.click_sets:
         for lr, variant in (("0.01", "fm-lr-0.01"), ("0.02", "fm")):
@@ -140,7 +142,7 @@ def learning_rate(lab: Lab) -> Figures:
 
 @ROWS.row("C4")
 def test_rows_rolled_over(lab: Lab) -> Figures:
-    """Test rows that the chapter's first evaluation leaves out, and what it does to a number."""
+    """Counts the test rows of the chapter's evaluations, and measures the effect on FM."""
     trained = lab.train("fm", dataset="movielens")
     labels = trained.test_iter.arrays[1]
     batch_size, num_epochs = (
@@ -159,7 +161,7 @@ def test_rows_rolled_over(lab: Lab) -> Figures:
     }
 
 
-# Prints the mapper of the file in its first argument, with the number of fields in the second.
+# Prints the feature mapper of a file as JSON. Arguments: the file, and its number of fields.
 MAPPER_CODE = """
 import json, sys
 from d2l import mxnet as d2l
@@ -170,7 +172,7 @@ print(json.dumps(clicks.feat_mapper))
 
 @ROWS.row("C5")
 def ids_of_two_processes(lab: Lab) -> Figures:
-    """Feature ids of one file in two processes that hash strings differently."""
+    """Compares the feature ids of one file in two processes with different string hashes."""
     train, _ = movielens_clicks(lab.data_dir)
     num_fields = len(MOVIELENS.fields)
     with tempfile.TemporaryDirectory() as folder:
@@ -190,7 +192,7 @@ def ids_of_two_processes(lab: Lab) -> Figures:
 
 @ROWS.row("C6")
 def lines_that_vanish(lab: Lab) -> Figures:
-    """A file in which some lines have lost a column."""
+    """Reads a file in which some lines lack a column, with d2l and with this project."""
     rows, broken = 1000, 10
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "train.csv"
@@ -218,7 +220,7 @@ def _without_scale(net: gluon.Block) -> None:
 
 @ROWS.row("C7")
 def scale_of_the_linear_part(lab: Lab) -> Figures:
-    """FM without the factor that the chapter puts before the sum of the weights."""
+    """Trains FM without the factor by which the chapter multiplies the sum of the weights."""
     without = lab.results("fm", _without_scale, dataset="movielens")
     scale = lab.train("fm", dataset="movielens").net.linear_layer.weight
     figures: Figures = {"factor after training": float(scale.data()), "seeds": lab.seeds}
@@ -230,7 +232,7 @@ def scale_of_the_linear_part(lab: Lab) -> Figures:
 
 
 def _unit_and_rows() -> Tuple[gluon.Block, gluon.data.ArrayDataset]:
-    """A net of one unit, and eight rows for it."""
+    """Returns a net with one unit and a data set of eight rows."""
     npx.set_np()
     net = nn.Dense(1)
     net.initialize()
@@ -239,7 +241,7 @@ def _unit_and_rows() -> Tuple[gluon.Block, gluon.data.ArrayDataset]:
 
 @ROWS.row("C8")
 def loop_for_images(lab: Lab) -> Figures:
-    """What the loop for images does with the rollover of clicks, and what it times."""
+    """Measures how the loop for images treats rollover, and which time its timer counts."""
     ends = curve_ends(BOOK_TRAIN_ROWS, BATCH_SIZE, 30)
     net, rows = _unit_and_rows()
     short = gluon.data.DataLoader(rows, 16, last_batch="rollover")
@@ -265,7 +267,7 @@ def loop_for_images(lab: Lab) -> Figures:
 
 @ROWS.row("C9")
 def too_few_batches(lab: Lab) -> Figures:
-    """d2l's training loop on an epoch of four batches."""
+    """Runs d2l's training loop on epochs of four and of eight batches."""
     net, rows = _unit_and_rows()
     trainer = gluon.Trainer(net.collect_params(), "adam")
 
@@ -283,7 +285,7 @@ def too_few_batches(lab: Lab) -> Figures:
 
 @ROWS.row("C10")
 def ids_in_float32(lab: Lab) -> Figures:
-    """Ids beyond 2^24 in d2l's arrays, and labels that are not quite 0 or 1."""
+    """Stores an id beyond 2^24 as d2l does, and reads labels that are not exactly 0 or 1."""
     npx.set_np()
     first = 2**24 + 1
     lines = ["0\ta\tb\n", " 1\ta\tb\n", "01\ta\tb\n"]

@@ -1,4 +1,7 @@
-"""The figures of ``ERRATA.md``: how they are made of values, kept, and shown in its text."""
+"""The figures of ``ERRATA.md``: how they are computed, stored and written in the text.
+
+A figure has a name, and its value is a number or a word (for example, the name of an exception).
+"""
 
 import math
 import re
@@ -11,9 +14,9 @@ from d2l_recsys.reproduction.summary import spread
 Number = Union[int, float, str]
 Figures = Dict[str, Number]
 
-# Figures on rows of the book's clicks, which need --clicks-dir, begin so.
+# Names of figures that were measured on the book's clicks (--clicks-dir) begin with this prefix.
 BOOK = "book's rows: "
-# Decimals of the figures, by name, that do not have three.
+# Number of decimals, for figures that do not have three.
 DIGITS = {
     "log odds from which a float32 sigmoid is 1": 4,
     "NeuMF: AUC by eq. 15.6.5 to the letter, lower by": 4,
@@ -42,25 +45,29 @@ DIGITS = {
 
 
 def mean_sd(name: str, values: Sequence[float]) -> Figures:
-    """The mean of ``values`` as ``name``, their standard deviation (n - 1) as ``name sd``."""
+    """Returns two figures: the mean ``name``, and the standard deviation (n - 1) ``name sd``."""
     of_values = spread(values)
     return {name: of_values.mean, f"{name} sd": of_values.sd}
 
 
 def differences(first: Sequence[float], second: Sequence[float]) -> List[float]:
-    """``first - second`` seed by seed, for the seeds that both have (both start with seed 0)."""
+    """Returns ``first - second`` seed by seed.
+
+    Both lists start with seed 0. If one list is longer, its other seeds are left out.
+    """
     return [float(a) - float(b) for a, b in zip(first, second)]
 
 
 def percent(part: float, whole: float) -> float:
-    """``part`` of ``whole`` in percent."""
+    """Returns ``part`` in percent of ``whole``."""
     return 100 * part / whole
 
 
 def tidy(figures: Figures) -> Figures:
-    """The figures as they are kept: Python's own numbers, of six digits where they are fractions.
+    """Returns the figures as they are stored in JSON.
 
-    What is not finite becomes a string, which JSON has.
+    Numbers of NumPy become numbers of Python. A float is rounded to six significant digits. A float
+    that is not finite becomes a string, because JSON has no such number.
     """
     kept: Figures = {}
     for name, value in figures.items():
@@ -73,10 +80,11 @@ def tidy(figures: Figures) -> Figures:
 
 
 def text_of(name: str, value: Number) -> str:
-    """One figure as ``ERRATA.md`` has it.
+    """Returns one figure as text, in the form that ``ERRATA.md`` uses.
 
-    Whole numbers with commas, others with three decimals or what ``DIGITS`` says; what rounds to 0
-    but is not 0 with one digit and an exponent. A name that ends in ``%`` adds that sign.
+    An integer gets commas. A float gets three decimals, or the number of decimals in ``DIGITS``. If
+    a float is not 0 but rounds to 0, it gets one digit and an exponent. If the name ends in ``%``,
+    the text does, too. A string stays as it is.
     """
     if isinstance(value, str):
         return value
@@ -92,7 +100,10 @@ def text_of(name: str, value: Number) -> str:
 
 
 def texts(figures: Figures) -> Dict[str, str]:
-    """The figures of an entry as ``ERRATA.md`` has them; a mean together with its deviation."""
+    """Returns the figures of an entry as texts, in the form that ``ERRATA.md`` uses.
+
+    A mean and its standard deviation become one text with ``±``.
+    """
     shown = {}
     for name, value in figures.items():
         if name.endswith(" sd"):
@@ -100,7 +111,7 @@ def texts(figures: Figures) -> Dict[str, str]:
         if f"{name} sd" in figures:
             digits = DIGITS.get(name, 3)
             mean, deviation = (f"{figures[n]:.{digits}f}" for n in (name, f"{name} sd"))
-            # What rounds to 0 has no sign.
+            # No minus sign before a mean that rounds to 0.
             shown[name] = f"{mean.lstrip('-') if float(mean) == 0 else mean} ± {deviation}"
         else:
             shown[name] = text_of(name, value)
@@ -108,9 +119,10 @@ def texts(figures: Figures) -> Dict[str, str]:
 
 
 def merged(before: Figures, measured: Figures) -> Figures:
-    """``measured``; where it has nothing on rows of the book, what ``before`` had on them as well.
+    """Returns the new figures of an entry, and keeps old figures on the book's clicks.
 
-    Figures on the book's rows are those whose names begin with ``BOOK``.
+    Names of figures on the book's clicks begin with ``BOOK``. If ``measured`` has no such figure,
+    those in ``before`` are added to the result.
     """
     if any(name.startswith(BOOK) for name in measured):
         return dict(measured)
@@ -118,10 +130,10 @@ def merged(before: Figures, measured: Figures) -> Figures:
 
 
 def entries(markdown: str) -> Dict[str, str]:
-    """The text of each entry of ``ERRATA.md`` by its number, white space made one blank.
+    """Returns the text of each entry of ``ERRATA.md``, by the entry's number.
 
-    An entry begins with a heading of its number, a dot in the middle and its title, and ends at the
-    next heading.
+    An entry begins with a heading that has the number, a middle dot and the title. The entry ends
+    at the next heading. Each run of white space becomes one blank.
     """
     parts = re.split(r"^#+ (?:([A-Z]\d+) · )?", markdown, flags=re.MULTILINE)
     found = zip(parts[1::2], parts[2::2])
@@ -129,9 +141,10 @@ def entries(markdown: str) -> Dict[str, str]:
 
 
 def unsaid(entry: str, figures: Figures) -> List[str]:
-    """The names of the figures whose text (``texts``) does not stand in the text of an entry.
+    """Returns the names of the figures that are missing in the text of an entry.
 
-    A number does not stand in a longer one: 0.75 not in 10.75 or 0.753.
+    The text of a figure comes from ``texts``. A number is not found inside a longer number: 0.75 is
+    not in 10.75 or 0.753.
     """
     return [
         name

@@ -1,4 +1,4 @@
-"""What the measurements share: the data, the reference run, and what is trained for them."""
+"""The parts that all measurements share: the data, the reference run and the trainings."""
 
 import functools
 import importlib
@@ -19,11 +19,11 @@ from d2l_recsys.training.history import History
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# The chapter's numbers come from a machine with two GPUs.
+# The book ran the chapter on two GPUs.
 BOOKS_DEVICES = 2
-# Trainings on rows of the book's clicks.
+# Number of seeds for trainings on the book's clicks.
 BOOK_SEEDS = 5
-# The chapter's training loop for clicks needs this many batches in an epoch.
+# The chapter's training loop for clicks fails if an epoch has fewer batches.
 BATCHES_NEEDED = 5
 TRAINERS = {
     Kind.ratings: "train_recsys_rating",
@@ -31,15 +31,15 @@ TRAINERS = {
     Kind.clicks: "train_ctr",
 }
 
-# Numbers of a result: what a figure calls each, its protocol, and what the result calls it.
+# Numbers of a result. For each: its name in a figure, its protocol and its name in the result.
 Numbers = Sequence[Tuple[str, str, str]]
 
 
 class Trainings(NamedTuple):
-    """Trainings that differ in their seed alone.
+    """Trainings that differ only in their seed.
 
-    ``options`` are those of the ``section`` beside the chapter's. ``seeds`` says how many there
-    are; None stands for as many as the command asks for.
+    ``options`` are the options of ``section`` that differ from the chapter's settings. ``seeds`` is
+    the number of seeds; None means the value of ``--seeds``.
     """
 
     section: str
@@ -48,7 +48,7 @@ class Trainings(NamedTuple):
 
 
 def all_trainings() -> Dict[str, Trainings]:
-    """The variants of the registry under their names, and those that only this script trains."""
+    """Returns all trainings by name: the registry's variants, and those that only this file has."""
     rows_of_the_book = {"dataset": "book", "num_devices": 1, "seeds": BOOK_SEEDS}
     return {
         **{v.name: _trainings(v.section.name, **v.options) for v in VARIANTS.values()},
@@ -73,7 +73,7 @@ def _trainings(section: str, seeds: Optional[int] = None, **options: Any) -> Tra
 
 
 def outcome(function: Callable[..., object], *arguments: Any, **options: Any) -> str:
-    """The name of the exception that ``function`` raises, or ``no error``."""
+    """Returns the name of the exception that ``function`` raises, or ``no error``."""
     try:
         function(*arguments, **options)
     except Exception as error:
@@ -82,7 +82,7 @@ def outcome(function: Callable[..., object], *arguments: Any, **options: Any) ->
 
 
 class Trained(NamedTuple):
-    """A run of a section: its result, its history, and what was trained and tested."""
+    """A finished run of a section: its result, history, net, and training and test data."""
 
     result: Dict[str, Any]
     history: History
@@ -92,13 +92,13 @@ class Trained(NamedTuple):
 
 
 class Lab:
-    """What the entries share: the data, the reference run, and what has been trained for them.
+    """Gives each entry the data, the numbers of the reference run, and new trainings.
 
     Parameters
     ----------
-    data_dir, clicks_dir : folders of MovieLens-100K and of rows of the book's clicks
-    seeds : how many trainings of a variant that the reference run does not hold
-    reference : the content of ``reference.json``, or {}
+    data_dir, clicks_dir : folders of MovieLens-100K and of the book's clicks
+    seeds : number of seeds for each variant that the reference run does not have
+    reference : content of ``reference.json``, or {}
     """
 
     def __init__(
@@ -115,27 +115,31 @@ class Lab:
         self.book_rows: Dict[str, int] = {}
         if clicks_dir is not None:
             for name in ("train.csv", "test.csv"):
-                # A last line may lack its end.
+                # Count lines with splitlines: the last line may have no newline.
                 self.book_rows[name] = len((clicks_dir / name).read_bytes().splitlines())
 
     @functools.cached_property
     def ranking(self) -> RankingData:
-        """The ratings as sections 15.6 and 15.7 split them."""
+        """The ratings, split as in sections 15.6 and 15.7."""
         return load_ranking_ml100k(self.data_dir)
 
     @property
     def book_batch_size(self) -> int:
-        """The chapter's, where its training loop can do with it; else a smaller one."""
+        """The batch size for the book's clicks.
+
+        It is the chapter's batch size if an epoch then has enough batches for the chapter's loop.
+        Otherwise it is smaller.
+        """
         enough = self.book_rows["train.csv"] >= BATCHES_NEEDED * BATCH_SIZE
         return BATCH_SIZE if enough else GENERATED_BATCH_SIZE
 
     @property
     def click_sets(self) -> List[Tuple[str, str]]:
-        """What the names of figures and of variants begin with, for each set of clicks."""
+        """For each set of clicks: the prefix of its figures and the prefix of its variants."""
         return [("", ""), (BOOK, "book-")] if self.clicks_dir else [("", "")]
 
     def train(self, section: str, seed: int = 0, **options: Any) -> Trained:
-        """Run the section's ``main``; ``options`` are its own, the default is one device."""
+        """Runs the section's ``main`` with its own ``options``; the default is one device."""
         chapter = _chapter(section)
         options.setdefault("data_dir", self.data_dir)
         if options.get("dataset") == "book":
@@ -151,9 +155,10 @@ class Lab:
     def results(
         self, section: str, change: Callable[[gluon.Block], None] = lambda net: None, **options: Any
     ) -> List[Dict[str, Any]]:
-        """Results of trainings on the book's devices, seed by seed, with a ``change`` to each net.
+        """Trains a changed net on two devices and returns the results, seed by seed.
 
-        It is made before the net is initialised. ``options`` are the section's own.
+        ``change`` is called with each net before the net is initialized. ``options`` are options of
+        the section. The seeds are 0, 1, ... up to ``self.seeds - 1``.
         """
         chapter, name = _chapter(section), SYSTEMS[section].class_name
         net_class = getattr(chapter, name)
@@ -168,7 +173,11 @@ class Lab:
             return [self.train(section, seed, **options).result for seed in range(self.seeds)]
 
     def values(self, variant: str, protocol: str, name: str) -> List[float]:
-        """A number of a variant, seed by seed, from the reference run or from trainings here."""
+        """Returns one number of a variant, seed by seed.
+
+        The values come from the reference run. If the reference run does not have the variant, it
+        is trained here, once.
+        """
         if variant in self.reference:
             return self.reference[variant][protocol][name]["values"]
         if variant not in self._results:
@@ -179,11 +188,14 @@ class Lab:
         return [result[protocol][name] for result in self._results[variant]]
 
     def mean_sd(self, name: str, variant: str, protocol: str, number: str) -> Figures:
-        """Mean and deviation of ``values``, as figures called ``name``."""
+        """Returns the mean and standard deviation of ``values``, as figures called ``name``."""
         return mean_sd(name, self.values(variant, protocol, number))
 
     def numbers(self, name: str, variant: str, numbers: Numbers) -> Figures:
-        """Mean and deviation of several numbers of a variant, as figures of ``name``."""
+        """Returns the mean and standard deviation of several numbers of a variant.
+
+        The names of the figures begin with ``name``.
+        """
         figures: Figures = {}
         for label, protocol, number in numbers:
             figures.update(self.mean_sd(f"{name}, {label}", variant, protocol, number))
@@ -195,10 +207,10 @@ def _chapter(section: str) -> ModuleType:
 
 
 class Rows(Dict[str, Callable[[Lab], Figures]]):
-    """Functions that measure entries of ``ERRATA.md``, by the entries' numbers."""
+    """The functions that measure the entries of ``ERRATA.md``, by the entry's number."""
 
     def row(self, number: str) -> Callable:
-        """Register the function that measures the entry ``number`` of ``ERRATA.md``."""
+        """Registers the function that measures the entry ``number`` of ``ERRATA.md``."""
 
         def register(function: Callable[[Lab], Figures]) -> Callable[[Lab], Figures]:
             self[number] = function

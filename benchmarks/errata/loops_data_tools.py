@@ -1,4 +1,4 @@
-"""The errata on training loops, data and tools, which more than one section meets."""
+"""Measures the errata on training loops, data and tools, which several sections share."""
 
 import pathlib
 import tempfile
@@ -13,7 +13,7 @@ from d2l_recsys.backend import gluon, nn, np, npx
 from d2l_recsys.data import read_data_ml100k
 from d2l_recsys.datasets.movielens import COLUMNS
 from d2l_recsys.devices import try_all_gpus
-from d2l_recsys.runs.results import reported_numbers
+from d2l_recsys.runs.reported import reported_numbers
 
 ROWS = Rows()
 
@@ -21,10 +21,11 @@ ROWS = Rows()
 def timer_sum(
     seconds_train: Sequence[float], seconds_evaluate: Sequence[float], batches: float
 ) -> float:
-    """What d2l's Timer adds up in ``train_ranking``, which starts it once and stops it every batch.
+    """Returns the sum of d2l's Timer at the end of ``train_ranking``, in seconds.
 
-    Each of ``batches`` equally long batches of an epoch then counts the time since the start of
-    the run. Both arguments are in seconds, one value an epoch; evaluation follows training.
+    ``train_ranking`` starts the timer once and stops it after each batch. So each stop adds all the
+    time since the start of the run. ``seconds_train`` and ``seconds_evaluate`` have one value per
+    epoch. An epoch has ``batches`` batches of the same length, and ends with the evaluation.
     """
     started = total = 0.0
     for train, evaluate in zip(seconds_train, seconds_evaluate):
@@ -34,13 +35,16 @@ def timer_sum(
 
 
 def times_counted(batches: int) -> float:
-    """How often that timer counts the time of a run of so many equally long batches."""
+    """Returns the sum of that timer divided by the time of the run.
+
+    All ``batches`` of the run take the same time.
+    """
     return (batches + 1) / 2
 
 
 @ROWS.row("D1")
 def training_loss(lab: Lab) -> Figures:
-    """The printed training loss against the mean of an example, on one device and on two."""
+    """Compares the printed training loss (one and two devices) with the mean loss per example."""
     figures: Figures = {}
     for name, section in (("NeuMF", "neumf"), ("Caser", "caser"), ("MF", "mf")):
         figures[f"{name}: reported"] = reported_numbers(section)["train_loss"]
@@ -58,7 +62,7 @@ def training_loss(lab: Lab) -> Figures:
 
 @ROWS.row("D2")
 def examples_per_second(lab: Lab) -> Figures:
-    """What the printed examples/sec count, and what the timer adds up."""
+    """Measures what the printed examples/sec count and what the timer adds up."""
     num_users = lab.ranking.num_users
     reported = reported_numbers("autorec")["examples_per_sec"]
     ours = lab.train("autorec")
@@ -93,7 +97,7 @@ def examples_per_second(lab: Lab) -> Figures:
 
 @ROWS.row("D3")
 def drawn_training_loss(lab: Lab) -> Figures:
-    """The training loss of the figure beside the one that is printed, seed 0."""
+    """Compares the training loss of the curve with the printed training loss, for seed 0."""
     figures: Figures = {}
     for name, section in (("MF", "mf"), ("AutoRec", "autorec")):
         last = lab.train(section).history.rows[-1]
@@ -105,7 +109,7 @@ def drawn_training_loss(lab: Lab) -> Figures:
 
 @ROWS.row("D4")
 def no_gpu(lab: Lab) -> Figures:
-    """What both editions' ``try_all_gpus`` find, and what an empty list leads to."""
+    """Compares ``try_all_gpus`` of d2l and this project, and splits a batch across no device."""
     devices = d2l.try_all_gpus()
     return {
         "d2l's devices": str(devices),
@@ -116,7 +120,7 @@ def no_gpu(lab: Lab) -> Figures:
 
 @ROWS.row("D5")
 def squeezed_batch(lab: Lab) -> Figures:
-    """Biases and score of a batch of one, squeezed as in the chapter."""
+    """Squeezes the biases of a batch of one as the chapter does, and compares the scores."""
     npx.set_np()
     P, Q, bias = (np.random.normal(size=(1, size)) for size in (30, 30, 1))
     squeezed, kept = np.squeeze(bias), np.squeeze(bias, axis=-1)
@@ -131,7 +135,7 @@ def squeezed_batch(lab: Lab) -> Figures:
 
 @ROWS.row("D6")
 def gaps_in_ids(lab: Lab) -> Figures:
-    """The chapter's loaders on ratings in which a user or an item is missing, and ours."""
+    """Reads ratings without one user id or item id, with d2l and with this project."""
     users = pd.DataFrame([(u, i, 3, u + i) for u in (1, 2, 4) for i in (1, 2)], columns=COLUMNS)
     items = pd.DataFrame([(u, i, 3, u + i) for u in (1, 2) for i in (1, 2, 4)], columns=COLUMNS)
     figures: Figures = {}

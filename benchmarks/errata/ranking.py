@@ -1,4 +1,4 @@
-"""The errata on ranking: sections 15.5 (its loss), 15.6 (NeuMF) and 15.7 (Caser)."""
+"""Measures the errata on ranking: sections 15.5 (loss), 15.6 (NeuMF) and 15.7 (Caser)."""
 
 import contextlib
 import io
@@ -19,14 +19,14 @@ from d2l_recsys.data import read_data_ml100k
 from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.loaders.interactions import RankingData
 from d2l_recsys.losses import BPRLoss
-from d2l_recsys.runs.results import reported_numbers
+from d2l_recsys.runs.reported import reported_numbers
 from d2l_recsys.sampling import NegativeSampler, pairwise_loader
 from d2l_recsys.seeds import seed_streams
 
 ROWS = Rows()
 
 RANKING_METRICS = {"Hit@50": "test_hit_rate", "AUC": "test_auc"}
-# Both of them, printed and defined.
+# Hit rate and AUC, printed and defined.
 RANKING_NUMBERS = [
     (f"{label} {protocol}", protocol, number)
     for label, number in RANKING_METRICS.items()
@@ -36,10 +36,10 @@ TIE_RULE_SPLITS = 10
 
 
 def tied_users(scores: numpy.ndarray, unobserved: numpy.ndarray, held_out: numpy.ndarray) -> int:
-    """For how many users (rows) another unobserved item scores just as the held-out one.
+    """Counts the users for whom another unobserved item has the score of the held-out item.
 
-    ``scores`` is (users, items), ``unobserved`` says which of them count, ``held_out`` is an item a
-    user.
+    ``scores`` has the shape (users, items). ``unobserved`` has the same shape and says which scores
+    count. ``held_out`` has the held-out item of each user, (users,).
     """
     own = scores[numpy.arange(len(scores)), held_out][:, None]
     others = unobserved.copy()
@@ -48,9 +48,10 @@ def tied_users(scores: numpy.ndarray, unobserved: numpy.ndarray, held_out: numpy
 
 
 def order_breaks_below(num_items: int, tries: int = 20) -> int:
-    """Longest list that CPython's ``list(set(range(num_items)) - seen)`` gives out of order.
+    """Returns the length of the longest list from a set that is not in ascending order.
 
-    The longest found among ``tries`` random choices of ``seen`` for each length.
+    CPython makes the list as ``list(set(range(num_items)) - seen)``. For each length we try
+    ``tries`` random choices of ``seen``. Returns 0 if every list is in ascending order.
     """
     rng, everything = numpy.random.default_rng(0), set(range(num_items))
     for length in range(num_items, 0, -1):
@@ -63,7 +64,7 @@ def order_breaks_below(num_items: int, tries: int = 20) -> int:
 
 @ROWS.row("K1")
 def heads(lab: Lab) -> Figures:
-    """NeuMF with each head; how the sigmoid's ends up, and what it starts with."""
+    """Trains NeuMF with each head, and measures the weights and gradients of each head."""
     figures: Figures = {}
     for name, variant in (
         ("sum", "neumf"),
@@ -88,14 +89,15 @@ def heads(lab: Lab) -> Figures:
 
 
 def _largest(net: gluon.Block, names: str) -> float:
-    """The largest absolute value among the parameters whose names match."""
+    """Returns the largest absolute value of the parameters whose names match ``names``."""
     return max(float(np.abs(p.data()).max()) for p in net.collect_params(names).values())
 
 
 def loss_over_decay(lab: Lab, head: str, wd: float = 1e-5) -> float:
-    """Size of the loss's gradient over that of ``wd * w``, for a new NeuMF and its first batch.
+    """Returns the size of the loss's gradient divided by the size of the weight decay.
 
-    Both are root mean squares over all parameters, of the mean loss of the batch's pairs.
+    The net is a new NeuMF, and the loss is the mean over the pairs of the first batch. The weight
+    decay is ``wd * w``. Both sizes are norms over all weights and embeddings, without the biases.
     """
     data = lab.ranking
     npx.set_np()
@@ -117,7 +119,7 @@ def loss_over_decay(lab: Lab, head: str, wd: float = 1e-5) -> float:
 
 @ROWS.row("K2")
 def items_beyond_users(lab: Lab) -> Figures:
-    """Held-out items that the chapter never ranks, and what that does to the metrics."""
+    """Counts the held-out items that the chapter never ranks, and compares the metrics."""
     data = lab.ranking
     beyond = sum(items[0] >= data.num_users for items in data.test_items.values())
     times_rated = numpy.bincount(data.items, minlength=data.num_items)
@@ -138,20 +140,20 @@ def items_beyond_users(lab: Lab) -> Figures:
 
 
 def _unobserved(data: RankingData) -> numpy.ndarray:
-    """Which items are not a user's own in the training set, (num_users, num_items)."""
+    """Returns which items are not in a user's training data, bool (num_users, num_items)."""
     unobserved = numpy.ones((data.num_users, data.num_items), dtype=bool)
     unobserved[data.users, data.items] = False
     return unobserved
 
 
 def _held_out(data: RankingData) -> numpy.ndarray:
-    """The held-out item of each user, (num_users,)."""
+    """Returns the held-out item of each user, (num_users,)."""
     return numpy.array([data.test_items[user][0] for user in range(data.num_users)])
 
 
 @ROWS.row("K3")
 def ties(lab: Lab) -> Figures:
-    """Ties of a trained NeuMF, the order of the chapter's lists, and the AUC's denominator."""
+    """Measures ties of a trained NeuMF, the order of the lists and the AUC's denominator."""
     data = lab.ranking
     unobserved, held_out = _unobserved(data), _held_out(data)
     users = np.arange(data.num_users, dtype="int32")
@@ -163,7 +165,8 @@ def ties(lab: Lab) -> Figures:
     }
     everything = set(range(data.num_users))
     lists = [list(everything - set(data.candidates[user])) for user in range(data.num_users)]
-    # A mean of AUC x (n - 1) / n, where the AUC is independent of n closely enough.
+    # Dividing by n lowers a user's AUC by AUC / n. The mean of the product is close to the product
+    # of the means, because AUC and n hardly depend on each other.
     denominators = numpy.mean(1 / unobserved.sum(axis=1))
     auc = statistics.mean(lab.values("neumf", "defined", "test_auc"))
     return {
@@ -182,7 +185,7 @@ def ties(lab: Lab) -> Figures:
 
 
 class _Distances(BPRLoss):
-    """BPR that notes the smallest distance it has met."""
+    """A BPR loss that stores the smallest distance (positive less negative score) so far."""
 
     smallest = math.inf
 
@@ -192,7 +195,7 @@ class _Distances(BPRLoss):
 
 
 def _losses_at(distance: float) -> List[Tuple[float, float]]:
-    """Loss and gradient at ``distance``, of d2l's BPRLoss and of ours."""
+    """Returns (loss, gradient) at ``distance``, for the BPRLoss of d2l and of this project."""
     results = []
     for loss in (d2l.BPRLoss(), BPRLoss()):
         positive = np.array([distance], dtype="float32")
@@ -205,7 +208,7 @@ def _losses_at(distance: float) -> List[Tuple[float, float]]:
 
 
 def infinite_from() -> float:
-    """The largest float32 distance at which d2l's BPRLoss is infinite."""
+    """Returns the largest float32 distance at which d2l's BPRLoss is infinite."""
     low, high = numpy.float32(-200), numpy.float32(0)
     while numpy.nextafter(low, high) < high:
         middle = (low + high) / numpy.float32(2)
@@ -218,7 +221,7 @@ def infinite_from() -> float:
 
 @ROWS.row("K4")
 def log_of_sigmoid(lab: Lab) -> Figures:
-    """Where the chapter's BPR loss is infinite, and whether training comes near."""
+    """Measures from where the chapter's BPR loss is infinite, and how near training comes."""
     npx.set_np()
     infinite = infinite_from()
     theirs, ours = _losses_at(infinite)
@@ -241,7 +244,7 @@ def log_of_sigmoid(lab: Lab) -> Figures:
 
 @ROWS.row("K5")
 def length_of_sequences(lab: Lab) -> Figures:
-    """Caser with sequences of 3 and of 5 items."""
+    """Compares Caser with sequences of 3 items and of 5 items."""
     figures: Figures = {}
     for label, number in RANKING_METRICS.items():
         figures[f"{label} reported"] = reported_numbers("caser")[number]
@@ -255,7 +258,7 @@ def length_of_sequences(lab: Lab) -> Figures:
 
 
 def filters_of(d: int, d_prime: int) -> None:
-    """The chapter's two kinds of filters, as its class makes and joins them, on a picture."""
+    """Applies the chapter's two kinds of filters to an array, and joins them as its class does."""
     picture = np.zeros((2, 1, 3, 10))
     vertical, horizontal = nn.Conv2D(d_prime, (3, 1), in_channels=1), nn.Conv2D(d, (1, 10))
     for conv in (vertical, horizontal):
@@ -267,7 +270,7 @@ def filters_of(d: int, d_prime: int) -> None:
 
 @ROWS.row("K6")
 def without_filters(lab: Lab) -> Figures:
-    """The ablation exercise: what the chapter's layers say, and what comes out here."""
+    """Runs the ablation exercise with the chapter's layers and with this project's Caser."""
     npx.set_np()
     both = np.zeros((2, 3))
     figures: Figures = {
@@ -282,7 +285,7 @@ def without_filters(lab: Lab) -> Figures:
 
 @ROWS.row("K7")
 def ties_in_time(lab: Lab) -> Figures:
-    """How many users tie at their last timestamp, and what another choice among them changes."""
+    """Counts users with several last ratings, and measures the effect of the choice among them."""
     data, num_users, _ = read_data_ml100k(lab.data_dir)
     last = data.groupby("user_id")["timestamp"].transform("max") == data["timestamp"]
     tied = int((data[last].groupby("user_id").size() > 1).sum())
@@ -306,14 +309,14 @@ def ties_in_time(lab: Lab) -> Figures:
 
 
 def _without_held_out(data: RankingData, *args: Any) -> BatchLoader:
-    """Training batches whose negatives are never the held-out item."""
+    """Returns training batches in which the held-out item is never a negative item."""
     known = {user: [*items, *data.test_items[user]] for user, items in data.candidates.items()}
     return pairwise_loader(data._replace(candidates=known), *args)
 
 
 @ROWS.row("K8")
 def held_out_as_negative(lab: Lab, num_epochs: int = 10) -> Figures:
-    """How often the held-out item is drawn as a negative, and what it costs NeuMF."""
+    """Measures how often the held-out item is a negative item, and the effect on NeuMF."""
     data = lab.ranking
     held_out = _held_out(data)
     sampler = NegativeSampler(data.candidates, data.num_users, data.num_items, rng=0)

@@ -1,4 +1,4 @@
-"""The errata on ratings: sections 15.3 (MF) and 15.4 (AutoRec)."""
+"""Measures the errata on ratings: sections 15.3 (MF) and 15.4 (AutoRec)."""
 
 import numpy
 
@@ -7,7 +7,7 @@ from benchmarks.errata.lab import Lab, Rows
 from d2l_recsys.backend import gluon, mx, np
 from d2l_recsys.devices import share_bounds
 from d2l_recsys.evaluation.rating_metrics import rating_scores
-from d2l_recsys.runs.results import reported_numbers
+from d2l_recsys.runs.reported import reported_numbers
 from d2l_recsys.settings import Scores
 
 ROWS = Rows()
@@ -18,9 +18,10 @@ TEST_RMSE = [(protocol, protocol, "test_rmse") for protocol in ("printed", "defi
 def rmse_on(
     labels: numpy.ndarray, predictions: numpy.ndarray, batch_size: int, devices: int
 ) -> Scores:
-    """Printed and defined RMSE (``rating_scores``) of a test set in batches spread over devices.
+    """Returns the printed and the defined RMSE of a test set.
 
-    ``labels`` and ``predictions`` are one-dimensional, in the order of the test set.
+    The test set is cut into batches, and each batch is split across the devices. ``labels`` and
+    ``predictions`` are one-dimensional, in the order of the test set. See ``rating_scores``.
     """
     batches = []
     for start in range(0, len(labels), batch_size):
@@ -31,7 +32,7 @@ def rmse_on(
 
 @ROWS.row("R1")
 def two_test_sets(lab: Lab) -> Figures:
-    """MF and AutoRec as the chapter compares them, and on one test set."""
+    """Compares MF and AutoRec as the chapter does, and on the same test set."""
     reported = [reported_numbers(section)["test_rmse"] for section in ("mf", "autorec")]
     on_one = [lab.values(name, "defined", "test_rmse") for name in ("mf-random", "autorec")]
     leads = differences(*on_one)
@@ -50,7 +51,7 @@ def two_test_sets(lab: Lab) -> Figures:
 
 @ROWS.row("R2")
 def mean_of_running_means(lab: Lab) -> Figures:
-    """The RMSE of MF: the chapter's evaluator against one RMSE, and on one device or two."""
+    """Compares the printed RMSE of MF with the defined one, and one device with two devices."""
     figures: Figures = {}
     for name, variant in (("last ratings", "mf"), ("random tenth", "mf-random")):
         both = [lab.values(variant, protocol, "test_rmse") for protocol in ("printed", "defined")]
@@ -72,7 +73,7 @@ def mean_of_running_means(lab: Lab) -> Figures:
 
 @ROWS.row("R3")
 def user_20_item_30(lab: Lab) -> Figures:
-    """The rating that the chapter asks for, and the one that it reads."""
+    """Measures the score that the chapter asks for and the score that its code reads."""
     name = "score_user20_item30"
     return {
         "reported": reported_numbers("mf")[name],
@@ -88,7 +89,7 @@ def _without_decay_of_biases(net: gluon.Block) -> None:
 
 @ROWS.row("R4")
 def decay_of_biases(lab: Lab) -> Figures:
-    """AutoRec with the biases left out of the weight decay, as in eq. 15.4.2."""
+    """Trains AutoRec without weight decay of the biases, as in eq. 15.4.2."""
     results = lab.results("autorec", _without_decay_of_biases)
     without = [result["defined"]["test_rmse"] for result in results]
     with_decay = lab.values("autorec", "defined", "test_rmse")[: len(without)]

@@ -1,1 +1,1 @@
-"""The systems beside the chapter: a file each, run as those of the chapter are."""
+"""The companions of the chapter: one file for each system, run like the chapter's sections."""

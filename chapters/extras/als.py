@@ -1,27 +1,35 @@
-"""ALS: matrix factorization by alternating least squares, on ratings or on what was rated.
+"""ALS: matrix factorization by alternating least squares.
 
-With the items' factors Q held fixed, what matrix factorization minimises is least squares in each
-user's p_u, apart from all other users; with the users' factors P fixed, the same goes for items.
-Both have exact solutions, and to solve for all users and all items in turn, sweep by sweep, can
-only lower the objective. ``--feedback`` says which one:
+Matrix factorization describes each user u by a vector p_u and each item i by a vector q_i. Their
+inner product is the prediction. If the item factors Q are fixed, the best p_u of each user is the
+solution of a least-squares problem that involves no other user. If the user factors P are fixed,
+the same is true for each item. These problems have exact solutions. ALS solves for all users, then
+for all items, and repeats this sweep. No step can raise the objective.
 
-``explicit`` (Zhou et al. 2008), over the observed ratings K, less their mean; n_u and n_i count the
-ratings of a user and of an item, so that more ratings do not mean less regularization:
+``--feedback`` chooses the objective. K is the set of observed pairs (u, i), and K(u) is the set of
+items that user u has rated.
+
+``explicit`` (Zhou et al. 2008) fits the observed ratings minus their mean. n_u and n_i are the
+numbers of ratings of a user and of an item. They multiply the penalties, so that a user with many
+ratings is regularized as strongly as a user with few:
 
     sum over (u, i) in K of (r[u, i] - mean - p_u . q_i)^2
         + reg (sum over u of n_u |p_u|^2 + sum over i of n_i |q_i|^2)
 
     (sum over i in K(u) of q_i q_i^T + reg n_u I) p_u = sum over i in K(u) of (r[u, i] - mean) q_i
 
-``implicit`` (Hu et al. 2008, eq. 3 and 4), over all pairs: x[u, i] is 1 where there is a rating,
-whatever it is, and 0 elsewhere, and c[u, i] = 1 + alpha x[u, i] is how sure that is:
+``implicit`` (Hu et al. 2008, eq. 3 and 4) fits all pairs, observed or not. x[u, i] is 1 if user u
+has rated item i, whatever the rating, and 0 otherwise. c[u, i] = 1 + alpha x[u, i] is the
+confidence in this value:
 
     sum over all (u, i) of c[u, i] (x[u, i] - p_u . q_i)^2 + reg (|P|^2 + |Q|^2)
 
     (Q^T Q + alpha sum over i in K(u) of q_i q_i^T + reg I) p_u = (1 + alpha) sum over i in K(u) q_i
 
-Q^T Q is the same for all users: so all pairs count, and only the observed ones are gone through.
-Run it, from the root of the checkout; needs no MXNet:
+Q^T Q is the same for all users. So the equations take all pairs into account, but the program only
+has to go through the observed ones.
+
+Run this file from the root of the checkout. It needs no MXNet:
 
     python chapters/extras/als.py --seed 3
     python chapters/extras/als.py --feedback explicit
@@ -44,40 +52,43 @@ from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section
 from d2l_recsys.settings import Feedback
 
-# With less, nothing but rounding may keep the equations of who has few ratings from many solutions.
+# With a smaller reg, the equations of a user with few ratings can be singular up to rounding.
 SMALLEST_REG = 1e-6
-# Numbers in the equations, or in the factors of pairs, made at once: what bounds memory.
+# Memory limit: how many numbers of the equations, or of the factors of pairs, exist at once.
 NUMBERS_AT_ONCE = 2**22
 
 
 @dataclasses.dataclass(frozen=True)
 class ALS(ClosedForm):
-    """Factors of users and of items, and the mean that was taken from the ratings."""
+    """Factors of users and items, and the mean that was subtracted from the ratings."""
 
     P: np.ndarray = axes("users", "factors")
     Q: np.ndarray = axes("items", "factors")
     mean: float
 
     def score_all(self, users: np.ndarray, read: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items): one product.
+        """Return the scores of all items for each of ``users``, float32 (len(users), num_items).
 
-        With explicit feedback they are ratings.
+        With explicit feedback a score is a predicted rating.
         """
         return self.P[users] @ self.Q.T + np.float32(self.mean)
 
     def item_vectors(self) -> np.ndarray:
-        """The items' factors Q, (num_items, num_factors)."""
+        """Return the item factors Q, (num_items, num_factors)."""
         return self.Q
 
 
 def solve(
     R: csr_matrix, Q: np.ndarray, shared: np.ndarray, weight: float, penalties: np.ndarray
 ) -> np.ndarray:
-    """The factors p_u, a row for each row of ``R``, with Q (columns of R, k) fixed; float64.
+    """Return the factors p_u of every row u of ``R``, with the factors Q of its columns fixed.
 
-    With sums over the columns i that R stores in row u, they are the solutions of
+    Q is (columns of R, k). The result is float64 (rows of R, k). Each p_u solves the equation
 
         (shared + weight sum q_i q_i^T + penalties[u] I) p_u = sum R[u, i] q_i
+
+    with both sums over the columns i that R stores in row u. Raises numpy.linalg.LinAlgError if an
+    equation is singular.
     """
     k = Q.shape[1]
     right = R @ Q
@@ -87,8 +98,8 @@ def solve(
         block = slice(first, first + at_once)
         starts = R.indptr[first : first + at_once + 1]
         left = np.empty((len(starts) - 1, k, k))
-        # A small matrix product for each row: several times faster than one sparse product with
-        # all outer products q_i q_i^T, which goes through k^2 numbers a rating, not k.
+        # One small matrix product per row is several times faster than one sparse product with
+        # all outer products q_i q_i^T, which reads k^2 numbers per rating instead of k.
         for A, start, stop in zip(left, starts, starts[1:]):
             seen = Q[R.indices[start:stop]]
             np.matmul(seen.T, seen, out=A)
@@ -100,7 +111,7 @@ def solve(
 
 
 def products(P: np.ndarray, Q: np.ndarray, R: csr_matrix) -> np.ndarray:
-    """p_u . q_i for each entry that ``R`` stores, in its order."""
+    """Return p_u . q_i for each entry (u, i) that ``R`` stores, in the order of the entries."""
     users = np.repeat(np.arange(len(P)), np.diff(R.indptr))
     at_once = max(1, NUMBERS_AT_ONCE // P.shape[1])
     parts = [
@@ -111,7 +122,7 @@ def products(P: np.ndarray, Q: np.ndarray, R: csr_matrix) -> np.ndarray:
 
 
 class Explicit:
-    """The problem of Zhou et al. on ratings less their mean."""
+    """The least-squares problem of Zhou et al., which predicts ratings minus their mean."""
 
     def __init__(self, data: RankingData, reg: float) -> None:
         shape = data.sizes
@@ -123,15 +134,15 @@ class Explicit:
         self._counts = {half: np.diff(side.indptr) for half, side in self._sides.items()}
 
     def half_step(self, half: str, others: np.ndarray) -> np.ndarray:
-        """The best factors of ``half``, ``users`` or ``items``, with those of the others fixed.
+        """Return the best factors of ``half`` (``users`` or ``items``), with the other half fixed.
 
-        Whoever has no ratings has factors of 0.
+        ``others`` holds the fixed factors. A user or an item without ratings gets factors of 0.
         """
         penalties = self.reg * np.maximum(self._counts[half], 1)
         return solve(self._sides[half], others, np.zeros(()), 1.0, penalties)
 
     def objective(self, P: np.ndarray, Q: np.ndarray) -> float:
-        """What is minimised."""
+        """Return the value of the objective for these factors."""
         errors = self.R.data - products(P, Q, self.R)
         sizes = [
             counts @ (factors**2).sum(axis=1)
@@ -141,7 +152,7 @@ class Explicit:
 
 
 class Implicit:
-    """The problem of Hu et al. on which items were rated."""
+    """The least-squares problem of Hu et al., which predicts whether an item was rated."""
 
     mean = 0.0
 
@@ -153,25 +164,25 @@ class Implicit:
         self._sides = {"users": weighted, "items": weighted.T.tocsr()}
 
     def half_step(self, half: str, others: np.ndarray) -> np.ndarray:
-        """The best factors of ``half``, ``users`` or ``items``, with those of the others fixed.
+        """Return the best factors of ``half`` (``users`` or ``items``), with the other half fixed.
 
-        Whoever has no ratings has factors of 0.
+        ``others`` holds the fixed factors. A user or an item without ratings gets factors of 0.
         """
         side = self._sides[half]
         penalties = np.full(side.shape[0], self.reg)
         return solve(side, others, others.T @ others, self.alpha, penalties)
 
     def objective(self, P: np.ndarray, Q: np.ndarray) -> float:
-        """What is minimised."""
+        """Return the value of the objective for these factors."""
         gram_P, gram_Q = P.T @ P, Q.T @ Q
         seen = products(P, Q, self.X)
-        # The squares of all predictions; where there is a rating, its own term instead.
+        # Add up the squared predictions of all pairs, then replace the terms of the observed pairs.
         errors = (gram_P * gram_Q).sum() + ((1 + self.alpha) * (1 - seen) ** 2 - seen**2).sum()
         return float(errors + self.reg * (np.trace(gram_P) + np.trace(gram_Q)))
 
 
 class Step(NamedTuple):
-    """The objective after one half of a sweep."""
+    """The objective after one half of a sweep; ``half`` is ``users`` or ``items``."""
 
     epoch: int
     half: str
@@ -187,11 +198,12 @@ def fit(
     alpha: float,
     rng: np.random.Generator,
 ) -> Tuple[ALS, List[Step]]:
-    """Solve for users and items in turn, ``num_epochs`` times; the model and each half's objective.
+    """Solve for users and items in turn, in ``num_epochs`` sweeps.
 
-    The items' factors, drawn from ``rng``, have a length of about 1 to begin with. Raises
-    SettingError for more factors than there are users and items, and for a ``reg`` too small for
-    the equations to have one solution each.
+    Returns the model, and the objective after each half of a sweep. The item factors start as
+    random vectors from ``rng`` with a length of about 1. Raises SettingError if ``num_factors`` is
+    larger than both the number of users and the number of items, or if ``reg`` is too small for
+    each equation to have exactly one solution.
     """
     sizes = data.sizes
     if num_factors > max(sizes):
@@ -200,8 +212,8 @@ def fit(
             f"be {max(sizes)} or less"
         )
     too_little = SettingError(
-        f"--reg is {reg}, too little for each least squares problem to have one solution; "
-        "choose a larger one"
+        f"--reg is {reg}, too small for each least-squares problem to have exactly one solution; "
+        "choose a larger value"
     )
     if reg < SMALLEST_REG:
         raise too_little
@@ -229,12 +241,18 @@ def main(
     alpha: float = 1.0,
     feedback: Feedback = Feedback.implicit,
 ) -> Dict[str, Any]:
-    """Factorize the ratings of MovieLens-100K by alternating least squares."""
+    """Factorize the ratings of MovieLens-100K by alternating least squares.
+
+    With implicit feedback, --alpha is the extra confidence in a pair that was rated. With explicit
+    feedback, --alpha has no effect.
+    """
     model, steps = run.fit(fit, feedback, num_factors, num_epochs, reg, alpha, run.streams.shuffle)
     objectives = np.array([step.objective for step in steps]).reshape(num_epochs, 2)
-    # The first half-step, with factors that were drawn, is off the scale of all others.
+    # The first half-step starts from random factors, so its objective is far above all others.
     top = 1.05 * objectives[0, 1] or 1.0
-    figure = draw_curves(objectives, ("solved for users", "solved for items"), (0, top))
+    figure = draw_curves(
+        objectives, ("after solving for users", "after solving for items"), (0, top)
+    )
     files = {
         "history.csv": pd.DataFrame(steps).to_csv(index=False).encode(),
         "objective.png": png(figure),

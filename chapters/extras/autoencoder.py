@@ -1,19 +1,22 @@
-"""Autoencoder: what a user has seen, through a few hidden units and back.
+"""Autoencoder: a net that compresses and restores what a user has seen, to recommend items.
 
-A row of the matrix of what was seen, x_u, 1 at the user's items and 0 at the others, goes through a
-hidden layer that is too small for it and has to come out again (Hinton and Salakhutdinov 2006):
+Each user u has a row x_u with a number for each item: 1 if the user has seen the item, 0 otherwise.
+The net maps this row to a hidden layer that is much smaller than the row, and from there back to a
+row (Hinton and Salakhutdinov 2006):
 
     x_hat_u = W . sigmoid(V . x_u + mu) + b
 
-To get through, it must be told by what users have in common; so an item comes out high that others
-with such a row have seen, and the unseen ones are ranked by that. The error is squared and summed
-over the whole row: an item that was not seen counts as 0.
+The hidden layer is too small to store the row itself. It can only store what many users share. So
+an item gets a high output if users with similar rows have seen it, and these outputs rank the
+unseen items. The loss is the squared error over the whole row. An item that the user has not seen
+counts as 0:
 
     sum over users u of |x_u - x_hat_u|^2
 
-The optimizer's weight decay keeps the weights small. AutoRec in the chapter (section 15.4) is the
-same net on ratings, and leaves out of the error what was not rated. Run it, from the root of the
-checkout:
+The optimizer's weight decay keeps the weights small. AutoRec, in section 15.4 of the book, is the
+same net on ratings; its loss leaves out the items that were not rated.
+
+Run this file from the root of the checkout:
 
     python chapters/extras/autoencoder.py --seed 3
 """
@@ -32,9 +35,9 @@ from d2l_recsys.training.objectives import own_loss
 
 
 class Autoencoder(nn.HybridBlock, Recommender):
-    """An autoencoder of one hidden layer.
+    """An autoencoder with one hidden layer.
 
-    Called with rows, float32 (n, num_items); returns them as they come out, of the same shape.
+    Called with rows, float32 (n, num_items); returns the restored rows, of the same shape.
     """
 
     reads_rows = True
@@ -46,27 +49,28 @@ class Autoencoder(nn.HybridBlock, Recommender):
         self.decoder = nn.Dense(num_items, in_units=num_hidden)
 
     def hybrid_forward(self, F, rows):
-        """Give the rows back; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        """Restore the rows; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
         return self.decoder(self.encoder(rows))
 
     def batch_loss(self, F, rows):
-        """The squared error of each row, summed over all items: (n,)."""
+        """Return the squared error of each row, summed over all items: (n,)."""
         return F.np.sum(F.np.square(self(rows) - rows), axis=1)
 
     def user_inputs(self, data: RankingData) -> numpy.ndarray:
-        """What each user has seen, as ``seen_rows``."""
+        """Return a row for each user with 1 at the items seen, as ``seen_rows`` does."""
         return seen_rows(data)
 
     def score_all(self, users: np.ndarray, rows: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items), from their ``rows``.
+        """Return the scores of all items for each user, (len(users), num_items).
 
-        Raises DataError as ``check_rows`` does.
+        The scores depend only on the users' ``rows``, not on ``users``. Raises DataError if
+        ``rows`` is None or does not have ``num_items`` columns.
         """
         check_rows(rows, self.num_items)
         return self(rows)
 
     def item_vectors(self) -> numpy.ndarray:
-        """The items' rows of the decoder's weights W, (num_items, num_hidden)."""
+        """Return the decoder weights W, (num_items, num_hidden): a row for each item."""
         return self.decoder.weight.data().asnumpy()
 
 
@@ -79,7 +83,7 @@ def main(
     wd: float = 1e-5,
     batch_size: int = 64,
 ) -> Dict[str, Any]:
-    """Train an autoencoder of users' rows on MovieLens-100K."""
+    """Train an autoencoder on the users' rows of MovieLens-100K."""
     return run.train(
         Autoencoder,
         num_hidden,

@@ -1,27 +1,31 @@
-"""CDAE: a denoising autoencoder that knows whose row it mends (Wu et al. 2016).
+"""CDAE: a denoising autoencoder with a vector for each user (Wu et al. 2016).
 
-A denoising autoencoder (Vincent et al. 2008) gets a row from which a share q of the numbers is
-missing, and is to give the whole one back. So it cannot copy, and learns which items stand for each
-other: the task of a recommender, who has part of what a user likes. What is left of x_u is scaled,
-that the sum stays what it was on average,
+Each user u has a row x_u with a number for each item: 1 if the user has seen the item, 0 otherwise.
+A denoising autoencoder (Vincent et al. 2008) reads a row from which a random share q of the numbers
+is missing, and has to restore the whole row. So it cannot copy its input. It has to learn which
+items occur together. This is also the task of a recommender, which knows only a part of what a user
+likes. The numbers that remain are scaled so that the sum of the row stays the same on average:
 
     x~_ui = x_ui / (1 - q) with probability 1 - q, else 0
 
-and the hidden layer has, beside what it sees of the items, a vector of the user's own (section 3 of
-the paper):
+The hidden layer reads this row, and in addition adds a vector p_u that belongs to the user
+(section 3 of the paper):
 
     z_u = sigmoid(V . x~_u + p_u + mu)
     y_hat_u = W . z_u + b
 
-With ``--loss log`` the outputs are log odds that the user has seen an item, and the error is the
-logistic one; with ``square`` they are the numbers of the row, and it is squared. It is summed over
-all items of the user, so that an item that was not seen counts as 0 (the paper draws some of those
-at random, to save time on more items than ours). Scores come from the whole row.
+With ``--loss log``, an output is the log odds that the user has seen the item, and the loss is the
+logistic loss. With ``--loss square``, an output is the number in the row, and the loss is the
+squared error. Both losses are sums over all items of the whole row x_u, so an unseen item counts as
+0. (The paper draws a random sample of the unseen items. This saves time on data sets with more
+items than this one.) To rank items, the net reads the whole row, with nothing missing.
 
-The biases b begin where users of whom nothing is known belong, at the share of all users who have
-seen the item, or its log odds. Begun at 0, all log odds have to fall at first; they take the hidden
-units along, to where a sigmoid is flat, and what comes out is the items' popularity, for good. Run
-it, from the root of the checkout:
+The biases b start at the best output that is the same for all users: the share of users who have
+seen the item, or its log odds. If the biases started at 0, all log odds would have to fall at
+first. This fall would push the hidden units to the flat parts of the sigmoid, and the net would
+predict only the popularity of the items, however long it is trained.
+
+Run this file from the root of the checkout:
 
     python chapters/extras/cdae.py --seed 3
     python chapters/extras/cdae.py --loss square
@@ -43,17 +47,18 @@ from d2l_recsys.training.objectives import own_loss
 
 
 class RowLoss(Choice):
-    """The error of a row: of log odds, or of its numbers."""
+    """Loss of a row: logistic loss of log odds (log), or squared error of numbers (square)."""
 
     log = "log"
     square = "square"
 
 
 def first_biases(rows: numpy.ndarray, loss: str) -> numpy.ndarray:
-    """What comes out best for every user alike, float32 (num_items,).
+    """Return the best output that is the same for all users, float32 (num_items,).
 
-    The share of ``rows`` that are 1 at an item, or with the loss ``log`` its log odds; where there
-    is none or no other, half a row is taken for them.
+    This output is the share of ``rows`` with a 1 at the item. With the loss ``log`` it is the log
+    odds of this share. To keep the log odds finite, a share of 0 is set to half of 1 / len(rows),
+    and a share of 1 to 1 minus this number.
     """
     share = rows.mean(axis=0, dtype=numpy.float64)
     if as_choice(RowLoss, "loss", loss) is RowLoss.log:
@@ -67,10 +72,10 @@ class CDAE(nn.HybridBlock, Recommender):
     """The collaborative denoising autoencoder.
 
     Called with an int array ``user_id`` (n,), zero-based, and rows, float32 (n, num_items); returns
-    the outputs, of the shape of the rows. In training a share ``corruption`` of each row is missing
-    when it reaches the hidden layer.
+    the outputs, of the shape of the rows. In training, a random share ``corruption`` of each row is
+    set to 0 before the row reaches the hidden layer.
 
-    Raises SettingError for an unknown ``loss``.
+    Raises SettingError if ``loss`` is unknown.
     """
 
     reads_rows = True
@@ -92,34 +97,35 @@ class CDAE(nn.HybridBlock, Recommender):
         self.decoder = nn.Dense(num_items, in_units=num_hidden)
 
     def hybrid_forward(self, F, user_id, rows):
-        """Mend the rows; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        """Restore the rows; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
         hidden = self.encoder(self.corrupt(rows)) + self.P(user_id)
         return self.decoder(F.npx.sigmoid(hidden))
 
     def batch_loss(self, F, user_id, rows):
-        """The error of each row, summed over all items: (n,)."""
+        """Return the loss of each row, summed over all items: (n,)."""
         outputs = self(user_id, rows)
         if self.loss is RowLoss.square:
             errors = F.np.square(outputs - rows)
         else:
-            # -x ln sigmoid(y) - (1 - x) ln(1 - sigmoid(y)), for any x.
+            # This equals -x ln sigmoid(y) - (1 - x) ln(1 - sigmoid(y)) for every x.
             errors = softplus(F, outputs) - rows * outputs
         return F.np.sum(errors, axis=1)
 
     def user_inputs(self, data: RankingData) -> numpy.ndarray:
-        """What each user has seen, as ``seen_rows``."""
+        """Return a row for each user with 1 at the items seen, as ``seen_rows`` does."""
         return seen_rows(data)
 
     def score_all(self, users: np.ndarray, rows: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items), from their ``rows``.
+        """Return the scores of all items for each of ``users``, (len(users), num_items).
 
-        Raises DataError as ``check_rows`` does.
+        ``rows`` has the row of each user. Raises DataError if ``rows`` is None or does not have
+        ``num_items`` columns.
         """
         check_rows(rows, self.num_items)
         return self(users, rows)
 
     def item_vectors(self) -> numpy.ndarray:
-        """The items' rows of the decoder's weights W, (num_items, num_hidden)."""
+        """Return the decoder weights W, (num_items, num_hidden): a row for each item."""
         return self.decoder.weight.data().asnumpy()
 
 

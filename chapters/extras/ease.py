@@ -1,28 +1,33 @@
-"""EASE: a linear autoencoder without a hidden layer (Steck 2019).
+"""EASE: a linear autoencoder without a hidden layer, solved in closed form (Steck 2019).
 
-B (num_items x num_items) makes of what users have seen, X, as much of it again as it can, with each
-item's own weight held at 0, or it would only copy:
+X is the matrix (num_users x num_items) with 1 where a user has seen an item, and 0 elsewhere. The
+weights B (num_items x num_items) restore X as well as they can. The weight of each item for itself
+is fixed at 0; otherwise B would only copy X:
 
     min over B of |X - X B|^2 + l2 |B|^2        with diag B = 0
 
-In AutoRec's words: input and output are joined directly, and what would make it trivial is left
-out. It is convex, and its solution can be written down (section 3.1 of the paper): with a
-Lagrange multiplier for each entry of the diagonal,
+Compared with AutoRec (section 15.4), the inputs are connected directly to the outputs, and each
+item lacks the connection to itself. The problem is convex, and its solution has a formula
+(section 3.1 of the paper). gamma holds a Lagrange multiplier for each entry of the diagonal:
 
     (X^T X + l2 I) B = X^T X - diag(gamma),    P = (X^T X + l2 I)^-1
     B = I - P diag(l2 + gamma) = I - P diag(1 / diag P)
 
-where the last step chooses the multipliers so that the diagonal is 0. One inverse of a positive
-definite matrix, n^3 operations for n items and none that depends on the number of users, replaces
-training. The score of an item is what the items that the user has seen add up to:
+The last step chooses the multipliers so that the diagonal of B is 0. One inverse of a positive
+definite matrix replaces training. It takes on the order of n^3 operations for n items, however many
+users there are. The score of an item is the sum of the weights from the items that the user has
+seen:
 
     y_hat[u] = x_u B
 
-Unlike a neighbourhood's, the weights may be negative, and they are of all items at once: what two
-neighbours say alike is not counted twice. Run it, from the root of the checkout; needs no MXNet:
+A neighborhood model such as ``itemknn`` looks at two items at a time. EASE finds all weights
+together, so it does not count the same information twice if two seen items are similar. Its weights
+may also be negative.
+
+Run this file from the root of the checkout. It needs no MXNet:
 
     python chapters/extras/ease.py
-    python chapters/extras/ease.py --l2 500          # the paper's, on MovieLens-20M
+    python chapters/extras/ease.py --l2 500          # the paper's value on MovieLens-20M
 """
 
 import dataclasses
@@ -41,47 +46,50 @@ from d2l_recsys.sections.options import section
 
 @dataclasses.dataclass(frozen=True)
 class EASE(ClosedForm):
-    """B[i, j] is what it adds to the score of item j that item i was seen."""
+    """The weights B: ``B[i, j]`` is added to the score of item j if the user has seen item i."""
 
     B: np.ndarray = axes("items", "items")
 
     def score_all(self, users: np.ndarray, read: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items): one product.
+        """Return the scores of all items for each of ``users``, float32 (len(users), num_items).
 
-        Raises DataError without ``read``, the users' rows, or where they are of other items.
+        ``read`` has the row of each user. Raises DataError if ``read`` is None or does not have a
+        column for each item.
         """
         check_rows(read, len(self.B))
         return read @ self.B
 
     def user_inputs(self, data: RankingData) -> np.ndarray:
-        """What each user has seen, float32 (num_users, num_items)."""
+        """Return a row for each user: 1 at the items seen, else 0; float32."""
         return seen_rows(data)
 
     def similar_to(self, item: int) -> np.ndarray:
-        """What ``item`` adds to the scores of all items, (num_items,); 0 to its own."""
+        """Return what ``item``, if seen, adds to each item's score, (num_items,); 0 for itself."""
         return self.B[item]
 
 
 def regularized_inverse(G: np.ndarray, l2: float) -> np.ndarray:
-    """P = (G + l2 I)^-1 of a matrix of products (n, n), symmetric and without negative eigenvalues.
+    """Return P = (G + l2 I)^-1, float64 (n, n).
 
-    Float64, by Cholesky's factors, in half the time of an inverse that knows nothing of G. Raises
-    SettingError where ``l2`` is so small that rounding leaves the sum with none.
+    G is a matrix of inner products: float64, symmetric and without negative eigenvalues. The
+    Cholesky factors of such a matrix take half the time of a general inverse. Raises SettingError
+    if ``l2`` is so small that, up to rounding, the sum has no inverse.
     """
     P, failed = lapack.dpotrf(G + l2 * np.eye(len(G)), lower=True, overwrite_a=True)
     if not failed:
         P, failed = lapack.dpotri(P, lower=True, overwrite_c=True)
     if failed:
-        raise SettingError(f"--l2 is {l2}, too small for the equations to be solved; raise it")
-    # LAPACK fills in one half.
+        raise SettingError(f"--l2 is {l2}, too small to solve the equations; choose a larger value")
+    # LAPACK writes only the lower half.
     P = np.tril(P)
     return P + np.tril(P, -1).T
 
 
 def fit(data: RankingData, l2: float) -> EASE:
-    """The weights that rebuild the matrix of the training pairs best.
+    """Solve for the weights B that restore the matrix of the training pairs best.
 
-    Computed in float64. Raises what ``regularized_inverse`` does.
+    The computation is in float64, the result is float32. Raises SettingError if ``l2`` is too
+    small to solve the equations.
     """
     X = interaction_matrix(data.users, data.items, *data.sizes)
     P = regularized_inverse((X.T @ X).toarray().astype(np.float64), l2)
@@ -95,7 +103,7 @@ def main(
     run: ClosedFormRun,
     l2: float = 100,
 ) -> Dict[str, Any]:
-    """Solve a linear autoencoder of MovieLens-100K."""
+    """Solve a linear autoencoder for what the users of MovieLens-100K have seen."""
     return run.finish(run.fit(fit, l2))
 
 

@@ -1,22 +1,26 @@
-"""FM and DeepFM as rankers: a user and an item, with what is known of both (Rendle 2010).
+"""FM and DeepFM as rankers: score a user and an item by their features (Rendle 2010).
 
 The factorization machine of section 15.9 and the DeepFM of section 15.10 (Guo et al. 2017) score
-impressions. Here they score what a user may see next: the features of a pair are values of the
-fields
+impressions. Here the same models score how likely a user is to see an item next. The features of a
+pair are the values of these user fields U and item fields I:
 
     U = {user, age (by ten years), gender, occupation, zip area},   I = {item, year, genres}
 
-where a zip area is the first character of the code, the year that of the release, and all genres
-of a film together are one value. So what is learned of users alike, and of films alike, speaks for
-those of whom little was seen. Of the factors' products (eq. 15.9.1) those within U and within I are
-numbers of the user and of the item, and those across are one product of sums:
+The zip area is the first character of the zip code. The year is the year of release. All genres of
+a film together are one value. So the model can say something about a user or a film with few
+ratings: it has learned from similar users and similar films.
+
+The interactions of the factors (eq. 15.9.1) fall into three parts. The pairs within U give a number
+for the user, and the pairs within I give a number for the item. The pairs across U and I are one
+inner product of two sums:
 
     y_hat = w_0 + sum of w_f over f in U and I + pairs(U) + pairs(I)
                 + <sum of v_f over f in U, sum of v_f over f in I>
 
-DeepFM adds a network that takes all the factors side by side (eq. 15.10.1-3). Losses are those of
-``gmf.py``; in ``bpr``, what is the user's alone cancels out. Run it, from the root of the
-checkout:
+DeepFM adds a network that reads all the factors side by side (eq. 15.10.1-3). The losses are the
+same as in ``gmf.py``. With the loss ``bpr``, everything that depends only on the user cancels out.
+
+Run this file from the root of the checkout:
 
     python chapters/extras/fm_ranking.py --seed 3
     python chapters/extras/fm_ranking.py --model deepfm --loss bpr
@@ -45,17 +49,17 @@ ITEM_FIELDS = ("item", "year", "genres")
 
 
 class Model(Choice):
-    """What scores the features of a pair."""
+    """Model that scores the features of a pair."""
 
     fm = "fm"
     deepfm = "deepfm"
 
 
 class Features(NamedTuple):
-    """The features of users and items, numbered through all fields, the users' fields first.
+    """The features of users and items, with one numbering for all fields.
 
-    ``of_users`` is int32 (num_users, 5), ``of_items`` (num_items, 3); ``field_dims`` are the
-    numbers of features of the eight fields.
+    The numbers of the user fields come first. ``of_users`` is int32 (num_users, 5) and ``of_items``
+    is int32 (num_items, 3). ``field_dims`` has the number of features of each of the eight fields.
     """
 
     of_users: numpy.ndarray
@@ -64,10 +68,11 @@ class Features(NamedTuple):
 
 
 def load_features(data_dir: Optional[pathlib.Path], num_users: int, num_items: int) -> Features:
-    """Read the features of MovieLens-100K's users and items; what is unknown is a value too.
+    """Read the features of the users and items of MovieLens-100K.
 
-    Raises DataError for a user or an item that the files beside the ratings do not have, or have
-    twice, and what reading these raises.
+    An unknown value counts as a value, too. Raises DataError if the file of users or the file of
+    items, in the folder of the ratings, does not have each user or item exactly once, and what
+    reading these files raises.
     """
     users = _by_id(data_dir, read_users_ml100k(data_dir), "user", num_users)
     items = _by_id(data_dir, read_items_ml100k(data_dir), "item", num_items)
@@ -76,7 +81,7 @@ def load_features(data_dir: Optional[pathlib.Path], num_users: int, num_items: i
         users["zip_code"].str[:1],
         *(items.index, items["year"].fillna(0).astype(int), items["genres"].str.join("|")),
     ]
-    # A value's number is its place among the sorted values of its field.
+    # Number the values of each field in sorted order.
     codes = [numpy.unique(field, return_inverse=True)[1] for field in fields]
     dims = [int(code.max()) + 1 for code in codes]
     starts = numpy.cumsum([0, *dims])
@@ -88,14 +93,14 @@ def load_features(data_dir: Optional[pathlib.Path], num_users: int, num_items: i
 def _by_id(
     data_dir: Optional[pathlib.Path], table: pd.DataFrame, name: str, count: int
 ) -> pd.DataFrame:
-    """The rows of the users or items 1 ... ``count``, in that order."""
+    """Return the rows of the users or items 1 ... ``count``, in this order."""
     ids = table[f"{name}_id"]
     times = numpy.bincount(ids[ids.between(1, count)], minlength=count + 1)[1:]
     if (times != 1).any():
         number = numpy.argmax(times != 1)
         raise DataError(
-            f"{find_ml100k(data_dir).ratings}: {name}_id {number + 1} stands {times[number]} times "
-            f"in the file of {name}s beside it; it must stand there once"
+            f"{find_ml100k(data_dir).ratings}: {name}_id {number + 1} occurs {times[number]} "
+            f"times in the file of {name}s in the same folder; it must occur there exactly once"
         )
     return table.set_index(f"{name}_id").loc[numpy.arange(1, count + 1)]
 
@@ -104,10 +109,10 @@ class RankingFM(nn.HybridBlock, Recommender):
     """FM or DeepFM on the features of a user and an item.
 
     Called with int arrays ``user_id`` and ``item_id`` of shape (n,), zero-based; returns n scores.
-    ``field_dims`` and the constants ``of_users`` and ``of_items`` are those of ``Features``; the
-    other arguments are those of ``FM`` and ``DeepFM``, the last two of the latter alone.
+    ``field_dims`` and the constants ``of_users`` and ``of_items`` are as in ``Features``.
+    ``num_factors`` is as in ``FM`` and ``DeepFM``; only DeepFM uses ``mlp_dims`` and ``dropout``.
 
-    Raises SettingError for an unknown ``model``, and for a DeepFM without a hidden layer.
+    Raises SettingError if ``model`` is unknown, or if a DeepFM has no hidden layer.
     """
 
     def __init__(
@@ -140,13 +145,13 @@ class RankingFM(nn.HybridBlock, Recommender):
         return F.np.squeeze(self.machine.logits(F, concatenate(F, *features)), axis=-1)
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items)."""
+        """Return the scores of all items for each of ``users``, (len(users), num_items)."""
         ctx, machine = users.ctx, self.machine
         of_users = np.take(self.of_users.data(ctx), users, axis=0)
         of_items = self.of_items.data(ctx)
         V_users, V_items = machine.embedding(of_users), machine.embedding(of_items)
         w_users, w_items = (sum_fields(mx.nd, machine.fc(part)) for part in (of_users, of_items))
-        # The dense layer scales both sums of weights; w_0, its bias, counts once.
+        # The dense layer scales both sums of weights. Its bias w_0 must be added only once.
         users_own = machine.linear_layer(w_users) + fm_interaction(mx.nd, V_users)
         items_own = w_items * machine.linear_layer.weight.data(ctx) + fm_interaction(mx.nd, V_items)
         across = np.dot(sum_fields(mx.nd, V_users), sum_fields(mx.nd, V_items).T)
@@ -159,7 +164,7 @@ class RankingFM(nn.HybridBlock, Recommender):
         return scores + score_all_pairs(hidden, h, *beside) + b
 
     def item_vectors(self) -> numpy.ndarray:
-        """The sums of the factors of the items' fields, (num_items, num_factors)."""
+        """Return for each item the sum of the factors of its fields, (num_items, num_factors)."""
         return sum_fields(mx.nd, self.machine.embedding(self.of_items.data())).asnumpy()
 
 
@@ -176,7 +181,7 @@ def main(
     model: Model = Model.fm,
     loss: RankingLoss = RankingLoss.log,
 ) -> Dict[str, Any]:
-    """Train a factorization machine or DeepFM to rank, on MovieLens-100K."""
+    """Train a factorization machine or DeepFM to rank the items of MovieLens-100K."""
     data = run.data
     features = load_features(run.data_dir, *data.sizes)
 

@@ -1,13 +1,15 @@
-"""GMF: generalized matrix factorization, NeuMF's first tower alone (He et al. 2017).
+"""GMF: generalized matrix factorization, the first tower of NeuMF on its own (He et al. 2017).
 
-A user's and an item's factors are multiplied element by element, and weights h, which matrix
-factorization has fixed at 1, make a score of the products (eq. 9 of the paper):
+The factors of a user and of an item are multiplied element by element. The weights h turn the
+products into a score; in matrix factorization these weights are fixed at 1 (eq. 9 of the paper):
 
     y_hat[u, i] = h . (p_u * q_i)
 
-The paper reads the score as log odds that the user has seen the item, and trains on the seen items
-and on as many drawn at random (``--loss log``); ``bpr`` wants a seen item to lead one that is not,
-as NeuMF in the chapter does. Run it, from the root of the checkout:
+With ``--loss log``, as in the paper, the score is the log odds that the user has seen the item. The
+model learns from the seen items and from as many random unseen items. With ``--loss bpr``, as in
+the chapter's NeuMF, a seen item must score higher than a random unseen item.
+
+Run this file from the root of the checkout:
 
     python chapters/extras/gmf.py --seed 3
     python chapters/extras/gmf.py --loss bpr
@@ -42,12 +44,12 @@ class GMF(nn.HybridBlock, Recommender):
         return F.np.squeeze(self.h(self.P(user_id) * self.Q(item_id)), axis=-1)
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items): one product."""
+        """Return the scores of all items for each of ``users``, (len(users), num_items)."""
         Q, h = (part.weight.data(users.ctx) for part in (self.Q, self.h))
         return np.dot(self.P(users) * h, Q.T)
 
     def item_vectors(self) -> numpy.ndarray:
-        """The items' factors, each times its weight, (num_items, num_factors)."""
+        """Return the item factors, each multiplied by its weight h, (num_items, num_factors)."""
         return (self.Q.weight.data() * self.h.weight.data()).asnumpy()
 
 

@@ -1,19 +1,22 @@
-"""ItemKNN: whoever has seen this may want what is seen by the same users (Sarwar et al. 2001).
+"""ItemKNN: recommend items that are similar to the items seen so far (Sarwar et al. 2001).
 
-Two items are alike where the same users have seen both. With n_i users of item i and n_ij of both,
-the cosine of the items' columns of the matrix X of what was seen is n_ij / sqrt(n_i n_j); a film
-with one user has a cosine of 1 with all that this user has seen, which is chance. ``shrink`` adds
-to the denominator, and what rests on few users shrinks most (after Bell and Koren 2007):
+Two items are similar if the same users have seen both. X is the matrix with 1 where a user has seen
+an item, and 0 elsewhere. If n_i users have seen item i, and n_ij users have seen both i and j, the
+cosine of the two columns of X is n_ij / sqrt(n_i n_j). This cosine can be high by chance. For
+example, a film with one user has a cosine of 1 with every other film that only this user has seen.
+``shrink`` is added to the denominator. It lowers a similarity most if few users support it (after
+Bell and Koren 2007):
 
     s[i, j] = n_ij / (sqrt(n_i n_j) + shrink)          s[i, i] = 0
 
-Of each item's similarities the ``num_neighbors`` largest are kept, N(i), and an item's score is the
-sum over those of its neighbours that the user has seen:
+Each item keeps its ``num_neighbors`` largest similarities. N(i) is the set of these neighbors. The
+score of an item is the sum over its neighbors that the user has seen:
 
     y_hat[u, i] = sum over j in N(i) with x[u, j] = 1 of s[i, j]
 
-It is a model of items alone: whoever comes new is served without training. Run it, from the root of
-the checkout; needs no MXNet:
+The model has no parameters for users, so it can serve a new user without training.
+
+Run this file from the root of the checkout. It needs no MXNet:
 
     python chapters/extras/itemknn.py
     python chapters/extras/itemknn.py --num-neighbors 20 --shrink 0
@@ -33,37 +36,38 @@ from d2l_recsys.sections.options import section
 
 @dataclasses.dataclass(frozen=True)
 class ItemKNN(ClosedForm):
-    """A row for each item: the similarities of its neighbours, 0 for all other items."""
+    """The similarity of each item (a row) to its neighbors, and 0 for all other items."""
 
     similarities: np.ndarray = axes("items", "items")
 
     def score_all(self, users: np.ndarray, read: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items): one product.
+        """Return the scores of all items for each of ``users``, float32 (len(users), num_items).
 
-        Raises DataError without ``read``, the users' rows, or where they are of other items.
+        ``read`` has the row of each user. Raises DataError if ``read`` is None or does not have a
+        column for each item.
         """
         check_rows(read, len(self.similarities))
         return read @ self.similarities.T
 
     def user_inputs(self, data: RankingData) -> np.ndarray:
-        """What each user has seen, float32 (num_users, num_items)."""
+        """Return a row for each user: 1 at the items seen, else 0; float32."""
         return seen_rows(data)
 
     def similar_to(self, item: int) -> np.ndarray:
-        """The similarities of the neighbours of ``item``, (num_items,); 0 for itself."""
+        """Return the similarities of ``item`` to its neighbors, (num_items,); 0 for all others."""
         return self.similarities[item]
 
 
 def fit(data: RankingData, num_neighbors: int, shrink: float) -> ItemKNN:
-    """The similarities of the items' columns of the training pairs, and of them the largest.
+    """Compute the similarities of the items, and keep the largest ones of each item.
 
-    Of neighbours that are equally alike, the lower item goes first.
+    If two neighbors are equally similar, the item with the lower number goes first.
     """
     X = interaction_matrix(data.users, data.items, *data.sizes)
     both = (X.T @ X).toarray().astype(np.float64)
     counts = both.diagonal().copy()
     np.fill_diagonal(both, 0)
-    # Where an item has no user, there is nothing to divide either.
+    # An item without users has n_ij = 0 everywhere; the maximum avoids a division by 0 there.
     similarities = both / np.maximum(np.sqrt(np.outer(counts, counts)) + shrink, 1)
     beyond = np.argsort(-similarities, axis=1, kind="stable")[:, num_neighbors:]
     np.put_along_axis(similarities, beyond, 0, axis=1)
@@ -76,7 +80,7 @@ def main(
     num_neighbors: int = 100,
     shrink: float = 0,
 ) -> Dict[str, Any]:
-    """Recommend the neighbours of what a user has seen, on MovieLens-100K."""
+    """Recommend the neighbors of the items that a user of MovieLens-100K has seen."""
     return run.finish(run.fit(fit, num_neighbors, shrink))
 
 

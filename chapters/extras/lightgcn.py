@@ -1,26 +1,32 @@
-"""LightGCN: embeddings that go along the graph of users and items (He et al. 2020).
+"""LightGCN: embeddings that are averaged along the graph of users and items (He et al. 2020).
 
-An edge joins a user and an item that the user has seen. Along the edges embeddings are passed on,
-layer after layer: a user's next is the sum of those of the items seen, N(u), an item's that of the
-users who have seen it, N(i) (eq. 3 of the paper):
+The nodes of the graph are the users and the items. An edge joins a user and an item that the user
+has seen. Each layer passes the embeddings along the edges: the next embedding of a user is a
+weighted sum of the embeddings of the items that the user has seen, N(u). The next embedding of an
+item is the same sum over the users who have seen the item, N(i) (eq. 3 of the paper):
 
     e_u' = sum over i in N(u) of e_i / sqrt(|N(u)| |N(i)|)
 
-In one matrix E for users and items that is E' = A~ E with A~ = D^-1/2 A D^-1/2, where A is the
-adjacency of the graph and D holds its degrees (eq. 7). What NGCF has between its layers, weights
-and a nonlinear function, is left out: all there is to learn are the embeddings before the first.
-The final ones are the mean over them and all K layers (eq. 4), and score by inner products (eq. 5):
+Let the matrix E have the embeddings of all users and items as its rows. Then a layer computes
+E' = A~ E with A~ = D^-1/2 A D^-1/2, where A is the adjacency matrix of the graph and D has the
+degrees of the nodes on its diagonal (eq. 7). NGCF has weights and a nonlinear function in each
+layer. LightGCN leaves them out: the only parameters are the embeddings before the first layer. The
+final embeddings are the mean over the first embeddings and the outputs of all K layers (eq. 4).
+Their inner products are the scores (eq. 5):
 
     y_hat[u, i] = mean(e_u, e_u', e_u'', ...) . mean(e_i, e_i', e_i'', ...)
 
-Training wants a seen item i to lead one that is not, j, and the embeddings before the first layer
-to stay small (eq. 15, where lambda is half of what it is here and in the authors' code):
+Training makes a seen item i score higher than an unseen item j, and keeps the embeddings before the
+first layer small (eq. 15; lambda is as in the authors' code, which is twice the lambda of the
+equation):
 
     sum over pairs of -ln sigmoid(y_hat[u, i] - y_hat[u, j])
         + lambda / 2 (|e_u|^2 + |e_i|^2 + |e_j|^2)
 
-A step goes through the whole graph, whatever the batch: batches are large, and the learning rate
-with them. Run it, from the root of the checkout:
+Each training step computes the layers for the whole graph, however small the batch is. So the
+batches are large, and the learning rate is large, too.
+
+Run this file from the root of the checkout:
 
     python chapters/extras/lightgcn.py --seed 3
     python chapters/extras/lightgcn.py --num-layers 1
@@ -36,7 +42,7 @@ from d2l_recsys.sections.options import section
 
 
 class LightGCN(GraphRecommender):
-    """Embeddings averaged over ``num_layers`` steps along the graph.
+    """LightGCN: embeddings averaged over ``num_layers`` steps along the graph.
 
     ``reg`` is the lambda of the loss. Called with int arrays ``user_id`` and ``item_id`` of shape
     (n,), zero-based; returns n scores.
@@ -56,7 +62,10 @@ class LightGCN(GraphRecommender):
         self.num_layers, self.reg = num_layers, reg
 
     def propagate(self, device: mx.Context) -> Tuple[np.ndarray, np.ndarray]:
-        """Final embeddings of all users and all items on ``device``, a row for each."""
+        """Return the final embeddings of all users and of all items on ``device``.
+
+        They have the shapes (num_users, num_factors) and (num_items, num_factors).
+        """
         adjacency = self.graph.adjacency(device)
         users, items = (part.weight.data(device) for part in (self.P, self.Q))
         sum_users, sum_items = users, items
@@ -69,7 +78,7 @@ class LightGCN(GraphRecommender):
     def batch_loss(
         self, F: Any, users: np.ndarray, items: np.ndarray, negatives: np.ndarray
     ) -> np.ndarray:
-        """The loss of each pair of a seen and an unseen item, (n,); ``F`` is ``mxnet.nd``."""
+        """Return the loss of each pair of a seen and an unseen item, (n,); F is ``mxnet.nd``."""
         losses = self.bpr_losses(F, users, items, negatives)
         return losses + self.reg / 2 * self.squared_norms(users, items, negatives)
 

@@ -1,13 +1,15 @@
-"""MLP: a multilayer perceptron on pairs, NeuMF's second tower alone (He et al. 2017).
+"""MLP: a multilayer perceptron on pairs, the second tower of NeuMF on its own (He et al. 2017).
 
-A user's and an item's factors stand side by side, and layers, each half as wide as what it reads,
-learn how the two go together where matrix factorization multiplies them (eq. 10 of the paper):
+Matrix factorization multiplies the factors of a user and an item. Here the two vectors of factors
+are put side by side, and the layers of a perceptron learn how they combine (eq. 10 of the paper):
 
     z_1 = [u_u; v_i]        z_(l + 1) = relu(W_l z_l + b_l)        y_hat[u, i] = h . z_L
 
-The losses are those of ``gmf.py``. That a perceptron can come close to a product does not
-mean that it will: Rendle et al. (2020) found that it takes many units and much data. Run it, from
-the root of the checkout:
+By default, each layer after the first has half as many units as the layer before it. The losses are
+the same as in ``gmf.py``. A perceptron can approximate an inner product, but it does not easily
+learn one: Rendle et al. (2020) found that this needs many units and much data.
+
+Run this file from the root of the checkout:
 
     python chapters/extras/mlp.py --seed 3
     python chapters/extras/mlp.py --nums-hiddens 16 --nums-hiddens 8
@@ -31,11 +33,11 @@ class MLP(nn.HybridBlock, Recommender):
     """A multilayer perceptron on pairs of a user and an item.
 
     Called with int arrays ``user_id`` and ``item_id`` of shape (n,), zero-based; returns n scores.
-    ``U`` and ``V`` are the embeddings, of ``num_factors`` numbers; ``nums_hiddens`` are the widths
-    of the layers. Raises SettingError where there is none.
+    ``U`` and ``V`` are the embeddings of users and items, with ``num_factors`` numbers each.
+    ``nums_hiddens`` has the width of each layer. Raises SettingError if it is empty.
 
-    The first weights of the layers are Xavier's. Were they as small as those of the embeddings,
-    three layers would leave so little of the gradient that nothing is learned.
+    The weights of the layers start at Xavier's random values. If they started as small as the
+    embeddings, the gradient behind three layers would be so small that the model learns nothing.
     """
 
     def __init__(
@@ -66,12 +68,12 @@ class MLP(nn.HybridBlock, Recommender):
         return F.np.squeeze(self.h(hidden), axis=-1)
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items)."""
+        """Return the scores of all items for each of ``users``, (len(users), num_items)."""
         V, h = (part.weight.data(users.ctx) for part in (self.V, self.h))
         return score_all_pairs(self.mlp, h[0], self.U(users), V)
 
     def item_vectors(self) -> numpy.ndarray:
-        """What the first layer takes in of each item, (num_items, nums_hiddens[0])."""
+        """Return each item's part of the first layer's sums, (num_items, nums_hiddens[0])."""
         V, W = self.V.weight.data(), self.mlp[0].weight.data()
         return np.dot(V, W[:, -V.shape[1] :].T).asnumpy()
 

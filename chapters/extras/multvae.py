@@ -1,25 +1,29 @@
 """Mult-VAE: a variational autoencoder with a multinomial likelihood (Liang et al. 2018).
 
-A user's taste z is a point that a normal law has drawn, and a net f turns it into the chances of
-the items, from which the user's N items x_u are drawn (section 2.1 of the paper):
+The model assumes that the taste of user u is a random vector z_u from a normal distribution. A net
+f, the decoder, turns z_u into a probability for each item. The N_u items that the user has seen,
+the row x_u, are drawn with these probabilities (section 2.1 of the paper):
 
     z_u ~ N(0, I)        pi_u = softmax(f(z_u))        x_u ~ Mult(N_u, pi_u)
 
-Items thus compete for a user's attention: the chances sum to 1. What z was, given a row, is guessed
-by a second net, the encoder: from the row at length 1, with part of it dropped, it tells the mean m
-and the logarithm of the variance v of a normal law for each number of z (Kingma and Welling 2014),
+The probabilities of a user sum to 1, so the items compete with one another. A second net, the
+encoder, estimates z_u from the row. It scales the row to length 1 and, in training, sets a random
+part of it to 0. Then it computes, for each number of z_u, the mean m and the logarithm of the
+variance v of a normal distribution (Kingma and Welling 2014):
 
     m_u, v_u = W_m . h + b_m, W_v . h + b_v        h = tanh(V . dropout(x_u / |x_u|) + mu)
 
-and the two are trained together, on a sample z_u = m_u + exp(v_u / 2) * e with e ~ N(0, I), through
-which the gradient reaches m and v (section 2.2):
+Both nets are trained together on a sample z_u = m_u + exp(v_u / 2) * e with e ~ N(0, I). In this
+form, the gradient reaches m and v through the sample (section 2.2):
 
     sum over users u of -x_u . log softmax(f(z_u)) + beta KL(N(m_u, exp(v_u)), N(0, I))
 
-With ``beta`` 1 its negative bounds the log likelihood from below; the paper finds that a smaller
-one ranks better. It begins at 0 and rises, a step an epoch, for ``anneal_epochs``. Scores take the
-mean for z and draw nothing. The paper's layers are 600 and 200 wide, for many more users. Run it,
-from the root of the checkout:
+If ``beta`` is 1, minus this loss is a lower bound of the log likelihood. The paper finds that a
+smaller ``beta`` ranks better. The weight of the KL term starts at 0 and rises to ``beta`` over
+``anneal_epochs`` epochs. To rank items, the net uses the mean m_u for z_u and draws nothing. The
+paper uses layers of 600 and 200 units, for data sets with many more users.
+
+Run this file from the root of the checkout:
 
     python chapters/extras/multvae.py --seed 3
     python chapters/extras/multvae.py --beta 1 --anneal-epochs 0
@@ -39,26 +43,31 @@ from d2l_recsys.training.objectives import own_loss
 
 
 def kl_divergence(F: Any, mean: Any, log_variance: Any) -> Any:
-    """How far normal laws are from the standard one, KL(N(mean, exp(log_variance)), N(0, 1)).
+    """Return KL(N(mean, exp(log_variance)), N(0, I)), the divergence from the standard normal.
 
-    Arrays (n, k), F as in a block; the sum over the k numbers, (n,) (appendix B of Kingma and
-    Welling 2014).
+    ``mean`` and ``log_variance`` are (n, k). The result is the sum over the k numbers, (n,)
+    (appendix B of Kingma and Welling 2014). F is ``mxnet.nd`` or, in a hybridized block,
+    ``mxnet.symbol``.
     """
     terms = F.np.exp(log_variance) + F.np.square(mean) - 1 - log_variance
     return F.np.sum(terms, axis=1) / 2
 
 
 def annealed(beta: float, anneal_epochs: int, epoch: int) -> float:
-    """The weight of the KL term in ``epoch`` (from 1): 0 in the first, ``beta`` in the end."""
+    """Return the weight of the KL term in ``epoch``, counted from 1.
+
+    The weight is 0 in the first epoch, rises by the same amount in each epoch, and is ``beta`` from
+    epoch ``anneal_epochs`` + 1 on.
+    """
     return beta if epoch > anneal_epochs else beta * (epoch - 1) / anneal_epochs
 
 
 class MultVAE(nn.HybridBlock, Recommender):
-    """The variational autoencoder: an encoder and a decoder with a hidden layer each.
+    """Mult-VAE: an encoder and a decoder with one hidden layer each.
 
-    Called with rows, float32 (n, num_items); returns for each item the logarithm of its chance, up
-    to a number that is the user's, of the same shape. A share ``dropout`` of the row is dropped in
-    training.
+    Called with rows, float32 (n, num_items); returns the logits of the items' probabilities, of the
+    same shape. In training, a random share ``dropout`` of each row, scaled to length 1, is set to
+    0.
     """
 
     reads_rows = True
@@ -84,19 +93,19 @@ class MultVAE(nn.HybridBlock, Recommender):
         )
 
     def encode(self, F, rows):
-        """What the encoder says of z: its mean and the logarithm of its variance, (n, k) each."""
+        """Return the encoder's mean of z and the logarithm of its variance, (n, k) each."""
         at_length_1 = F.L2Normalization(rows.as_nd_ndarray()).as_np_ndarray()
         hidden = self.encoder(self.dropout(at_length_1))
         return self.mean(hidden), self.log_variance(hidden)
 
     def hybrid_forward(self, F, rows):
-        """Score all items from the mean; F is ``mxnet.nd`` or, hybridized, ``mxnet.symbol``."""
+        """Score all items with z at its mean; F is ``mxnet.nd`` or ``mxnet.symbol``."""
         return self.decoder(self.encode(F, rows)[0])
 
     def batch_loss(self, F, rows, weights):
-        """The loss of each row, (n,), from one sample of z.
+        """Return the loss of each row, (n,), computed with one sample of z.
 
-        ``weights`` (n,) are those of the KL term.
+        ``weights`` (n,) has the weight of the KL term for each row.
         """
         mean, log_variance = self.encode(F, rows)
         noise = F.random.normal_like(mean.as_nd_ndarray()).as_np_ndarray()
@@ -105,20 +114,21 @@ class MultVAE(nn.HybridBlock, Recommender):
         return weights * kl_divergence(F, mean, log_variance) - likelihood
 
     def user_inputs(self, data: RankingData) -> numpy.ndarray:
-        """What each user has seen, as ``seen_rows``."""
+        """Return a row for each user with 1 at the items seen, as ``seen_rows`` does."""
         return seen_rows(data)
 
     def score_all(self, users: np.ndarray, rows: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items), from their ``rows``.
+        """Return the scores of all items for each user, (len(users), num_items).
 
-        Raises DataError as ``check_rows`` does.
+        The scores depend only on the users' ``rows``, not on ``users``. Raises DataError if
+        ``rows`` is None or does not have ``num_items`` columns.
         """
         check_rows(rows, self.num_items)
-        # Called as a graph of its own, it would warn that it has no use for the variance.
+        # Do not call the net as a graph: MXNet would warn that the variance is not used.
         return self.hybrid_forward(mx.nd, rows)
 
     def item_vectors(self) -> numpy.ndarray:
-        """The items' rows of the decoder's last weights, (num_items, num_hidden)."""
+        """Return the weights of the last layer, (num_items, num_hidden): a row for each item."""
         return self.decoder[-1].weight.data().asnumpy()
 
 
@@ -135,9 +145,13 @@ def main(
     wd: float = 0.0,
     batch_size: int = 64,
 ) -> Dict[str, Any]:
-    """Train Mult-VAE on MovieLens-100K."""
+    """Train Mult-VAE on MovieLens-100K.
+
+    --dropout is the share of each user's row that is set to 0 when the net reads it in training.
+    """
     data = run.data
-    # The weight of the KL term is an array of the batch: a number in the graph would stay as it is.
+    # Each batch has the weight of the KL term as an array. A plain number would become a constant
+    # of the hybridized graph and could not change from epoch to epoch.
     weights = numpy.zeros(data.num_users, dtype="float32")
 
     def begin_epoch(epoch: int) -> None:

@@ -1,18 +1,22 @@
-"""NeuMF on ratings: the two towers of section 15.6 predict what is rated (He et al. 2017).
+"""NeuMF on ratings: the two towers of section 15.6 predict ratings (He et al. 2017).
 
-GMF and MLP are those of ``chapters/neumf.py``; the head that joins them is linear and has a bias:
+The towers GMF and MLP are the same as in ``chapters/neumf.py``. A linear layer with a bias turns
+their outputs into a rating. * multiplies element by element, and z is the output of the MLP:
 
     r_hat[u, i] = h . [p_u * q_i; z] + b
 
-What is minimised is the squared error over the observed ratings, as in section 15.3. The bias
-starts at the mean rating. (A step of Adam moves it by no more than about the learning rate: from 0
-it would be on its way for much of the training.)
+Training minimizes the squared error over the observed ratings, as in section 15.3. The bias starts
+at the mean rating. (A step of Adam moves the bias by about the learning rate or less. If it started
+at 0, it would take much of the training to reach the mean.)
 
-Items are ranked by the ratings predicted, and so they are ranked badly. The loss knows observed
-ratings alone: which of the other items a user would come to see is not in it, nor that most of them
-never will be, and an item that hardly anyone has seen was rated by the few who chose to. What is
-seen next is as a rule what many see, not what would be rated best; a low error of ratings is no
-sign of a good ranking (Cremonesi et al. 2010). Run it, from the root of the checkout:
+The items are ranked by the predicted ratings, and this ranking is poor. The loss uses the observed
+ratings only. It does not say which of the other items a user will see, nor that the user will never
+see most of them. An item that hardly anyone has seen was rated by the few users who chose it, so
+its ratings may be high. But the next item of a user is usually an item that many users see, not the
+item that the user would rate best. So a low error on ratings does not mean a good ranking
+(Cremonesi et al. 2010).
+
+Run this file from the root of the checkout:
 
     python chapters/extras/neumf_ratings.py --seed 3
 """
@@ -30,10 +34,11 @@ from d2l_recsys.training.objectives import rating_loss
 
 
 class NeuMFRatings(NeuMF):
-    """NeuMF whose scores are ratings: head ``linear``, and a bias.
+    """NeuMF that predicts ratings: it has the head ``linear`` and a bias.
 
-    Arguments and inputs are those of ``NeuMF``; returns n predicted ratings. It wants first weights
-    like Xavier's: from those of section 15.6 the MLP comes to return 0 for every pair.
+    Arguments and inputs are as in ``NeuMF``; returns n predicted ratings. Initialize the weights
+    with Xavier's values. With the small initial weights of section 15.6, training ends with an MLP
+    that returns 0 for every pair.
     """
 
     def __init__(
@@ -48,11 +53,11 @@ class NeuMFRatings(NeuMF):
         self.bias = self.params.get("bias", shape=(1,), init="zeros")
 
     def hybrid_forward(self, F, user_id, item_id, bias):
-        """Predict; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        """Predict the ratings; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
         return super().hybrid_forward(F, user_id, item_id) + bias
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
-        """The ratings of all items by each of ``users``, (len(users), num_items)."""
+        """Return the predicted ratings of all items, (len(users), num_items)."""
         return super().score_all(users) + self.bias.data(users.ctx)
 
 

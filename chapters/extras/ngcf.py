@@ -1,29 +1,35 @@
 """NGCF: neural graph collaborative filtering (Wang et al. 2019).
 
-An edge joins a user and an item that the user has seen. In each layer all nodes hear from their
-neighbours N: user u hears from item i (eq. 3 of the paper, where * multiplies element by element)
+The nodes of the graph are the users and the items. An edge joins a user and an item that the user
+has seen. In each layer, every node receives a message from each of its neighbors N. User u receives
+this message from item i (eq. 3 of the paper, where * multiplies element by element):
 
     m[u <- i] = (W1 e_i + W2 (e_i * e_u)) / sqrt(|N(u)| |N(i)|)
 
-so what is passed on depends on how the two agree. With what u keeps of its own, W1 e_u, and a
-LeakyReLU, the sum of all messages is the user's next embedding (eq. 4); items hear from users
-likewise. In one matrix E for users and items, that is, with the normalised adjacency L (eq. 7)
+So the message depends on how similar the two embeddings are. The next embedding of the user is the
+LeakyReLU of the sum of all messages and of W1 e_u, which keeps a part of the user's own embedding
+(eq. 4). Items receive messages from users in the same way. Let the matrix E have the embeddings of
+all users and items as its rows, and let L be the normalized adjacency matrix of the graph. Then a
+layer computes (eq. 7)
 
     E' = LeakyReLU((L + I) E W1 + (L E * E) W2)
 
-The embeddings of all layers, side by side, score by an inner product (eq. 9 and 10). Training wants
-a seen item i to lead one that is not, j, and Theta, which is the embeddings of u, i and j before
-the first layer and the weights, to stay small (eq. 11; lambda is half of what it is here):
+The final embedding of a node has the embeddings of all layers side by side. Inner products of the
+final embeddings are the scores (eq. 9 and 10). Training makes a seen item i score higher than an
+unseen item j, and keeps Theta small. Theta has the weights, and the embeddings of u, i and j before
+the first layer (eq. 11; lambda here is twice the lambda of the equation):
 
     sum over pairs of -ln sigmoid(y_hat[u, i] - y_hat[u, j]) + lambda / 2 |Theta|^2
 
-Against learning by heart, numbers of each layer's embeddings are dropped in training (the paper's
-message dropout), and, where ``--edge-dropout`` says so, edges of the graph, as the authors' code
-does for the paper's node dropout. (That code also brings the embeddings of each layer to length 1
-before they are put side by side, which the paper does not.)
+Two kinds of dropout reduce overfitting. ``--dropout`` drops numbers of each layer's output in
+training; the paper calls this message dropout. ``--edge-dropout`` drops edges of the graph; the
+authors' code does this for what the paper calls node dropout. (The authors' code also scales the
+embeddings of each layer to length 1 before it puts them side by side. The paper does not.)
 
-A step goes through the whole graph, whatever the batch: batches are large, and the learning rate
-with them. Run it, from the root of the checkout:
+Each training step computes the layers for the whole graph, however small the batch is. So the
+batches are large, and the learning rate is large, too.
+
+Run this file from the root of the checkout:
 
     python chapters/extras/ngcf.py --seed 3
     python chapters/extras/ngcf.py --num-layers 1
@@ -38,14 +44,15 @@ from d2l_recsys.runs.run import CompanionRun
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section
 
-SLOPE = 0.2  # of the LeakyReLU left of 0, as the authors have it
+SLOPE = 0.2  # slope of the LeakyReLU below 0, as in the authors' code
 
 
 class NGCF(GraphRecommender):
-    """Embeddings changed by ``num_layers`` layers of messages along the graph.
+    """NGCF: embeddings changed by ``num_layers`` layers of messages along the graph.
 
-    ``dropout`` and ``edge_dropout`` are shares, ``reg`` is the lambda of the loss. Called with int
-    arrays ``user_id`` and ``item_id`` of shape (n,), zero-based; returns n scores.
+    ``dropout`` is the share of each layer's outputs, and ``edge_dropout`` the share of the edges,
+    that are dropped in training. ``reg`` is the lambda of the loss. Called with int arrays
+    ``user_id`` and ``item_id`` of shape (n,), zero-based; returns n scores.
     """
 
     def __init__(
@@ -69,7 +76,10 @@ class NGCF(GraphRecommender):
         self.dropout = nn.Dropout(dropout)
 
     def propagate(self, device: mx.Context) -> Tuple[np.ndarray, np.ndarray]:
-        """Final embeddings of all users and all items on ``device``, a row for each."""
+        """Return the final embeddings of all users and of all items on ``device``.
+
+        Each has a row for each node and ``num_factors`` (``num_layers`` + 1) columns.
+        """
         adjacency = self.graph.adjacency(device).without_edges(self.edge_dropout)
         layers = [[part.weight.data(device) for part in (self.P, self.Q)]]
         for W1, W2 in zip(self.W1, self.W2):
@@ -84,7 +94,7 @@ class NGCF(GraphRecommender):
     def batch_loss(
         self, F: Any, users: np.ndarray, items: np.ndarray, negatives: np.ndarray
     ) -> np.ndarray:
-        """The loss of each pair of a seen and an unseen item, (n,); ``F`` is ``mxnet.nd``."""
+        """Return the loss of each pair of a seen and an unseen item, (n,); F is ``mxnet.nd``."""
         losses = self.bpr_losses(F, users, items, negatives)
         theta = self.squared_norms(users, items, negatives)
         for layer in (*self.W1, *self.W2):

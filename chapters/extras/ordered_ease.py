@@ -1,41 +1,48 @@
-"""EASE that knows the order of a history: a linear model of what a user has done lately.
+"""Ordered EASE: a linear model, solved in closed form, that knows the order of a history.
 
-EASE (Steck 2019, ``ease.py``) reads a history as a set: what was seen a year ago says as much as
-what was seen last, and an evening's films are no closer than a lifetime's. Here a history is a
-walk. When item i(t) has been seen, the user's state is a vector of the last w items (``window``),
-the newest with weight 1, the one before with ``decay``, and so on; e(i) is a row with a 1 at item
-i:
+EASE (Steck 2019, ``ease.py``) reads a history as a set. An item seen a year ago counts as much as
+the item seen last, and two films of one evening are no closer than any other two. This model reads
+the history of a user item by item, in the order of time. i(t) is item t of the history. After this
+item, the state z_t of the user has the last w items (``window``): the newest one with weight 1, the
+one before with weight ``decay``, and so on. e(i) is a row with 1 at item i and 0 elsewhere:
 
     z_t = sum over k = 0 ... w - 1 of decay^k e(i(t - k))
 
-From each state, B rebuilds the state itself, as EASE does, and what comes next, ``alpha`` times:
+The weights B predict a target y_t from each state. The target is the state itself, as in EASE, plus
+``alpha`` times the next item:
 
     y_t = z_t + alpha e(i(t + 1))
     min over B of  sum over all users and t of |y_t - z_t B|^2 + l2 |B|^2       with diag B = 0
 
-t runs from the first item until the last has left the window, so that all items count alike; where
-nothing comes next, e is 0. In a long window, alpha = 1 / decay makes the target z_(t + 1) / decay:
-an autoregression. alpha = 0 is an autoencoder of states, which knows what is near but not what is
-first. As for EASE, each entry of the diagonal has a multiplier, and the solution is
+t runs from the first item until the last item has left the window, so that all items count the
+same. After the end of the history, e is 0. If the window is long and alpha = 1 / decay, the target
+is z_(t + 1) / decay, so the model is an autoregression. If alpha = 0, the model is an autoencoder
+of states: it knows which items are near each other, but not which one comes first. As in EASE,
+there is a Lagrange multiplier for each entry of the diagonal, and the solution is
 
     G = sum of z_t^T z_t,    F = sum of z_t^T e(i(t + 1)),    P = (G + l2 I)^-1
     A = P (G + alpha F),     B = A - P diag(diag A / diag P)
 
-and with alpha = 0 EASE's own, but for G. No state need be written down: G and F only count how
-often item j stands d places after item i, C_d[i, j], and n_i, how often item i stands anywhere:
+If alpha = 0, this is the solution of EASE, with G in place of X^T X. The program never stores a
+state, because two counts are enough for G and F: C_d[i, j] is how often item j comes d items after
+item i, and n_i is how often item i occurs at all:
 
     c(d) = sum over k = 0 ... w - 1 - d of decay^(2 k + d)
     G = c(0) diag(n) + sum over d = 1 ... w - 1 of c(d) (C_d + C_d^T)
     F = sum over d = 1 ... w of decay^(d - 1) C_d
 
-A user's scores are x_u B, where x_u is a state as well, over the whole history and with a weight
-of its own: recency^k for the last item but k. In half of MovieLens-100K's ratings the clock shows
-the same second as in the one before, so that what is near says more than what is first: alpha = 0
-is what its validation items choose. Run it, from the root of the checkout; needs no MXNet:
+The scores of a user are x_u B. x_u is like a state, but it has the whole history and its own decay:
+an item with k later items in the history has weight ``recency``^k.
+
+The search on the validation items chose alpha = 0. One reason: half of the ratings in
+MovieLens-100K have the same second as the rating before. So the data shows which items are near
+each other, but often not which item came first.
+
+Run this file from the root of the checkout. It needs no MXNet:
 
     python chapters/extras/ordered_ease.py
     python chapters/extras/ordered_ease.py --alpha 1
-    python chapters/extras/ordered_ease.py --recency 1       # all that was seen counts alike
+    python chapters/extras/ordered_ease.py --recency 1       # all seen items count the same
 """
 
 import dataclasses
@@ -53,25 +60,26 @@ from d2l_recsys.sections.options import section
 
 @dataclasses.dataclass(frozen=True)
 class OrderedEASE(ClosedForm):
-    """B[i, j] is what it adds to the score of item j that item i was seen last.
+    """The weights B: ``B[i, j]`` is added to the score of item j if item i was seen last.
 
-    Seen k items before the last, it adds ``recency``^k of that: between 0, where the last item
-    alone counts, and 1, where all count alike.
+    If item i was seen k items before the last one, ``recency``^k times ``B[i, j]`` is added. With
+    ``recency`` 0 only the last item counts, with 1 all items count the same.
     """
 
     B: np.ndarray = axes("items", "items")
     recency: float
 
     def score_all(self, users: np.ndarray, read: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items): one product.
+        """Return the scores of all items for each of ``users``, float32 (len(users), num_items).
 
-        Raises DataError without ``read``, the users' rows, or where they are of other items.
+        ``read`` has the row of each user. Raises DataError if ``read`` is None or does not have a
+        column for each item.
         """
         check_rows(read, len(self.B))
         return read @ self.B
 
     def user_inputs(self, data: RankingData) -> np.ndarray:
-        """The weights of what each user has seen, float32 (num_users, num_items), 0 elsewhere."""
+        """Return a row for each user: recency^k at an item with k later items, else 0; float32."""
         stops = np.cumsum(np.bincount(data.users, minlength=data.num_users))
         later = stops[data.users] - 1 - np.arange(len(data.users))
         weights = np.float64(self.recency) ** later
@@ -79,26 +87,26 @@ class OrderedEASE(ClosedForm):
         return interaction_matrix(data.users, data.items, *sizes, weights).toarray()
 
     def similar_to(self, item: int) -> np.ndarray:
-        """What ``item``, seen last, adds to the scores of all items, (num_items,); 0 to its own."""
+        """Return what ``item``, if seen last, adds to each item's score, (num_items,)."""
         return self.B[item]
 
 
 def state_products(data: RankingData, window: int, decay: float) -> Tuple[np.ndarray, np.ndarray]:
-    """G and F: the products of states with states, and of states with the items that come next.
+    """Return G and F: the products of states with states, and of states with the next items.
 
-    Both float64 (num_items, num_items), summed over the states of all training histories.
+    Both are float64 (num_items, num_items), and sums over the states of all training histories.
     """
     users, items = data.users, data.items.astype(np.int64)
     counts = np.bincount(items, minlength=data.num_items)
     longest = np.bincount(users).max()
-    # Rows stand by user and time: d rows on, the same user's are d places on.
+    # The rows are sorted by user and time, so d rows later means d items later in a history.
     first = [np.flatnonzero(users[d:] == users[:-d]) for d in range(1, min(window + 1, longest))]
     d = np.repeat(np.arange(1, len(first) + 1), [len(rows) for rows in first])
     rows = np.concatenate([np.empty(0, np.int64), *first])
     pairs = items[rows] * data.num_items + items[rows + d]
 
     def counted(weights: np.ndarray) -> np.ndarray:
-        """The sum over d of ``weights[d]`` C_d."""
+        """Return the sum over d of ``weights[d]`` C_d."""
         cells = np.bincount(pairs, weights[d], minlength=data.num_items**2)
         return cells.reshape(data.num_items, data.num_items)
 
@@ -112,9 +120,10 @@ def state_products(data: RankingData, window: int, decay: float) -> Tuple[np.nda
 def fit(
     data: RankingData, l2: float, window: int, decay: float, alpha: float, recency: float
 ) -> OrderedEASE:
-    """The weights that rebuild the states of the training histories, and what comes next, best.
+    """Solve for the weights B that predict the states and the next items of the training histories.
 
-    Computed in float64. Raises what ``regularized_inverse`` does.
+    The computation is in float64, the result is float32. Raises SettingError if ``l2`` is too
+    small to solve the equations.
     """
     G, F = state_products(data, window, decay)
     P = regularized_inverse(G, l2)
@@ -133,7 +142,7 @@ def main(
     alpha: float = 0,
     recency: float = 0.9,
 ) -> Dict[str, Any]:
-    """Solve a linear model of what follows what in MovieLens-100K."""
+    """Solve a linear model for the order in which users of MovieLens-100K see items."""
     return run.finish(run.fit(fit, l2, window, decay, alpha, recency))
 
 

@@ -1,8 +1,10 @@
-"""Popularity: everyone is recommended what most users have seen.
+"""Popularity: recommend the items that most users have seen.
 
-The score of an item is the number of users who have seen it, whoever asks. It learns nothing about
-anyone, and is hard to beat all the same (Cremonesi et al. 2010): what a system adds must show
-beside it. Run it, from the root of the checkout; needs no MXNet:
+The score of an item is the number of users who have seen it. It is the same for every user, so the
+model learns nothing about a user. It is hard to beat all the same (Cremonesi et al. 2010), so every
+other system should be compared with it.
+
+Run this file from the root of the checkout. It needs no MXNet:
 
     python chapters/extras/popularity.py
 """
@@ -21,17 +23,17 @@ from d2l_recsys.sections.options import section
 
 @dataclasses.dataclass(frozen=True)
 class Popularity(ClosedForm):
-    """How many users have seen each item."""
+    """The number of users who have seen each item."""
 
     counts: np.ndarray = axes("items")
 
     def score_all(self, users: np.ndarray, read: Optional[np.ndarray] = None) -> np.ndarray:
-        """The same scores for each of ``users``, (len(users), num_items)."""
+        """Return the same scores for each of ``users``, float32 (len(users), num_items)."""
         return np.broadcast_to(self.counts, (len(users), len(self.counts)))
 
 
 def fit(data: RankingData) -> Popularity:
-    """Count the users of each item of the training pairs."""
+    """Count the users who have seen each item in the training data."""
     return Popularity(np.bincount(data.items, minlength=data.num_items).astype(np.float32))
 
 
@@ -39,7 +41,7 @@ def fit(data: RankingData) -> Popularity:
 def main(
     run: ClosedFormRun,
 ) -> Dict[str, Any]:
-    """Recommend what most users have seen, on MovieLens-100K."""
+    """Recommend the items that most users of MovieLens-100K have seen."""
     return run.finish(run.fit(fit))
 
 

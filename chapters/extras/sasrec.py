@@ -1,24 +1,31 @@
-"""SASRec: self-attention over what a user did (Kang and McAuley 2018).
+"""SASRec: self-attention over the history of a user (Kang and McAuley 2018).
 
-A user is nothing but the last n items, s_1 to s_n. Each becomes its factors plus those of its place
-(eq. 1 of the paper), and blocks follow in which each place reads the places up to it and none after
-(eq. 2 and 3), then goes through a network by itself (eq. 4), both as section III.C has them:
+The model describes a user only by the last n items, s_1 to s_n. The input for each position t is
+the sum of two vectors of factors: one of the item, and one of the position (eq. 1 of the paper).
+Blocks follow. In each block, a position first reads itself and the positions before it, but none
+after it (eq. 2 and 3). Then a network processes each position separately (eq. 4). Both steps have
+the form of section III.C, where norm is layer normalization:
 
     x_t = q_{s_t} + p_t
     x   = x + dropout(attention(norm(x)))
     x   = x + dropout(W2 relu(W1 norm(x) + b1) + b2)
 
-What x_t has become by then, normalised, scores every item as the one that comes next, through the
-factors by which items are read as well (section III.D). So each place is an example to learn from:
+The output of the last block, normalized, scores every item as the next item. The scores use the
+same item factors as the input (section III.D). So each position is a training example:
 
     y_hat[t, i] = norm(x_t) . q_i
 
-Loss ``bce`` is the paper's (section III.E): the log loss of the item that came next and of one that
-the user has not seen, drawn at random. ``softmax`` compares the item that came next with all others
-and learns in fewer epochs (Klenitskiy and Vasilev 2023). The paper learns from the last n items of
-each user; here a history is cut into chunks of n, so that nothing is lost. (The norm before the
-scores is in the authors' code alone. So are heads: each attends with its share of the numbers; one
-is what the paper's equations say.) Run it, from the root of the checkout:
+With ``--loss bce``, as in the paper (section III.E), the loss is the log loss of the next item and
+of one random item that the user has not seen. With ``--loss softmax``, the loss compares the next
+item with all other items. The model then learns in fewer epochs (Klenitskiy and Vasilev 2023).
+
+This file differs from the paper in two ways. The paper trains on the last n items of each user;
+here each history is cut into chunks of n items, so that no item is lost. The norm before the scores
+is not in the paper, only in the authors' code. The number of heads is an option, as in the authors'
+code: each head attends with its share of the factors. The default of one head is what the paper's
+equations say.
+
+Run this file from the root of the checkout:
 
     python chapters/extras/sasrec.py --seed 3
     python chapters/extras/sasrec.py --loss bce
@@ -43,7 +50,7 @@ from d2l_recsys.training.objectives import own_loss
 
 
 class NextItemLoss(Choice):
-    """What training on the next item minimises."""
+    """Loss of the next item: against one negative item (bce), or all other items (softmax)."""
 
     bce = "bce"
     softmax = "softmax"
@@ -52,12 +59,13 @@ class NextItemLoss(Choice):
 class SASRec(nn.HybridBlock, Recommender):
     """Self-attentive sequential recommendation.
 
-    Called with an int array (n, max_length) of items, zero-based, oldest first, where ``padding``
-    at the head stands for nothing; returns x, which scores the item after each, of shape
-    (n, max_length, num_factors). ``Q`` holds the items' factors (its last row is padding's, which
-    no place attends to), ``P`` those of the places.
+    Called with an int array of items (n, max_length), zero-based, oldest first. A sequence with
+    fewer items starts with ``padding``. Returns the vectors norm(x), float32
+    (n, max_length, num_factors), which score the item after each position. ``Q`` has the factors of
+    the items; its last row belongs to the padding, and no position attends to padding. ``P`` has
+    the factors of the positions.
 
-    Raises SettingError where ``num_heads`` does not divide ``num_factors``.
+    Raises SettingError if ``num_heads`` does not divide ``num_factors``.
     """
 
     def __init__(
@@ -84,7 +92,8 @@ class SASRec(nn.HybridBlock, Recommender):
     def hybrid_forward(self, F, sequences):
         """Read the sequences; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
         never = blocked(F, self._padded(sequences), self.num_heads)
-        # Looked up for each sequence: the gradient of a sum over them takes ten times as long.
+        # Look up the positions once for each sequence. With one lookup for the whole batch, the
+        # gradient would be a sum over the sequences, which takes ten times as long.
         places = sequences * 0 + F.np.arange(self.max_length)
         x = self.dropout(self.Q(sequences) + self.P(places))
         for block in self.blocks:
@@ -92,10 +101,11 @@ class SASRec(nn.HybridBlock, Recommender):
         return self.norm(x)
 
     def batch_loss(self, F, inputs, targets, negatives=None):
-        """The losses of n sequences, (n,): of each, the sum over its targets over ``max_length``.
+        """Return the loss of each of n sequences, (n,).
 
-        All arrays are int, (n, max_length); ``padding`` is no target. Loss ``bce`` where there are
-        ``negatives``, else ``softmax``; F as in ``hybrid_forward``.
+        The loss of a sequence is the sum over its targets, divided by ``max_length``. All arrays
+        are int (n, max_length). A target that is ``padding`` does not count. The loss is ``bce`` if
+        ``negatives`` are given, else ``softmax``. F is as in ``hybrid_forward``.
         """
         x = self(inputs)
         if negatives is None:
@@ -112,30 +122,31 @@ class SASRec(nn.HybridBlock, Recommender):
         return F.np.mean(losses * (1 - self._padded(targets)), axis=-1)
 
     def _padded(self, items):
-        """1 where ``items`` are ``padding``, 0 elsewhere; float32."""
+        """Return float32 1 where ``items`` is ``padding``, and 0 elsewhere."""
         return (items == self.padding).astype("float32")
 
     def user_inputs(self, data: RankingData) -> Any:
-        """Each user's last items, (num_users, max_length), int32, padded at the head."""
+        """Return each user's last items, int32 (num_users, max_length), padded at the start."""
         return last_items(data.users, data.items, self.max_length, data.num_users, self.padding)
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of all items as the next of each of ``sequences``, (n, num_items), whoever asks.
+        """Return the score of each item as the next item of each sequence, (n, num_items).
 
-        Raises DataError without ``sequences``, and for such of another length than ``max_length``.
+        The scores depend only on ``sequences``, not on ``users``. Raises DataError if ``sequences``
+        is None or does not have ``max_length`` columns.
         """
         if sequences is None:
-            raise DataError("SASRec ranks by what users did last: give their sequences")
+            raise DataError("SASRec scores items from the users' last items: give their sequences")
         if sequences.shape[1] != self.max_length:
             raise DataError(
-                f"sequences of {sequences.shape[1]} items for a net with max_length = "
-                f"{self.max_length}"
+                f"the sequences have {sequences.shape[1]} items, but the net reads max_length = "
+                f"{self.max_length}; give sequences of that length"
             )
         q = self.Q.weight.data(sequences.ctx)[: self.num_items]
         return np.dot(self(sequences)[:, -1], q.T)
 
     def item_vectors(self) -> Any:
-        """The items' factors, (num_items, num_factors)."""
+        """Return the item factors, (num_items, num_factors)."""
         return self.Q.weight.data().asnumpy()[: self.num_items]
 
 

@@ -1,22 +1,27 @@
-"""SVD: the ratings as a matrix of low rank (PureSVD of Cremonesi et al. 2010, and its kin).
+"""SVD: a low-rank approximation of the rating matrix, as in PureSVD (Cremonesi et al. 2010).
 
-Of all matrices of rank k, the singular value decomposition cut off after its k largest singular
-values is the nearest to R (num_users x num_items) in squares (Eckart and Young 1936):
+Take the singular value decomposition of a matrix R (num_users x num_items), and keep only the k
+largest singular values. The result is the matrix of rank k with the smallest squared distance to R
+(Eckart and Young 1936):
 
     R ~ U S V^T,    P = U S,    Q = V,    r_hat[u, i] = p_u . q_i + mean_u
 
-No entry of R may be missing, and of a rating matrix most are. What stands there (``--fill``):
+The decomposition needs a value for every entry of R, but most ratings are missing. ``--fill``
+chooses the value that replaces them:
 
-- ``mean``: the user's mean. Each user's mean over the observed ratings, mean_u, is taken from
-  those; the others are 0. It predicts ratings, and says of an item that few have rated that they
-  would all have found it middling.
-- ``zero``: a rating of 0, below the worst; the observed ones stay as they are, mean_u is 0. As
-  predictions of ratings these are far off. But what a user rates at all says more about what comes
-  next than how it is rated, and so this one ranks better by far: PureSVD.
+- ``mean``: the mean of the user's observed ratings. The program subtracts this mean, mean_u, from
+  the observed ratings and sets the other entries to 0. This model predicts ratings. But for an item
+  with few ratings, it predicts that nearly every user gives the item the user's mean rating.
+- ``zero``: a rating of 0, which is below the worst rating. The observed ratings stay as they are,
+  and mean_u is 0. As predictions of ratings, the results are far off. But whether a user rates an
+  item says more about the user's next item than the rating itself. So this model, which is PureSVD,
+  ranks much better.
 
-Many notebooks fill with 0 *before* they take each row's mean, zeros included, from the whole row.
-What stands for a missing rating is then still a 0, and not the user's mean: that is close to
-``zero``, whatever it is called. Run it, from the root of the checkout; needs no MXNet:
+Many notebooks first fill the missing entries with 0. Then they compute the mean of each whole row,
+zeros included, and subtract this mean. So a missing rating still stands for 0 and not for the
+user's mean. A notebook may call this mean filling, but the result is close to ``zero``.
+
+Run this file from the root of the checkout. It needs no MXNet:
 
     python chapters/extras/svd.py
     python chapters/extras/svd.py --fill zero
@@ -39,7 +44,7 @@ from d2l_recsys.settings import Choice
 
 
 class Fill(Choice):
-    """What stands for a rating that was not given: the user's mean, or 0."""
+    """Value that replaces a missing rating: the user's mean, or 0."""
 
     mean = "mean"
     zero = "zero"
@@ -47,46 +52,48 @@ class Fill(Choice):
 
 @dataclasses.dataclass(frozen=True)
 class SVD(ClosedForm):
-    """Factors of users, with the singular values in them, and of items; the users' means."""
+    """The factors of users (multiplied by the singular values) and items, and the users' means."""
 
     P: np.ndarray = axes("users", "factors")
     Q: np.ndarray = axes("items", "factors")
     means: np.ndarray = axes("users")
 
     def score_all(self, users: np.ndarray, read: Optional[np.ndarray] = None) -> np.ndarray:
-        """The ratings of all items by each of ``users``, (len(users), num_items): one product."""
+        """Return the predicted ratings of all items, float32 (len(users), num_items)."""
         return self.P[users] @ self.Q.T + self.means[users, None]
 
     def item_vectors(self) -> np.ndarray:
-        """The items' factors Q, (num_items, num_factors)."""
+        """Return the item factors Q, (num_items, num_factors)."""
         return self.Q
 
 
 def truncated_svd(R: csr_matrix, k: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """U, the singular values and V of ``R``, cut off after the k largest, the largest first.
+    """Return U, the singular values and V of ``R`` for its k largest singular values.
 
-    The same matrix gives the same bits: the iteration starts from a fixed vector, and the entry of
-    each column of V that is largest in size is positive. Where R has fewer than k singular values
-    above 0, the columns of the others are 0.
+    U is (rows, k), V is (columns, k), and the largest singular value comes first. The same matrix
+    always gives the same bits: the iteration starts from a fixed vector, and in each column of V
+    the entry with the largest absolute value is positive. If R has fewer than k singular values
+    above 0, the columns for the missing ones are 0.
     """
-    # SciPy's newer versions refuse to iterate on nothing.
+    # Newer versions of SciPy refuse a matrix of zeros.
     if not R.data.any():
         return np.zeros((R.shape[0], k)), np.zeros(k), np.zeros((R.shape[1], k))
-    # Not a vector of ones, in which iterations often start: to rows that sum to 0 it is nothing.
+    # A random start, because the usual vector of ones has product 0 with rows that sum to 0.
     start = np.random.default_rng(0).normal(size=min(R.shape))
     U, sigma, Vt = svds(R, k=k, v0=start)
     largest_first = np.argsort(-sigma, kind="stable")
     U, sigma, V = U[:, largest_first], sigma[largest_first], Vt[largest_first].T
     signs = np.sign(V[np.abs(V).argmax(axis=0), np.arange(k)])
-    # Of a singular value that is 0 but for rounding, the vectors are arbitrary.
+    # If a singular value is 0 up to rounding, its vectors are arbitrary; set them to 0.
     signs[sigma <= sigma[0] * max(R.shape) * np.finfo(np.float64).eps] = 0
     return U * signs, sigma, V * signs
 
 
 def fit(data: RankingData, num_factors: int, fill: Fill = Fill.mean) -> SVD:
-    """The truncated SVD of the training ratings.
+    """Compute the truncated SVD of the training ratings.
 
-    Raises SettingError where there are not more users, and more items, than factors.
+    Raises SettingError unless ``num_factors`` is smaller than the number of users and smaller than
+    the number of items.
     """
     shape = data.sizes
     if num_factors >= min(shape):

@@ -1,1 +1,1 @@
-"""The regression baseline: is a port of the chapter right, and if not, where is it first wrong."""
+"""Check whether a port of the chapter is right, and if not, where it is first wrong."""

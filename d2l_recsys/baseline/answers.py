@@ -1,4 +1,4 @@
-"""Where answers come from: a port's class, or a folder of files that any program has written."""
+"""Get the answers of a port: from its class ``Port``, or from a folder of answer files."""
 
 import copy
 import importlib
@@ -23,30 +23,30 @@ NUMBERS = "6-numbers"
 
 
 class NoAnswer(Exception):  # noqa: N818
-    """The port has no answer to this question, and says so."""
+    """The port has no answer to this question: a method or a file is missing."""
 
 
 class PortFailed(Exception):  # noqa: N818
-    """The port raised an error: what, and where."""
+    """The port raised an error; the message has the error and the line of code."""
 
 
 class Answers(Protocol):
-    """What a port answers."""
+    """The answers of one port."""
 
     def answer(self, question: Question) -> Arrays:
-        """The arrays of an answer. Raises NoAnswer and PortFailed."""
+        """The arrays of the answer by name. Raises NoAnswer and PortFailed."""
 
     def numbers(
         self, question: Question, seeds: Sequence[int], note: Callable[[str], None]
     ) -> Numbers:
-        """Final numbers by protocol and name, a value a seed. Raises NoAnswer and PortFailed.
+        """The final metrics by protocol and name: a list with one value for each seed.
 
-        ``note`` is told of each training.
+        ``note`` is called with a line of text before each training. Raises NoAnswer and PortFailed.
         """
 
 
 class ModuleAnswers:
-    """The answers of the class ``Port`` of a module."""
+    """The answers of a port in Python: the class ``Port`` of a module."""
 
     def __init__(self, name: str, module: ModuleType) -> None:
         if not callable(getattr(module, "Port", None)):
@@ -54,15 +54,15 @@ class ModuleAnswers:
         self.make = module.Port
 
     def answer(self, question: Question) -> Arrays:
-        """As in ``Answers``."""
-        # A copy: a port may change what it is given.
+        """See ``Answers``."""
+        # A port may change the arrays that it is given, so it gets a copy.
         own = copy.deepcopy(question)
         return _guarded(lambda: _as_arrays(ask(self.make, own)))
 
     def numbers(
         self, question: Question, seeds: Sequence[int], note: Callable[[str], None]
     ) -> Numbers:
-        """As in ``Answers``."""
+        """See ``Answers``."""
         track, found = question.name.partition("/")[0], {}
         for seed in seeds:
             note(f"{track}: training with seed {seed}")
@@ -85,28 +85,28 @@ class ModuleAnswers:
 
 
 def _as_arrays(answer: Mapping[str, Any]) -> Arrays:
-    """An answer as arrays of numbers. Raises ValueError for what is none."""
+    """Convert an answer to arrays. Raises ValueError if an array does not hold numbers."""
     arrays = {name: np.asarray(array) for name, array in answer.items()}
     for name, array in arrays.items():
         if array.dtype.kind not in "biuf":
-            raise ValueError(f"{name} is of {array.dtype}, not an array of numbers")
+            raise ValueError(f"{name} has the type {array.dtype}, not numbers")
     return arrays
 
 
 class FolderAnswers:
-    """The answers in a folder: for each question a ``.npz`` of its name."""
+    """The answers in a folder: a ``.npz`` file for each question, with the name of the question."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
 
     def answer(self, question: Question) -> Arrays:
-        """As in ``Answers``. Raises DataError for a file that cannot be read."""
+        """See ``Answers``. Raises DataError if the file cannot be read."""
         return self._read(question.name)
 
     def numbers(
         self, question: Question, seeds: Sequence[int], note: Callable[[str], None]
     ) -> Numbers:
-        """As in ``Answers``; the file has an array over seeds for each ``protocol/name``."""
+        """See ``Answers``. The file has an array ``protocol/name`` with a value for each seed."""
         arrays = self._read(question.name)
         return {
             of_protocol: {
@@ -121,18 +121,18 @@ class FolderAnswers:
         if not path.is_file():
             hint = ""
             if name.endswith(CHAPTER_QUESTIONS):
-                hint = "; it is about MovieLens-100K, which --no-chapter-data leaves out"
-            raise NoAnswer(f"there is no {path}{hint}")
+                hint = "; the question is about MovieLens-100K, --no-chapter-data leaves it out"
+            raise NoAnswer(f"there is no file {path}{hint}")
         return read_npz(path)
 
 
 def answers_of(port: str) -> Answers:
-    """The port named on the command line: a folder of answers, a ``.py`` file, or a module.
+    """The answers of the port named on the command line: a folder of answers, a file or a module.
 
-    A folder with an ``__init__.py`` is a module. What the port imports from its own folder, or from
-    the current one, is found there.
+    A folder with an ``__init__.py`` is a module. A ``.py`` file can import modules from its own
+    folder, and a module can import modules from the current folder.
 
-    Raises SettingError for what is neither, or cannot be imported.
+    Raises SettingError if there is no such port, or if it cannot be imported.
     """
     path = pathlib.Path(port)
     nothing = SettingError(
@@ -157,7 +157,9 @@ def answers_of(port: str) -> Answers:
         try:
             module = ".".join(path.resolve().relative_to(pathlib.Path.cwd()).parts)
         except ValueError:
-            raise SettingError(f"{port} is not below the current folder; go there first") from None
+            raise SettingError(
+                f"{port} is not below the current folder; run the command in a parent folder of it"
+            ) from None
     elif len(path.parts) > 1:
         raise nothing
     sys.path.insert(0, str(pathlib.Path.cwd()))
@@ -171,7 +173,7 @@ def answers_of(port: str) -> Answers:
 
 
 def _load(path: pathlib.Path) -> ModuleType:
-    """A file as a module of its own, whatever else has its name."""
+    """Import a file under a name that no other module has."""
     spec = importlib.util.spec_from_file_location(f"port_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module
@@ -189,7 +191,7 @@ def _imported(port: str, load: Callable[[], ModuleType]) -> ModuleType:
 
 
 def _guarded(call: Callable[[], Any]) -> Any:
-    """What ``call`` returns. A port that ends the program has failed, as one that raises has."""
+    """Call ``call``; its errors, and SystemExit, become NoAnswer or PortFailed."""
     try:
         return call()
     except NotImplementedError as error:
@@ -199,12 +201,12 @@ def _guarded(call: Callable[[], Any]) -> Any:
 
 
 def _told(error: BaseException) -> str:
-    """An error in one line, with the place where it was raised."""
+    """An error in one line, with the file and line that raised it."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{pathlib.Path(last.filename).name}, line {last.lineno}"
     return f"{type(error).__name__}: {_printable(error)[:300]} ({place})"
 
 
 def _printable(error: BaseException) -> str:
-    """Its message, without what terminals and XML cannot take."""
+    """The message of an error, without characters that terminals or XML do not accept."""
     return "".join(c if c.isprintable() else " " for c in " ".join(str(error).split()))

@@ -1,7 +1,7 @@
-"""MovieLens-100K, the chapter's own data, which rungs 0 and 6 ask about.
+"""MovieLens-100K, the chapter's own data, for the questions of rungs 0 and 6.
 
-The baseline may not carry the data. So it has checksums of the right answers, and the data is
-found or fetched when a port is asked.
+The data may not be redistributed. So the baseline has only checksums of the right answers, and the
+check finds or downloads the data itself.
 """
 
 import hashlib
@@ -15,20 +15,20 @@ from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question
 from d2l_recsys.errors import DataError
 
-# What a model's data depends on besides ratings or clicks.
+# The settings that the data of a model depends on, besides ratings or clicks.
 SETTINGS = {"caser": {"L": 3}, "fm": {"min_threshold": 4}, "deepfm": {"min_threshold": 4}}
 SPLIT_SEED = 0
 CHAPTER_QUESTIONS = "0-data-ml100k"
 
 
 def read_inputs(models: List[str], data_dir: Optional[pathlib.Path]) -> Dict[str, Arrays]:
-    """For each of ``models`` the ratings, int64 (n, 4), or the clicks, two files as uint8.
+    """Find or download MovieLens-100K; returns the arrays that each of ``models`` is given.
 
-    Ratings are lines of user, item, rating and timestamp as in ``u.data``; clicks are
-    MovieLens-100K recast, lines of a label and values between tabs. Raises what finding and
-    fetching the data raises.
+    ``ratings`` is int64 (n, 4): user, item, rating and timestamp of each line of ``u.data``, with
+    ids from 1. ``train_tsv`` and ``test_tsv`` are MovieLens-100K recast as clicks: uint8 bytes of
+    lines with a label and values between tabs. Raises the errors of finding and downloading.
     """
-    # Needs pandas, which the rest of the check does without.
+    # Imported here because these modules need pandas, and the rest of the check does not.
     from d2l_recsys.datasets.movielens import read_data_ml100k
     from d2l_recsys.datasets.movielens_clicks import movielens_clicks
 
@@ -49,7 +49,7 @@ def read_inputs(models: List[str], data_dir: Optional[pathlib.Path]) -> Dict[str
 
 
 def input_sums(inputs: Mapping[str, Arrays]) -> Dict[str, str]:
-    """The SHA-256 of each array that a port is given."""
+    """The SHA-256 of each array in ``inputs``, by the name of the array."""
     arrays = {name: array for given in inputs.values() for name, array in given.items()}
     return {
         name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
@@ -58,17 +58,17 @@ def input_sums(inputs: Mapping[str, Arrays]) -> Dict[str, str]:
 
 
 def check_inputs(inputs: Mapping[str, Arrays], sums: Mapping[str, str]) -> None:
-    """Raise DataError where the data is not that of the baseline."""
+    """Raise DataError if the data is not the data that the baseline was made with."""
     for name, digest in input_sums(inputs).items():
         if sums[name] != digest:
             raise DataError(
-                f"the {name} are not those of MovieLens-100K, which rungs 0 and 6 are about; name "
-                "a folder with the original in --data-dir, or leave them out with --rungs 1-5"
+                f"the {name} differ from MovieLens-100K, which rungs 0 and 6 need; name a folder "
+                "with the original data in --data-dir, or leave out these rungs with --rungs 1-5"
             )
 
 
 def chapter_questions(inputs: Mapping[str, Arrays]) -> List[Question]:
-    """The question of rung 0 about MovieLens-100K, for each model."""
+    """The question of rung 0 about MovieLens-100K, for each model in ``inputs``."""
     asked = []
     for model in MODELS:
         if model not in inputs:

@@ -1,4 +1,4 @@
-"""Climb the ladder: ask a port every question, rung by rung, until it is first wrong."""
+"""Check a port: ask it the questions of each rung, from rung 0 up to the first wrong rung."""
 
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -14,21 +14,25 @@ from d2l_recsys.baseline.mistakes import Mistake, diagnose, usual_causes
 from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question
 
-# Other arrays of an answer that are named beside the worst.
+# A finding names the worst array of an answer, and at most this many further wrong arrays.
 TOLD = 4
 
 
 class Status:
-    """What a rung can be. ``open``: below it is one that is not right."""
+    """The status of a rung.
+
+    ``open`` means: not asked, because a lower rung is not right. ``left_out`` means: not among the
+    rungs that the caller chose.
+    """
 
     right, wrong, no_answer, open, left_out = "right", "wrong", "no answer", "open", "left out"
 
 
 class Finding(NamedTuple):
-    """One answer to one question: how far off it is, in tolerances, and in words.
+    """The result for one question: its distance in tolerances, and a description in ``words``.
 
-    ``ratio`` above 1 is wrong. ``causes`` are mistakes that give just this answer; where none does,
-    ``usual`` has those that show first at this rung.
+    A ``ratio`` above 1 is wrong. ``causes`` are the known mistakes that give the same answer. If
+    there is none, ``usual`` has the known mistakes that first show at this rung.
     """
 
     question: str
@@ -39,14 +43,14 @@ class Finding(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A rung of a row: its status, and its findings, the worst first."""
+    """One rung of a row: its status and its findings, the worst finding first."""
 
     status: str
     findings: Tuple[Finding, ...] = ()
 
 
 class Row(NamedTuple):
-    """A model under a protocol, and how it fared on each rung."""
+    """The results of one model under one protocol: one cell for each rung."""
 
     model: str
     protocol: str
@@ -54,7 +58,7 @@ class Row(NamedTuple):
 
     @property
     def first_wrong(self) -> Optional[int]:
-        """The number of the first rung that is not right; None where all that was asked is."""
+        """The number of the first rung that is wrong or has no answer; None if all are right."""
         for rung, cell in enumerate(self.cells):
             if cell.status in (Status.wrong, Status.no_answer):
                 return rung
@@ -71,13 +75,13 @@ def check(
     seeds: Sequence[int],
     note: Callable[[str], None] = lambda line: None,
 ) -> List[Row]:
-    """Ask the questions of ``rungs`` about ``models``; a row for each model and protocol.
+    """Ask the questions of ``rungs`` about ``models``; returns a row for each model and protocol.
 
-    ``inputs`` are those of ``chapter_data.read_inputs`` for what rungs 0 and 6 ask about the
-    chapter's data; where they are empty, these questions are left out. Each training is repeated
-    with each of ``seeds``. ``note`` is told what is being done.
+    ``inputs`` is the chapter's data from ``chapter_data.read_inputs``, for rungs 0 and 6; if it is
+    empty, the questions about this data are left out. Rung 6 trains each model once with each of
+    ``seeds``. ``note`` is called with a line of text before each question and each training.
 
-    Raises DataError for a baseline, or an answer's file, that cannot be read.
+    Raises DataError if a file of the baseline or of an answer cannot be read.
     """
     climb = _Climb(baseline, answers, inputs, seeds, note)
     return [
@@ -88,7 +92,7 @@ def check(
 
 
 class _Climb:
-    """Asks the questions, and keeps the answers that count for several rows."""
+    """Asks the questions, and remembers the results that several rows share."""
 
     def __init__(
         self,
@@ -104,7 +108,7 @@ class _Climb:
         self._numbers: Dict[str, Any] = {}
 
     def cells(self, model: str, protocol: str, rungs: Sequence[int]) -> Tuple[Cell, ...]:
-        """The cells of a row. No question is asked above a rung that is not right."""
+        """The cells of a row. If a rung is not right, the higher rungs are not asked."""
         cells: List[Cell] = []
         for rung in range(len(RUNGS)):
             if rung not in rungs:
@@ -137,9 +141,9 @@ class _Climb:
         return self._cells[name]
 
     def _asked(self, entry: Mapping[str, Any], protocol: str) -> Cell:
-        """The cell of one question of the baseline's files.
+        """The cell of one question from the files of the baseline.
 
-        A question that both protocols share is asked once, under the first of them.
+        A question that both protocols share is asked once, under the first of these protocols.
         """
         question = self.baseline.question(entry)._replace(protocols=(protocol,))
         answer, failed = _tried(question.name, lambda: self.answers.answer(question))
@@ -158,12 +162,12 @@ class _Climb:
         if len(wrong) > 1:
             others = [difference.array for difference in wrong if difference is not worst]
             more = ["..."] if others[TOLD:] else []
-            words += f"; wrong as well: {', '.join([*others[:TOLD], *more])}"
+            words += f"; also wrong: {', '.join([*others[:TOLD], *more])}"
         if np.isinf(worst.distance):
-            # Missing or of another shape: nothing that a mistake in computing explains.
+            # An array is missing, has another shape or is not finite: no mistake explains this.
             return Cell(Status.wrong, (Finding(question.name, ratio, words),))
         if question.rung:
-            words += f" (off by {worst.distance:.2g}, {tolerance:.2g} is allowed)"
+            words += f" (distance {worst.distance:.2g}, tolerance {tolerance:.2g})"
         causes = tuple(diagnose(question, answer, tolerance))
         return Cell(
             Status.wrong,
@@ -171,7 +175,7 @@ class _Climb:
         )
 
     def _on_chapter_data(self, question: Question) -> Cell:
-        """Rung 0 on MovieLens-100K, of which the baseline has checksums."""
+        """Rung 0 on MovieLens-100K: compares the answer with the checksums in the baseline."""
         answer, failed = _tried(question.name, lambda: self.answers.answer(question))
         if failed:
             return failed
@@ -184,7 +188,7 @@ class _Climb:
         return Cell(Status.right, (Finding(question.name, 0.0, "all checksums agree"),))
 
     def _converged(self, model: str, protocol: str) -> Cell:
-        """The final numbers of one protocol."""
+        """Rung 6: the final metrics of one protocol, compared with those of the reference."""
         (track,) = (name for name, of_track in tracks(model) if protocol in of_track)
         name, reference = f"{track}/{NUMBERS}", self.baseline.index["convergence"][track]
         given, settings = self.inputs[model], reference["settings"]
@@ -201,13 +205,13 @@ class _Climb:
 
 
 def _tried(name: str, ask: Callable[[], Dict[str, Any]]) -> Tuple[Dict[str, Any], Optional[Cell]]:
-    """What ``ask`` returns; or nothing, and the cell of a port that has no answer or fails."""
+    """Return (the answer, None), or ({}, a cell that says why the port gave no answer)."""
     try:
         return ask(), None
     except NoAnswer as error:
         return {}, Cell(Status.no_answer, (Finding(name, np.inf, str(error)),))
     except PortFailed as error:
-        return {}, Cell(Status.wrong, (Finding(name, np.inf, f"it raises {error}"),))
+        return {}, Cell(Status.wrong, (Finding(name, np.inf, f"the port raises {error}"),))
 
 
 def _usual(question: Question) -> Tuple[Mistake, ...]:
@@ -215,11 +219,11 @@ def _usual(question: Question) -> Tuple[Mistake, ...]:
 
 
 def _tested(name: str, tests: Sequence[Test], usual: Tuple[Mistake, ...]) -> Cell:
-    """The cell of tests: the least chance of all, over the threshold, is its worst ratio."""
+    """The cell of statistical tests. The ratio of a test is the threshold over its p-value."""
     findings = []
     for test in sorted(tests, key=lambda test: test.p):
         ratio = _ratio(THRESHOLD, test.p)
-        words = f"{test.words} (chance {test.p:.2g})"
+        words = f"{test.words} (p-value {test.p:.2g})"
         findings.append(Finding(name, ratio, words, usual=() if ratio <= 1 else usual))
     wrong = not findings[0].ratio <= 1
     return Cell(Status.wrong if wrong else Status.right, tuple(findings))
@@ -237,14 +241,14 @@ def _digest_differs(name: str, expected: Mapping[str, Any], answer: Arrays) -> s
         return f"{name} has the shape {tuple(found['shape'])}, not {tuple(expected['shape'])}"
     if found["sha256"] != expected["sha256"]:
         return (
-            f"{name} is not what its checksum says: it begins {found['sample'][:2]}, expected "
+            f"{name} does not match its checksum: it begins with {found['sample'][:2]}, expected "
             f"{expected['sample'][:2]}"
         )
     return ""
 
 
 def _together(asked: Sequence[Cell]) -> Cell:
-    """One cell of those of several questions: what is wrong comes before what has no answer."""
+    """One cell for several questions: wrong if one is wrong, else no answer if one has none."""
     statuses = [cell.status for cell in asked]
     failed = (status for status in (Status.wrong, Status.no_answer) if status in statuses)
     status = next(failed, Status.right)

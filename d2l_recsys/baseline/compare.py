@@ -1,4 +1,4 @@
-"""How far an answer is from what is expected, and where."""
+"""Compare an answer with the expected answer: how far apart they are, and where."""
 
 import hashlib
 from typing import Dict, List, Mapping, NamedTuple, Tuple
@@ -9,16 +9,18 @@ from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question
 from d2l_recsys.storage.archive import shown
 
-# Rows of these stand for a set: their order means nothing.
+# The rows of these arrays form a set: their order does not matter.
 SETS = ("train", "test", "windows")
-# An answer is called a multiple of the expected one where the rest is a smaller share than this.
+# An answer counts as a multiple of the expected array if the rest (the answer less the best
+# multiple) is smaller than this share of the answer.
 MULTIPLE = 1e-3
 
 
 class Difference(NamedTuple):
-    """How far one array of an answer is away: its ``distance``, and in ``words`` what is wrong.
+    """The ``distance`` of one array from the expected array; ``words`` describes the difference.
 
-    The distance of an array that is missing, or of another shape, is infinite.
+    The distance is infinite if the array is missing or extra, has another shape, or does not hold
+    finite numbers.
     """
 
     array: str
@@ -27,7 +29,11 @@ class Difference(NamedTuple):
 
 
 def canonical(name: str, array: np.ndarray) -> np.ndarray:
-    """An array of rung 0 as it is compared: whole numbers as int32, the rows of a set sorted."""
+    """The form in which rung 0 compares an array.
+
+    Matrices of ratings become float32, integers become int32, and the rows of a set are sorted. An
+    array with other numbers stays as it is.
+    """
     array = np.asarray(array)
     if name.endswith("_matrix"):
         return array.astype(np.float32)
@@ -40,9 +46,9 @@ def canonical(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def digest(name: str, array: np.ndarray) -> Dict[str, object]:
-    """What is kept of an array that may not be passed on: shape, SHA-256 of its bytes, some rows.
+    """A checksum for an array that may not be published: dtype, shape, SHA-256 and a few rows.
 
-    The bytes are little-endian, in C order, of ``canonical``.
+    The SHA-256 is of the bytes of ``canonical(name, array)``, little-endian and in C order.
     """
     array = canonical(name, array)
     content = array.astype(array.dtype.newbyteorder("<")).tobytes()
@@ -55,11 +61,12 @@ def digest(name: str, array: np.ndarray) -> Dict[str, object]:
 
 
 def compare(rung: int, expected: Arrays, answer: Arrays, given: Arrays) -> List[Difference]:
-    """The distance of each expected array, and infinity for what is missing or too much.
+    """The distance of each expected array; infinity for a missing array and for an extra array.
 
-    Rung 0: the number of entries that differ. Rungs 1 to 3: the largest error over the largest
-    number expected. Rungs 4 and 5: the error of the weights over how far they should have moved
-    from ``given``, both as Euclidean norms.
+    On rung 0 the distance is the number of entries that differ. On rungs 1 to 3 the distance is the
+    largest absolute error divided by the largest absolute expected value. On rungs 4 and 5 the
+    distance of a weight is the Euclidean norm of the error divided by the norm of the expected
+    movement from ``given``; the losses of rung 5 are compared as on rungs 1 to 3.
     """
     return [
         *(_compare(rung, name, array, answer, given) for name, array in expected.items()),
@@ -72,7 +79,7 @@ def compare(rung: int, expected: Arrays, answer: Arrays, given: Arrays) -> List[
 
 
 def distance(question: Question, expected: Arrays, answer: Arrays) -> float:
-    """The largest distance of all arrays of an answer."""
+    """The largest distance over all arrays of an answer."""
     found = compare(question.rung, expected, answer, question.given)
     return max(difference.distance for difference in found)
 
@@ -84,7 +91,7 @@ def _compare(
         return Difference(name, np.inf, f"{name} is missing")
     got = np.asarray(answer[name])
     if got.dtype.kind not in "biuf":
-        return Difference(name, np.inf, f"{name} is of {got.dtype}, not of numbers")
+        return Difference(name, np.inf, f"{name} has the type {got.dtype}, not numbers")
     if got.shape != expected.shape:
         words = f"{name} has the shape {got.shape}, not {expected.shape}"
         return Difference(name, np.inf, words)
@@ -99,7 +106,7 @@ def _compare(
 def _distance(
     rung: int, name: str, expected: np.ndarray, got: np.ndarray, given: Mapping[str, np.ndarray]
 ) -> float:
-    """The distance of one array of the right shape; see ``compare``."""
+    """The distance of one array that has the expected shape; see ``compare``."""
     if rung == 0:
         return float((got != expected).sum())
     error = np.subtract(got, expected, dtype=np.float64)
@@ -130,12 +137,12 @@ def _words(
     if not factor:
         return words
     if name in given:
-        return f"{words}; it moves {factor:.4g} times as far"
-    return f"{words}; all of it is {factor:.4g} times what is expected"
+        return f"{words}; the array moves {factor:.4g} times as far as expected"
+    return f"{words}; the whole array is {factor:.4g} times the expected one"
 
 
 def _multiple(got: np.ndarray, expected: np.ndarray) -> float:
-    """The factor by which all of ``expected`` was multiplied; 0 where there is none."""
+    """The factor if ``got`` is a multiple of ``expected``; 0 if it is not, or if both are equal."""
     with np.errstate(over="ignore", invalid="ignore"):
         square = float((expected * expected).sum())
         factor = float((got * expected).sum()) / square if square else 0.0

@@ -1,14 +1,21 @@
-r"""Rung 6: what a port draws and where its trainings end, held against laws and a reference.
+r"""Rung 6: statistical tests of first weights, negative items and the final metrics over seeds.
 
-Every number over seeds is held against that of the reference by three tests: of where it lies, of
-how it spreads, and of whether the seed has an effect. They are Wilcoxon's rank sum of the port's
-values among all (Wilcoxon 1945; Mann and Whitney 1947), the same of their distances from the median
-of all, and how likely values lie so close together. Where port and reference draw from one law,
-each order of the values is equally likely, so a chance is a count of subsets: exact, whatever the
-law, with ties at their mean rank. The rank tests have two sides: too good is as wrong as too bad.
+First weights and negative items are tested against the distribution that they should have. Each
+final metric of a port is compared with the metric of the reference by three tests:
 
-The false-alarm rate of a whole check is at most ``FALSE_ALARMS``, divided evenly among its tests
-(Bonferroni). What it takes to be noticed is told by ``noticeable_shift``.
+- location: the rank sum test of the port's values among all values (Wilcoxon 1945; Mann and Whitney
+  1947)
+- spread: the same test of the distances from the median of all values
+- effect of the seed: the port's values must not lie too close together. The p-value is the share
+  of all subsets of this size whose range is not larger
+
+If port and reference draw from the same distribution, each order of the values is equally likely.
+So a p-value is a count of subsets. It is exact for every distribution; ties get their mean rank.
+The rank sum tests are two-sided: a metric that is too good is wrong as well.
+
+A whole check raises a false alarm with probability at most ``FALSE_ALARMS``. This probability is
+divided evenly among the tests (Bonferroni). ``noticeable_shift`` tells which difference the test of
+location detects.
 """
 
 import functools
@@ -23,20 +30,20 @@ from d2l_recsys.baseline.questions import Question, join
 from d2l_recsys.storage.archive import shown
 
 FALSE_ALARMS = 1e-3
-# No fewer than the tests of all models together, so that each alone is the stricter.
+# At least the number of tests of all models together, so that the bound holds for every check.
 TESTS_OF_A_CHECK = 250
 THRESHOLD = FALSE_ALARMS / TESTS_OF_A_CHECK
-# With fewer values than that hardly any order of them is below the threshold; more than so many
-# take the exact tests long.
+# With fewer seeds hardly any order of the values has a p-value below the threshold. With more seeds
+# the exact tests take too long.
 FEWEST_SEEDS, MOST_SEEDS = 7, 60
 POWER = 0.9
-# The reference's numbers are kept with as many digits.
+# The numbers of the reference are stored with this many significant digits.
 DIGITS = 6
 SIMULATIONS = 2000
 
 
 class Test(NamedTuple):
-    """One test: of what, the chance of so much or more where the port is right, and the words."""
+    """The result of one test: its name, the p-value ``p``, and a description in ``words``."""
 
     what: str
     p: float
@@ -44,18 +51,18 @@ class Test(NamedTuple):
 
 
 def significant(values: Sequence[float]) -> np.ndarray:
-    """``values`` with the digits that the reference is kept with."""
+    """``values`` rounded to the digits of the reference."""
     return np.array([float(f"{value:.{DIGITS}g}") for value in values])
 
 
 def rank_test(reference: Sequence[float], values: Sequence[float]) -> float:
-    """The exact two-sided p-value of the rank sum of ``values`` among all."""
+    """The exact two-sided p-value of the rank sum of ``values`` among all values."""
     from scipy.stats import rankdata
 
-    # Twice the mean ranks are whole numbers.
+    # Mean ranks can end in .5; twice a mean rank is an integer.
     ranks = np.rint(2 * rankdata([*reference, *values])).astype(int)
     chosen = len(values)
-    # counts[k, s]: how many subsets of k of the ranks so far sum up to s.
+    # counts[k, s]: the number of subsets of k ranks, among the ranks so far, with the sum s.
     counts = np.zeros((chosen + 1, int(ranks.sum()) + 1))
     counts[0, 0] = 1
     for rank in ranks:
@@ -66,10 +73,14 @@ def rank_test(reference: Sequence[float], values: Sequence[float]) -> float:
 
 
 def range_test(reference: Sequence[float], values: Sequence[float]) -> float:
-    """The share of all choices of so many values that span no more than ``values`` do."""
+    """The p-value of the range of ``values``; it is small if the values lie too close together.
+
+    It is the share of all subsets of this size, of both groups of values together, whose range is
+    at most the range of ``values``.
+    """
     both = np.sort([*reference, *values])
     span = max(values) - min(values)
-    # Each choice is counted with the first of its least values.
+    # Count each subset once, at its first member in sorted order.
     others = np.searchsorted(both, both + span, side="right") - np.arange(len(both)) - 1
     chosen = len(values)
     close = sum(math.comb(int(count), chosen - 1) for count in others)
@@ -78,15 +89,17 @@ def range_test(reference: Sequence[float], values: Sequence[float]) -> float:
 
 @functools.lru_cache(maxsize=None)
 def noticeable_shift(num_reference: int, num_values: int) -> float:
-    """The shift, in standard deviations, that is noticed nine times of ten, where these are normal.
+    """The shift that the test of location detects in nine of ten checks, in standard deviations.
 
-    By simulation, to about a tenth.
+    Simulated for normal values, in steps of 0.1.
     """
     rng = np.random.default_rng(0)
     reference = rng.normal(size=(SIMULATIONS, num_reference, 1))
     values = rng.normal(size=(SIMULATIONS, 1, num_values))
     ordered = np.arange(num_reference + num_values, dtype=float)
-    # The least number of inversions that is no longer remarkable: the test depends on it alone.
+    # A pair is a value of the reference and a value of the port. Without ties the p-value depends
+    # only on how many pairs have the larger value in the reference. Find the smallest such number
+    # whose p-value is not below the threshold.
     remarkable = 0
     while remarkable < num_reference * num_values // 2:
         moved = _with_inversions(ordered, num_reference, num_values, remarkable)
@@ -101,7 +114,10 @@ def noticeable_shift(num_reference: int, num_values: int) -> float:
 
 
 def _with_inversions(ordered: np.ndarray, n: int, k: int, inversions: int) -> tuple:
-    """Two samples without ties where so many pairs have the first one's member above."""
+    """Two samples of ``n`` and ``k`` values without ties, with a given number of ``inversions``.
+
+    An inversion is a pair whose value from the first sample is the larger one.
+    """
     places = np.arange(n, n + k)
     for i in range(k):
         step = min(inversions, n)
@@ -115,9 +131,11 @@ def number_tests(
     numbers: Mapping[str, Sequence[float]],
     num_seeds: int,
 ) -> List[Test]:
-    """The tests of each final number, of which there has to be one a seed.
+    """The three tests of each final metric.
 
-    One that is missing, or not finite for some seed, has the chance 0.
+    ``numbers`` has the values of the port, one for each of ``num_seeds`` seeds. If a metric is
+    missing, has another number of values, or has a value that is not finite, it gets one test with
+    the p-value 0.
     """
     tests = []
     for name, expected in reference.items():
@@ -140,11 +158,11 @@ def number_tests(
             f"{_about(values)} over {len(values)} seeds, the reference has {_about(expected)} over "
             f"{len(expected)}"
         )
-        noticed = f"a shift of {shift:.2g} is noticed nine times of ten"
+        noticed = f"nine of ten checks detect a shift of {shift:.2g}"
         seeds = range_test(expected, values)
         tests += [
             Test(name, place, f"{name} is {found}; {noticed}"),
-            Test(f"spread of {name}", spread, f"{name} spreads otherwise: {found}"),
+            Test(f"spread of {name}", spread, f"{name} has another spread: {found}"),
             Test(f"seeds of {name}", seeds, f"{name} hardly varies with the seed: {found}"),
         ]
     return tests
@@ -155,7 +173,7 @@ def _about(values: Sequence[float]) -> str:
 
 
 def law_tests(question: Question, answer: Arrays) -> List[Test]:
-    """The tests of first weights, or of negatives, against the law that they are drawn from."""
+    """The tests of first weights, or of negative items, against their distribution."""
     return (
         _first_tests(question, answer)
         if question.kind == "first"
@@ -173,16 +191,16 @@ def _first_tests(question: Question, answer: Arrays) -> List[Test]:
             found = "is missing" if drawn.ndim == 0 else f"has the shape {drawn.shape}"
             tests.append(Test(name, 0.0, f"{name} {found}; it should be {shapes[name]}"))
             continue
-        kind = "deviation" if law == "normal" else "bound"
+        kind = "standard deviation" if law == "normal" else "bound"
         wanted = "0" if law == "zero" else f"{law} with the {kind} {scale:.4g}"
         largest = float(np.abs(drawn).max())
-        words = f"{name} starts {wanted}; here the deviation is {drawn.std():.4g}, the largest "
+        words = f"{name} should be {wanted}; found: deviation {drawn.std():.4g}, largest "
         tests += [Test(name, p, f"{words}{largest:.4g}") for p in LAWS[law](drawn.ravel(), scale)]
     return tests
 
 
 def _normal(drawn: np.ndarray, scale: float) -> List[float]:
-    """Shape (Kolmogorov and Smirnov), and the sum of squares, which is chi-square."""
+    """p-values of the shape (Kolmogorov and Smirnov) and of the sum of squares (chi-square)."""
     from scipy.stats import chi2, kstest
 
     squares = float(((drawn / scale) ** 2).sum())
@@ -191,11 +209,11 @@ def _normal(drawn: np.ndarray, scale: float) -> List[float]:
 
 
 def _uniform(drawn: np.ndarray, scale: float) -> List[float]:
-    """Shape, and the largest of n numbers: it is below m with the chance (m / bound)^n."""
+    """p-values of the shape, and of the largest absolute value m of n numbers: (m / bound)^n."""
     from scipy.stats import kstest
 
     reach = float(np.abs(drawn).max()) / scale
-    # What float32 rounds up is not beyond the bound.
+    # float32 can round a number up to slightly above the bound; this is not a mistake.
     of_largest = 0.0 if reach > 1 + 1e-6 else min(1.0, reach**drawn.size)
     return [float(kstest((drawn / scale + 1) / 2, "uniform").pvalue), of_largest]
 
@@ -208,7 +226,7 @@ LAWS = {"normal": _normal, "uniform": _uniform, "zero": _zero}
 
 
 def _negative_tests(question: Question, answer: Arrays) -> List[Test]:
-    """All items that a user has not in the training set are equally likely (Pearson 1900)."""
+    """Test that all items outside a user's training items are equally likely (Pearson 1900)."""
     from scipy.stats import chi2
 
     given = question.given
@@ -217,15 +235,15 @@ def _negative_tests(question: Question, answer: Arrays) -> List[Test]:
     if items.dtype.kind == "f" and np.array_equal(items, np.rint(items)):
         items = items.astype(np.int64)
     if items.shape != users.shape or items.dtype.kind not in "iu":
-        words = f"negatives are {items.dtype} {items.shape}, not whole numbers {users.shape}"
+        words = f"negatives are {items.dtype} {items.shape}, not integers {users.shape}"
         return [Test("negatives", 0.0, words)]
     if items.min() < 0 or items.max() >= num_items:
-        return [Test("negatives", 0.0, f"negatives go beyond the {num_items} items")]
+        return [Test("negatives", 0.0, f"negatives have ids outside the {num_items} items")]
     seen = np.zeros((num_users, num_items), dtype=bool)
     seen[given["train"][:, 0], given["train"][:, 1]] = True
     wrong = int(seen[users, items].sum())
     if wrong:
-        words = f"{wrong} of {len(items)} negatives are items that their user has in training"
+        words = f"{wrong} of {len(items)} negatives are training items of their user"
         return [Test("negatives", 0.0, words)]
     counts = np.zeros((num_users, num_items))
     np.add.at(counts, (users, items), 1)
@@ -233,5 +251,5 @@ def _negative_tests(question: Question, answer: Arrays) -> List[Test]:
     statistic = float(((counts - expected) ** 2 / expected)[~seen].sum())
     freedom = int((~seen).sum()) - num_users
     p = 2 * min(chi2.cdf(statistic, freedom), chi2.sf(statistic, freedom))
-    words = f"negatives are uniform: chi-square {statistic:.0f} with {freedom} degrees of freedom"
+    words = f"negatives should be uniform: chi-square {statistic:.0f}, {freedom} degrees of freedom"
     return [Test("negatives", float(p), words)]

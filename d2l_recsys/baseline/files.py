@@ -1,4 +1,4 @@
-"""The baseline on disk: an index in JSON, the questions and the expected answers as ``.npz``."""
+"""Read the files of the baseline: a JSON index, and the questions and expected answers."""
 
 import hashlib
 import json
@@ -12,18 +12,19 @@ from d2l_recsys.errors import DataError
 
 FILES = pathlib.Path(__file__).resolve().parent / "files"
 INDEX, SUMS = "baseline.json", "SHA256SUMS"
-# Of the layout; the index names that of the project as well.
+# The version of the layout of the files. The index also has the version of the project.
 VERSION = 1
-MEND = "take the baseline's folder anew"
+MEND = "get a new copy of the baseline folder"
 
 
 class Baseline:
-    """The baseline in a folder, by default the one that comes with the package.
+    """The baseline in a folder; by default the folder that comes with the package.
 
-    ``index`` is its JSON: what it was made with, an entry for each question with the tolerance of
-    its answer, checksums of what MovieLens-100K becomes, and final numbers over seeds.
+    ``index`` is the content of ``baseline.json``: the versions that made the baseline, an entry for
+    each question with the tolerance of its answer, checksums of the arrays that come from
+    MovieLens-100K, and the final metrics over seeds.
 
-    Raises DataError where the folder has none, one of another version, or one that was changed.
+    Raises DataError if the folder has no baseline, has another version, or if a file was changed.
     """
 
     def __init__(self, folder: Optional[pathlib.Path] = None) -> None:
@@ -32,29 +33,29 @@ class Baseline:
         index = json.loads(self._checked(INDEX))
         if index["version"] != VERSION:
             raise DataError(
-                f"{self.folder / INDEX} has version {index['version']}, this program reads "
+                f"{self.folder / INDEX} has version {index['version']}, this program reads version "
                 f"{VERSION}; {MEND}"
             )
         self.index: Dict[str, Any] = index
 
     @property
     def sha256(self) -> str:
-        """The checksum of the checksums: which baseline this is."""
+        """The SHA-256 of the file ``SHA256SUMS``; it identifies the baseline."""
         return hashlib.sha256((self.folder / SUMS).read_bytes()).hexdigest()
 
     @property
     def about(self) -> Dict[str, Any]:
-        """What a report says of the baseline."""
+        """The version, origin and checksum of the baseline, for reports."""
         made = {name: self.index[name] for name in ("version", "made_by")}
         return {**made, "sha256": self.sha256}
 
     @property
     def entries(self) -> List[Dict[str, Any]]:
-        """What the index says of each question."""
+        """The entry of each question in the index."""
         return self.index["questions"]
 
     def question(self, entry: Dict[str, Any]) -> Question:
-        """A question with its arrays."""
+        """The question of an entry, with its arrays. Raises DataError if its file was changed."""
         return Question(
             entry["name"],
             entry["rung"],
@@ -66,7 +67,7 @@ class Baseline:
         )
 
     def expected(self, entry: Dict[str, Any]) -> Arrays:
-        """The answer to a question of rungs 0 to 5."""
+        """The expected answer to a question of rungs 0 to 5. Raises DataError like ``question``."""
         return self._arrays(entry["name"] + ".expected.npz")
 
     def _arrays(self, name: str) -> Arrays:
@@ -88,18 +89,18 @@ class Baseline:
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}; {MEND}") from error
         if hashlib.sha256(content).hexdigest() != self._sums.get(name):
-            raise DataError(f"{path} is not what {SUMS} says; {MEND}")
+            raise DataError(f"{path} does not match its checksum in {SUMS}; {MEND}")
         return content
 
 
 def as_index(question: Question, **more: Any) -> Dict[str, Any]:
-    """The entry of a question in the index: all but its arrays."""
+    """The entry of a question in the index: all its fields except the arrays."""
     entry = {name: value for name, value in question._asdict().items() if name != "given"}
     return {**entry, "protocols": list(question.protocols), **more}
 
 
 def checksums(files: Dict[str, bytes]) -> str:
-    """What ``sha256sum`` prints of the files."""
+    """The SHA-256 of each file, in the format that ``sha256sum`` prints."""
     return "".join(
         f"{hashlib.sha256(content).hexdigest()}  {name}\n"
         for name, content in sorted(files.items())

@@ -1,6 +1,6 @@
-"""Make the baseline's files from the project's own code, and check them against the oracle.
+"""Make the files of the baseline from the project's own code, and check them with the oracle.
 
-Needs MXNet. The same code on the same machine makes the same bytes.
+Needs MXNet. The same code makes the same bytes on the same machine.
 """
 
 import json
@@ -24,9 +24,9 @@ from d2l_recsys.reproduction.summary import as_reference, summarise
 from d2l_recsys.runs.results import environment
 from d2l_recsys.sections.registry import VARIANTS
 
-# The variants of the chapter that have another name than their training.
+# The trainings whose variant in the registry has another name.
 VARIANT = {"fm-printed": "fm", "deepfm-printed": "deepfm"}
-# The settings of a run that a port is told.
+# The settings of a run that the check passes to a port.
 PORTED = (
     "num_epochs", "batch_size", "lr", "wd", "num_factors", "num_hidden", "nums_hiddens", "mlp_dims",
     "L", "d", "d_prime", "dropout", "min_threshold",
@@ -37,12 +37,10 @@ FEWEST_TRAININGS = 20
 def make_baseline(
     numbers: Mapping[str, Any], data_dir: Optional[pathlib.Path] = None
 ) -> Dict[str, bytes]:
-    """The files of the baseline by name.
+    """The content of each file of the baseline by name.
 
-    ``numbers`` are those of ``numbers_over_seeds``.
-
-    Raises DataError where they are too few or of other data, or where the project's own code and
-    the oracle disagree.
+    ``numbers`` is the result of ``numbers_over_seeds``. Raises DataError if ``numbers`` has too few
+    seeds or comes from other data, or if the project's own code and the oracle disagree.
     """
     files: Dict[str, bytes] = {}
     entries: List[Dict[str, Any]] = []
@@ -85,9 +83,9 @@ def numbers_over_seeds(
     data_dir: Optional[pathlib.Path] = None,
     quiet: bool = False,
 ) -> Dict[str, Any]:
-    """The final numbers of each training, by the variant's name, over seeds 0, 1, ...
+    """The final metrics of each training over seeds 0, 1, ..., by the name of the variant.
 
-    Runs what has not been run in the folder ``results``; raises what that raises.
+    Runs the trainings that are not yet in the folder ``results``; raises the errors of these runs.
     """
     with alone_in(results):
         variants = [VARIANTS[VARIANT.get(t, t)] for model in MODELS for t, _ in tracks(model)]
@@ -100,7 +98,10 @@ def numbers_over_seeds(
 
 
 def convergence(numbers: Mapping[str, Any]) -> Dict[str, Any]:
-    """Of each training its settings, and each final number over the seeds."""
+    """For each training: its settings, and each final metric with one value for each seed.
+
+    Raises DataError if there are too few seeds, or if FM or DeepFM trained on the book's clicks.
+    """
     found = {}
     for model in MODELS:
         for track, _ in tracks(model):
@@ -109,8 +110,8 @@ def convergence(numbers: Mapping[str, Any]) -> Dict[str, Any]:
                 raise DataError(f"{track} has fewer than {FEWEST_TRAININGS} seeds; use --seeds")
             if model in CLICKS and not variant["dataset"]["substitute"]:
                 raise DataError(
-                    f"{track} was trained on the book's clicks, which a port cannot be given; "
-                    "name a folder without them in --data-dir"
+                    f"{track} was trained on the book's clicks, which ports are not given; name a "
+                    "folder without these clicks in --data-dir"
                 )
             found[track] = {
                 "settings": {k: v for k, v in variant["settings"].items() if k in PORTED},

@@ -1,4 +1,4 @@
-"""The questions about made-up data. Needs MXNet, with which the middle of a training is reached."""
+"""Make the questions about made-up data. Needs MXNet to train up to the middle of training."""
 
 from typing import Any, Dict, Iterator, Tuple
 
@@ -13,10 +13,10 @@ from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question, ask, batch_of, join
 from d2l_recsys.baseline.tolerances import in_float32
 
-# How many steps a trajectory has.
+# The number of steps of a trajectory.
 STEPS = 50
-# Where in a training it may begin. It begins at the first of these places from which float32
-# implementations stay so close together.
+# A trajectory begins after one of these numbers of steps, the first from which the distance of
+# float32 implementations stays at most ``STAYS_CLOSE``.
 STEPS_BEFORE = (100, 150, 200, 250, 300, 350, 400)
 STAYS_CLOSE = 1e-4
 EPOCHS, ROWS, ROWS_OF_BATCH = 3, 205, 64
@@ -24,7 +24,7 @@ NEGATIVES_A_USER = 400
 
 
 def questions() -> Iterator[Question]:
-    """All questions about made-up data, rung by rung within each model."""
+    """All questions about made-up data, model by model, and for each model rung by rung."""
     rng = np.random.default_rng(SEED)
     made_up = {"ratings": made_up_data.ratings(rng), **made_up_data.clicks(rng)}
     for number, model in enumerate(MODELS):
@@ -40,7 +40,7 @@ def questions() -> Iterator[Question]:
 
 
 def _sizes(model: str, made_up: Arrays) -> Tuple[Dict[str, Any], Arrays]:
-    """The settings of a model with the sizes of its tables, and its data."""
+    """The settings of a model, including the sizes of its tables, and its arrays for training."""
     settings = dict(made_up_data.SETTINGS[model])
     given = _given(model, made_up, np.random.default_rng(SEED))
     found = oracle.Port(model, PROTOCOLS[0]).data(given)
@@ -52,7 +52,7 @@ def _sizes(model: str, made_up: Arrays) -> Tuple[Dict[str, Any], Arrays]:
 
 
 def _given(model: str, made_up: Arrays, rng: np.random.Generator) -> Arrays:
-    """The made-up data, and all that a model's data may depend on."""
+    """The made-up data, and all other inputs that the data of a model can depend on."""
     return {
         **made_up,
         "L": np.array(made_up_data.SETTINGS[model].get("L", 0)),
@@ -70,7 +70,7 @@ def _data_questions(model: str, made_up: Arrays, rng: np.random.Generator) -> It
     data = {name: given[name] for name in names}
     yield Question(f"{model}/0-data", 0, "data", model, PROTOCOLS, {}, data)
     batch_size = made_up_data.SETTINGS[model]["batch_size"]
-    # Rows that no number of epochs fills batches with.
+    # With this number of rows, every epoch ends with an incomplete batch.
     rows = batch_size * 5 // 3 + 1
     orders = np.stack([rng.permutation(rows) for _ in range(EPOCHS)]).astype(np.int32)
     loader = {"orders": orders, "batch_size": np.array(batch_size)}
@@ -90,7 +90,7 @@ def _metric_questions(model: str, found: Arrays, rng: np.random.Generator) -> It
         completed = (matrix + rng.normal(0, 1, matrix.shape)).astype(np.float32)
         given = {"test_matrix": matrix, "completed": completed, "losses": losses}
     elif model in PAIRS:
-        # Rounded, so that many of them tie.
+        # Rounded, so that many scores tie.
         scores = rng.normal(0, 1, (NUM_USERS, NUM_ITEMS)).round(1)
         users = np.arange(NUM_USERS)
         scores[users, found["test_items"]] += rng.choice([0, 0.5, 1.5], NUM_USERS)
@@ -112,7 +112,7 @@ def _click_outputs(rng: np.random.Generator) -> Arrays:
     given: Arrays = {}
     for part, rows in (("train", 7 * ROWS_OF_BATCH), ("test", ROWS)):
         labels = (rng.uniform(size=rows) < 0.55).astype(np.float32)
-        # Some saturate float32, and some tie.
+        # Large enough that some probabilities round to 1 in float32; rounded, so that some tie.
         z = (rng.normal(0, 9, rows) + 6 * labels).round(1).astype(np.float32)
         given.update({f"{part}_labels": labels, f"{part}_log_odds": z})
         given[f"{part}_scores"] = 1 / (1 + np.exp(-z))
@@ -124,10 +124,10 @@ def _click_outputs(rng: np.random.Generator) -> Arrays:
 def _training_questions(
     model: str, settings: Dict[str, Any], found: Arrays, rng: np.random.Generator
 ) -> Iterator[Question]:
-    """Rungs 2 to 5, from the first weights and from the middle of a training.
+    """Yield the questions of rungs 2 to 5, from the first weights and from the middle of training.
 
-    Trajectories start in the middle alone. From NeuMF's and Caser's first weights the last bit of a
-    sum decides within 50 steps where a training goes.
+    Trajectories start only in the middle. If NeuMF and Caser start from their first weights, the
+    last bit of a sum decides the course of training within 50 steps.
     """
     first = reference.Port(model, PROTOCOLS[0]).first_parameters(settings, SEED)
     batches = _batches(model, settings, found, rng, 1 + STEPS_BEFORE[-1] + STEPS)
@@ -150,11 +150,12 @@ def _under_way(
     first: Arrays,
     batches: Arrays,
 ) -> Tuple[Arrays, Arrays, Question]:
-    """Weights in the middle of a training, Adam's state there, and the trajectory from there on.
+    """Weights and Adam's state in the middle of training, and the trajectory that begins there.
 
-    Where a unit is near the edge of its relu, the last bit of a sum decides, and two right float32
-    implementations part. So the trajectory begins at the first of several places from which they
-    stay together. If there is none, it begins where they part least.
+    If the input of a relu is close to 0, the last bit of a sum decides its sign, and two correct
+    float32 implementations move apart. So we try several places in the training. The trajectory
+    begins at the first place from which float32 implementations stay close together, or, if there
+    is none, at the place from which they move apart least.
     """
     model = track.split("-")[0]
     port = reference.Port(model, protocols[0])
@@ -199,7 +200,7 @@ def _batches(
 def _draws(
     model: str, settings: Dict[str, Any], found: Arrays, rng: np.random.Generator
 ) -> Iterator[Question]:
-    """The questions of rung 6. A port draws the answers, and the check tests their law."""
+    """Yield the questions of rung 6: a port draws arrays; the check tests their distribution."""
     seed = {"seed": np.array(SEED)}
     yield Question(f"{model}/6-first", 6, "first", model, PROTOCOLS, settings, seed)
     if model in PAIRS:

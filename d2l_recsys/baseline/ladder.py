@@ -1,30 +1,31 @@
-"""The ladder that a port climbs, and the models and protocols that climb it. Imports no numpy.
+"""The rungs of the check in their order, and the models and protocols. Imports no numpy.
 
-The rungs, in the order in which a port climbs them:
+The check asks the rungs from 0 to 6:
 
-0. **data**: splits, candidates, windows and encoded clicks, from ratings and clicks
-1. **metrics**: the numbers of both protocols, from given scores and losses
-2. **forward**: what a net gives, from given weights
+0. **data**: splits, candidates, windows and encoded clicks, from given ratings and clicks
+1. **metrics**: the metrics of both protocols, from given scores and losses
+2. **forward**: the outputs of a net, from given weights
 3. **gradients**: the loss of a batch and its gradients
-4. **step**: one step of the optimizer, from its beginning and from the middle of a training
+4. **step**: one step of the optimizer, from fresh weights and from the middle of training
 5. **trajectory**: 50 steps on given batches
-6. **convergence**: first weights, drawn negatives, and the final numbers over seeds
+6. **convergence**: first weights, negative items, and the final metrics over seeds
 """
 
 from typing import Iterator, Tuple
 
 RUNGS = ("data", "metrics", "forward", "gradients", "step", "trajectory", "convergence")
 CONVERGENCE = len(RUNGS) - 1
-# The models by what they learn from.
+# The models, grouped by the data that they learn from.
 RATINGS, PAIRS, CLICKS = ("mf", "autorec"), ("neumf", "caser"), ("fm", "deepfm")
 MODELS = (*RATINGS, *PAIRS, *CLICKS)
 PROTOCOLS = ("printed", "defined")
-# These minimise another loss under each protocol; the others are only measured in another way.
+# These models minimize another loss under each protocol. All other models have one training, and
+# only their metrics differ between the protocols.
 TRAINED_APART = CLICKS
 
 
 def tracks(model: str) -> Iterator[Tuple[str, Tuple[str, ...]]]:
-    """The trainings of a model: the name of each, and the protocols that it is one of."""
+    """Yield the name of each training of a model, and the protocols that it belongs to."""
     if model in TRAINED_APART:
         for protocol in PROTOCOLS:
             yield f"{model}-{protocol}", (protocol,)

@@ -1,25 +1,30 @@
-"""Made-up ratings and clicks that rungs 0 to 5 ask about.
+"""Made-up ratings and clicks for the questions of rungs 0 to 5.
 
-The baseline may not carry MovieLens, so it needs ratings and clicks of its own. They contain what
-the chapter's data has many times, and what ports get wrong: ties in time, also at a user's latest
-rating; users with hardly any rating; more items than users; ids in another order than the file's;
-values of clicks that are rare, that only test rows have, or that differ by a leading zero alone.
+MovieLens-100K may not be redistributed, so the baseline contains made-up data. The made-up data has
+the difficult cases of the chapter's data, which ports often get wrong:
+
+- ratings of a user with equal times, also at the latest time
+- users with very few ratings
+- more items than users
+- ratings in no order of users, items or times
+- click values that are rare, that occur only in the test rows, or that differ only by leading zeros
 """
 
 from typing import Any, Dict, List
 
 import numpy as np
 
-# Of all that the baseline draws.
+# The seed of everything that the baseline draws.
 SEED = 2021
 NUM_USERS, NUM_ITEMS = 113, 179
-# Users with so few ratings that their windows (L = 3) have to be filled up, or are one.
+# Rows of users with few ratings: for L = 3 they have no complete window, or exactly one.
 SHORT = {5: 2, 17: 4, 60: 5}
 FIELD_SIZES = (40, 3, 12, 25, 7, 400)
 NUM_TRAIN, NUM_TEST = 3000, 401
 MIN_THRESHOLD = 4
 
-# The chapter's, but for batches and a hidden layer that are smaller, and dropout, which is random.
+# The settings of the chapter, except: batches and AutoRec's hidden layer are smaller, and dropout
+# is off because it is random.
 SETTINGS: Dict[str, Dict[str, Any]] = {
     "mf": {"num_factors": 30, "lr": 0.002, "wd": 1e-5, "batch_size": 256},
     "autorec": {"num_hidden": 50, "dropout": 0.0, "lr": 0.002, "wd": 1e-5, "batch_size": 64},
@@ -38,7 +43,7 @@ SETTINGS: Dict[str, Dict[str, Any]] = {
 
 
 def ratings(rng: np.random.Generator) -> np.ndarray:
-    """Lines of user, item, rating and timestamp, int64 (n, 4), in no order; ids count from 1."""
+    """Rows of user, item, rating and timestamp, int64 (n, 4), shuffled; ids count from 1."""
     taste, kind = rng.normal(size=(NUM_USERS, 4)), rng.normal(size=(NUM_ITEMS, 4))
     popularity = 1 / np.arange(1, NUM_ITEMS + 1) ** 0.7
     popularity = rng.permutation(popularity / popularity.sum())
@@ -47,7 +52,7 @@ def ratings(rng: np.random.Generator) -> np.ndarray:
         count = SHORT.get(user, int(rng.integers(12, 70)))
         items = rng.choice(NUM_ITEMS, size=count, replace=False, p=popularity)
         liking = 3.5 + taste[user] @ kind[items].T + rng.normal(0, 0.5, count)
-        # A third of the ratings fall on the second of another one.
+        # Few distinct times, so that many ratings of a user have the same time.
         times = 880_000_000 + 1000 * user + rng.integers(0, 2 * count, size=count) // 3 * 20
         for item, rating, time in zip(items, np.clip(np.rint(liking), 1, 5), times):
             lines.append([user + 1, int(item) + 1, int(rating), int(time)])
@@ -59,16 +64,17 @@ def ratings(rng: np.random.Generator) -> np.ndarray:
 
 
 def clicks(rng: np.random.Generator) -> Dict[str, np.ndarray]:
-    """``train_tsv`` and ``test_tsv``, the bytes (uint8) of lines of a label and values."""
+    """``train_tsv`` and ``test_tsv``: lines of a label and values between tabs, as uint8 bytes."""
     weights = [rng.normal(0, 1.0, size) for size in FIELD_SIZES]
     names = [[f"{field}{value:x}" for value in range(n)] for field, n in zip("abcdef", FIELD_SIZES)]
-    # Two values of a field that differ only where a number would not.
+    # These two values of a field are equal as numbers but differ as text.
     names[1][:2] = ["7", "007"]
     tables = []
     for rows, first_unseen in ((NUM_TRAIN, 2), (NUM_TEST, 0)):
         lines = []
         for _ in range(rows):
-            # Skewed, so that some values are rare; a field's last ones are in the test rows alone.
+            # The draw is skewed, so that some values are rare. In fields with more than 10 values,
+            # only the test rows can have the last two.
             chosen = [
                 min(int(size * rng.uniform() ** 3), size - 1 - (first_unseen if size > 10 else 0))
                 for size in FIELD_SIZES

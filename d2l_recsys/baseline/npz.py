@@ -1,4 +1,4 @@
-"""``.npz`` files for any language: no pickle, no compression, and the same bytes each time."""
+"""Read and write ``.npz`` files that programs in any language can read."""
 
 import io
 import os
@@ -12,16 +12,17 @@ from d2l_recsys.errors import DataError
 from d2l_recsys.storage.archive import shown
 
 PathLike = Union[str, "os.PathLike[str]"]
-# The earliest time that a zip archive can name.
+# The earliest time that a zip archive can store. A fixed time makes the bytes reproducible.
 NO_TIME = (1980, 1, 1, 0, 0, 0)
-# How every zip archive begins.
+# Every zip archive begins with these bytes.
 ZIP = b"PK"
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The arrays as a file; the same arrays give the same bytes, in whatever order they come.
+    """The content of a ``.npz`` file with ``arrays``, without pickle and without compression.
 
-    Numbers are little-endian, in C order.
+    Numbers are little-endian, arrays are in C order. The same arrays give the same bytes; the order
+    of the names in ``arrays`` does not matter.
     """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
@@ -37,24 +38,25 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 def read_npz(path: PathLike) -> Dict[str, np.ndarray]:
     """The arrays of the file at ``path``, by name.
 
-    Raises DataError for a file that cannot be read, is no ``.npz``, or holds what is no array of
-    numbers.
+    Raises DataError if the file cannot be read, is not a ``.npz`` file, or has a member that is not
+    an array of numbers.
     """
     path = pathlib.Path(path)
-    damaged = f"{path} is not a .npz file, a zip archive of arrays of numbers"
+    damaged = f"{path} is not a .npz file, that is a zip archive of arrays of numbers"
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     if not content.startswith(ZIP):
-        raise DataError(f"{damaged}; write it anew")
+        raise DataError(f"{damaged}; write it again")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
-    # Of a damaged header numpy raises what Python's own parser does, and zipfile what zlib does.
+    # A damaged file can raise almost any error: numpy passes on those of Python's parser, and
+    # zipfile those of zlib.
     except Exception as error:
-        raise DataError(f"{damaged} ({shown(error)}); write it anew") from error
+        raise DataError(f"{damaged} ({shown(error)}); write it again") from error
     for name, array in found.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-            raise DataError(f"{path}: {shown(name)} is not an array of numbers; write it anew")
+            raise DataError(f"{path}: {shown(name)} is not an array of numbers; write it again")
     return found

@@ -1,10 +1,10 @@
-"""What a port has to offer to be checked: one class, a page long.
+"""The methods that a port needs so that the check can ask it questions.
 
-A module, or a package, with a class ``Port`` like the one below is checked by
-``d2l-recsys baseline check MODULE``. Arrays are numpy's, in and out; all ids count from 0. Where a
-port lacks a method, its rung has no answer, and that is no pass.
+``d2l-recsys baseline check MODULE`` checks a module or package that has a class ``Port`` like the
+one below. Arguments and results are numpy arrays. Ids count from 0, except in ``ratings``. If a
+port lacks a method, the rung that needs this method has no answer, and the check does not pass.
 
-What each model is given and has to answer is in ``docs/porting.md``.
+``docs/porting.md`` lists the arrays that each model is given and the arrays that it returns.
 """
 
 from typing import Any, Dict, Mapping, Optional, Protocol
@@ -15,22 +15,22 @@ Arrays = Dict[str, np.ndarray]
 
 
 class Port(Protocol):
-    """One of ``mf autorec neumf caser fm deepfm`` in another framework.
+    """One model of the chapter in another framework.
 
-    ``protocol`` is ``printed`` or ``defined``: what the chapter's code computes, or what its
-    equations say.
+    ``model`` is one of ``mf autorec neumf caser fm deepfm``. ``protocol`` is ``printed`` (what the
+    chapter's code computes) or ``defined`` (what its equations say).
     """
 
     def __init__(self, model: str, protocol: str) -> None: ...
 
     def data(self, given: Mapping[str, np.ndarray]) -> Arrays:
-        """Rung 0: ratings or clicks, split and turned into the arrays that training reads."""
+        """Rung 0: split the ratings or encode the clicks; returns the arrays for training."""
 
     def batches(self, given: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Rung 0: the rows of the full batches of several epochs whose orders are given."""
+        """Rung 0: the row numbers of the full batches, (batches, batch_size), of several epochs."""
 
     def metrics(self, given: Mapping[str, np.ndarray]) -> Dict[str, float]:
-        """Rung 1: the numbers of the protocol from given scores and losses."""
+        """Rung 1: the metrics of the protocol by name, from given scores and losses."""
 
     def set_state(
         self,
@@ -40,41 +40,45 @@ class Port(Protocol):
         variances: Optional[Arrays] = None,
         steps: int = 0,
     ) -> None:
-        """Before rungs 2 to 5: weights by name, and Adam's moments after so many steps, if any.
+        """Set the weights and the state of Adam; the check calls this first on rungs 2 to 5.
 
-        ``settings`` have the sizes of the tables, the learning rate ``lr`` and the weight decay
-        ``wd``.
+        ``parameters``, ``means`` and ``variances`` have the same names. The means and variances
+        are Adam's moments after ``steps`` steps; None stands for zeros. ``settings`` has the sizes
+        of the tables and layers, the learning rate ``lr`` and, except for FM and DeepFM, the
+        weight decay ``wd``.
         """
 
     def forward(self, batch: Arrays) -> np.ndarray:
-        """Rung 2: what the net gives for a batch, without dropout.
+        """Rung 2: the outputs of the net for a batch, without dropout.
 
-        Ratings or scores, (n,); AutoRec's rows completed, (n, row_length); of FM and DeepFM
-        probabilities as printed, log odds as defined, (n,).
+        MF returns ratings (n,). AutoRec returns completed rows (n, row_length). NeuMF and Caser
+        return scores (n,). FM and DeepFM return probabilities (n,) if the protocol is printed and
+        logits (n,) if it is defined.
         """
 
     def loss(self, batch: Arrays) -> float:
-        """Rung 3: the loss, summed over the examples of a batch."""
+        """Rung 3: the loss, summed over the examples of a batch, without weight decay."""
 
     def gradients(self, batch: Arrays) -> Arrays:
-        """Rung 3: the gradients of that sum by the parameters' names; without weight decay."""
+        """Rung 3: the gradients of this sum by parameter name, without weight decay."""
 
     def step(self, batch: Arrays) -> None:
-        """Rungs 4 and 5: one step of training on a batch, without dropout."""
+        """Rungs 4 and 5: one optimizer step on a batch, without dropout."""
 
     def parameters(self) -> Arrays:
-        """Rungs 4 and 5: the weights as they are now."""
+        """Rungs 4 and 5: the current weights by name."""
 
     def first_parameters(self, settings: Mapping[str, Any], seed: int) -> Arrays:
-        """Rung 6: first weights, drawn as training draws them."""
+        """Rung 6: first weights by name, drawn as at the start of training."""
 
     def negatives(self, given: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
-        """Rung 6, NeuMF and Caser: an item drawn for each of the given users, (n,)."""
+        """Rung 6, NeuMF and Caser: one negative item for each of ``given["users"]``, (n,)."""
 
     def train(
         self, given: Mapping[str, np.ndarray], settings: Mapping[str, Any], seed: int
     ) -> Dict[str, Dict[str, float]]:
-        """Rung 6: train from the beginning to the end, and the numbers ``printed`` and ``defined``.
+        """Rung 6: train the model completely; returns its metrics by protocol and name.
 
-        ``given`` is as in rung 0, ``settings`` are the chapter's.
+        ``given`` has the ratings or clicks of MovieLens-100K as on rung 0. ``settings`` has the
+        settings of the chapter, without the sizes of the tables.
         """

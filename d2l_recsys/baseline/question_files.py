@@ -1,4 +1,4 @@
-"""The questions as files, for ports that answer by files."""
+"""Write the questions as files, for ports that are not in Python."""
 
 import json
 from typing import Any, Dict, List, Mapping, Sequence
@@ -22,11 +22,12 @@ def question_files(
     inputs: Mapping[str, Arrays],
     seeds: int,
 ) -> Dict[str, bytes]:
-    """A file for each question about ``models`` on ``rungs``, and last ``questions.json``.
+    """The content of each question file by name, and of ``questions.json``, which comes last.
 
-    ``questions.json`` says which baseline they are of. It has an entry for each question: kind,
-    settings, protocols, and the names and shapes of its answer. Where ``inputs``, the chapter's
-    data, are empty, nothing is asked about them. ``seeds`` is how many trainings are wanted.
+    The questions are about ``models`` on ``rungs``. ``questions.json`` names the baseline and has
+    an entry for each question: its kind, settings and protocols, and the names and shapes of the
+    arrays of its answer. ``inputs`` is the chapter's data; if it is empty, the questions about
+    this data are left out. ``seeds`` is the number of trainings that rung 6 asks for.
     """
     entries: List[Dict[str, Any]] = []
     files: Dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""What a port is asked: one question is one file of arrays, and one answer another."""
+"""The questions that the check asks a port. Each question and each answer is a file of arrays."""
 
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple
 
@@ -10,8 +10,9 @@ from d2l_recsys.baseline.port import Arrays, Port
 class Question(NamedTuple):
     """One question of one rung.
 
-    ``name`` is that of its files, ``model/rung-what`` or, where the protocols part, with
-    ``model-protocol``; ``kind`` is what to do with the ``given`` arrays and the ``settings``.
+    ``name`` is the path of its files without the ending: ``model/rung-what``, or
+    ``model-protocol/rung-what`` if the question depends on the protocol. ``kind`` says what the
+    port computes from the ``given`` arrays and the ``settings``: a key of ``KINDS``, or ``train``.
     """
 
     name: str
@@ -24,25 +25,27 @@ class Question(NamedTuple):
 
 
 def cut(arrays: Mapping[str, np.ndarray], part: str) -> Arrays:
-    """Those of ``arrays`` whose name begins with ``part/``, by the rest of their name."""
+    """The arrays whose name begins with ``part/``; their new names lack this prefix."""
     part += "/"
     return {name[len(part) :]: array for name, array in arrays.items() if name.startswith(part)}
 
 
 def join(part: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """The reverse of ``cut``."""
+    """Put ``part/`` in front of each name; the reverse of ``cut``."""
     return {f"{part}/{name}": array for name, array in arrays.items()}
 
 
 def batch_of(batches: Mapping[str, np.ndarray], number: int) -> Arrays:
-    """One of several batches, which are stacked."""
+    """One batch of several that are stacked along the first axis."""
     return {name: array[number] for name, array in batches.items()}
 
 
 def ask(make: Callable[[str, str], Port], question: Question) -> Arrays:
-    """The answer of a port, whose class is ``make``, to a question of rungs 0 to 5, or a draw.
+    """Ask a port one question and return its answer; ``make`` is the class of the port.
 
-    Raises NotImplementedError where the port has no such method, and what the port raises.
+    The question is one of rungs 0 to 5, or asks for first weights or negative items (rung 6).
+    Raises NotImplementedError if the port lacks a method that the question needs, and every error
+    that the port raises.
     """
     port = make(question.model, question.protocols[0])
     answer, methods = KINDS[question.kind]
@@ -112,7 +115,7 @@ def _negatives(port: Port, question: Question) -> Arrays:
     return {"negatives": port.negatives(question.given, int(question.given["seed"]))}
 
 
-# How each kind of question is asked, and the methods that a port needs for it.
+# For each kind of question: the function that asks it, and the methods that the port needs.
 KINDS: Dict[str, Tuple[Callable[[Port, Question], Arrays], Tuple[str, ...]]] = {
     "data": (_data, ("data",)),
     "batches": (_batches, ("batches",)),

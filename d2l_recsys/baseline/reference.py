@@ -1,6 +1,6 @@
-"""The project's own code as a port. It gives the baseline its expected answers.
+"""The project's own code on MXNet as a port. The expected answers of the baseline come from it.
 
-This module only passes arrays on. The sections run the same models, losses, data and metrics.
+This module only passes arrays to the models, losses, data and metrics that the sections use.
 """
 
 import io
@@ -32,7 +32,7 @@ from d2l_recsys.training.objectives import click_loss, ranking_loss, rating_loss
 from d2l_recsys.training.resume import adam_state, set_adam_state
 from d2l_recsys.training.train_loss import TrainClicks, TrainLoss
 
-# The arrays of a batch in the order in which the net, and then the loss, take them.
+# The arrays of a batch in the order of the arguments of the loss; the inputs of the net come first.
 BATCH = {
     "mf": ("user_id", "item_id", "rating"),
     "autorec": ("ratings",),
@@ -44,7 +44,7 @@ BATCH = {
 
 
 class Port:
-    """The chapter on MXNet Gluon, as ``d2l_recsys.baseline.port`` asks for it."""
+    """The chapter on MXNet Gluon, with the methods of ``d2l_recsys.baseline.port.Port``."""
 
     num_devices = 1
 
@@ -56,7 +56,7 @@ class Port:
     # Rungs 0 and 1.
 
     def data(self, given: Mapping[str, numpy.ndarray]) -> Arrays:
-        """As in ``Port``."""
+        """See ``baseline.port.Port``."""
         if self.model in CLICKS:
             return _clicks(given)
         frame = pd.DataFrame(given["ratings"], columns=COLUMNS)
@@ -80,7 +80,7 @@ class Port:
         return answer
 
     def batches(self, given: Mapping[str, numpy.ndarray]) -> numpy.ndarray:
-        """As in ``Port``."""
+        """See ``baseline.port.Port``."""
         orders = given["orders"]
         loader = BatchLoader(
             numpy.arange(orders.shape[1]),
@@ -92,7 +92,7 @@ class Port:
         return numpy.stack([batch for _ in orders for batch in loader])
 
     def metrics(self, given: Mapping[str, numpy.ndarray]) -> Dict[str, float]:
-        """As in ``Port``."""
+        """See ``baseline.port.Port``."""
         scores = _click_scores(given) if self.model in CLICKS else self._scores(given)
         return getattr(scores, self.protocol)
 
@@ -131,7 +131,7 @@ class Port:
         variances: Optional[Arrays] = None,
         steps: int = 0,
     ) -> None:
-        """As in ``Port``."""
+        """See ``baseline.port.Port``."""
         self._build(settings)
         self.net.initialize(ctx=self.devices)
         self._names = _gluon_names(parameters, parameters_of(self.net))
@@ -173,7 +173,7 @@ class Port:
         return {name: arrays[self._names[name]].reshape(shape) for name, shape in like.items()}
 
     def forward(self, batch: Arrays) -> numpy.ndarray:
-        """As in ``Port``."""
+        """See ``baseline.port.Port``."""
         return numpy.concatenate([self._outputs(*share).asnumpy() for share in self._shares(batch)])
 
     def _outputs(self, *share: np.ndarray) -> np.ndarray:
@@ -184,7 +184,7 @@ class Port:
         return self.net.logits(mx.nd, share[0])[:, 0]
 
     def _shares(self, batch: Arrays) -> List[List[np.ndarray]]:
-        """The batch, cut into one share a device."""
+        """The arrays of a batch, split across the devices."""
         arrays = [numpy.asarray(batch[name]) for name in BATCH[self.model]]
         if self.model in CLICKS:
             arrays[-1] = arrays[-1].reshape(-1, 1)
@@ -202,7 +202,7 @@ class Port:
         ]
 
     def _record(self, batch: Arrays) -> Tuple[List[np.ndarray], int]:
-        """The losses of each device, whose gradients are then on the net's parameters."""
+        """Run forward and backward; returns the losses by device, and the number of examples."""
         shares = self._shares(batch)
         with autograd.record():
             outputs = [self._losses(*share) for share in shares]
@@ -213,12 +213,12 @@ class Port:
         return losses, sum(len(share[-1]) for share in shares)
 
     def loss(self, batch: Arrays) -> float:
-        """As in ``Port``."""
+        """See ``baseline.port.Port``."""
         losses, _ = self._record(batch)
         return float(sum(part.asnumpy().sum(dtype=numpy.float64) for part in losses))
 
     def gradients(self, batch: Arrays) -> Arrays:
-        """As in ``Port``."""
+        """See ``baseline.port.Port``."""
         self._record(batch)
         parameters = self.net._collect_params_with_prefix()
         gradients = {
@@ -228,15 +228,15 @@ class Port:
         return self._from_gluon(gradients, self._shapes)
 
     def step(self, batch: Arrays) -> None:
-        """As in ``Port``."""
+        """See ``baseline.port.Port``."""
         self.trainer.step(self._record(batch)[1])
 
     def parameters(self) -> Arrays:
-        """As in ``Port``."""
+        """See ``baseline.port.Port``."""
         return self._from_gluon(parameters_of(self.net), self._shapes)
 
     def moments(self) -> Tuple[Arrays, Arrays, int]:
-        """Adam's means and variances, and after how many steps they are what they are."""
+        """The means and variances of Adam, and the number of steps done so far."""
         means, variances, updates = adam_state(self.net, self.trainer)
         (steps,) = set(updates.values())
         return (
@@ -248,7 +248,7 @@ class Port:
     # Rung 6.
 
     def first_parameters(self, settings: Mapping[str, Any], seed: int) -> Arrays:
-        """As in ``Port``."""
+        """See ``baseline.port.Port``."""
         self._build(settings)
         law = init.Xavier() if self.model in CLICKS else init.Normal(0.01)
         mx.random.seed(seed)
@@ -258,7 +258,7 @@ class Port:
         return self._from_gluon(drawn, shapes)
 
     def negatives(self, given: Mapping[str, numpy.ndarray], seed: int) -> numpy.ndarray:
-        """As in ``Port``."""
+        """See ``baseline.port.Port``."""
         num_users, num_items = int(given["num_users"]), int(given["num_items"])
         candidates = _candidates(given["train"], num_users)
         return NegativeSampler(candidates, num_users, num_items, seed).draw(given["users"])
@@ -266,7 +266,7 @@ class Port:
     def train(
         self, given: Mapping[str, numpy.ndarray], settings: Mapping[str, Any], seed: int
     ) -> Dict[str, Dict[str, float]]:
-        """As in ``Port``; the section's own run, on the data that it finds itself."""
+        """See ``baseline.port.Port``. Runs the section, which reads its own data, not ``given``."""
         options = {**settings, "protocol": self.protocol, "seed": seed, "quiet": True}
         if self.model in CLICKS:
             options["dataset"] = "movielens"
@@ -276,7 +276,7 @@ class Port:
 
 
 class _Given(numpy.random.Generator):
-    """A generator that draws what it was given: uniform numbers, or permutations in turn."""
+    """A generator that returns given numbers: uniform numbers, or one permutation after another."""
 
     def __init__(self, drawn: numpy.ndarray) -> None:
         super().__init__(numpy.random.PCG64())
@@ -290,9 +290,9 @@ class _Given(numpy.random.Generator):
 
 
 def _gluon_names(names: Iterable[str], ours: Iterable[str]) -> Dict[str, str]:
-    """By what name Gluon knows each parameter.
+    """The name of each parameter in Gluon.
 
-    Gluon counts the dropout between the layers of DeepFM's MLP, a port counts its layers.
+    The names differ in the MLP of DeepFM: Gluon also numbers the dropout layers, a port does not.
     """
     numbers = sorted({int(name.split(".")[1]) for name in ours if name.startswith("mlp.")})
     found = {}
@@ -305,7 +305,7 @@ def _gluon_names(names: Iterable[str], ours: Iterable[str]) -> Dict[str, str]:
 
 
 def _candidates(train: numpy.ndarray, num_users: int) -> Dict[int, List[int]]:
-    """The items of each user in the training set."""
+    """The training items of each user."""
     candidates: Dict[int, List[int]] = {user: [] for user in range(num_users)}
     for user, item in train.tolist():
         candidates[user].append(item)

@@ -1,4 +1,4 @@
-"""What is said of a check: a table, JSON, and JUnit XML for a port's own test reports."""
+"""Reports on a check: a table with findings, JSON, and JUnit XML for test systems."""
 
 import json
 import math
@@ -10,12 +10,12 @@ from d2l_recsys.baseline.ladder import MODELS, PROTOCOLS, RUNGS
 from d2l_recsys.baseline.mistakes import MISTAKES, Mistake
 
 SHOWN = {Status.no_answer: "no answer", Status.open: "-", Status.left_out: ""}
-# Findings of one rung that are told in full.
+# The largest number of findings that the text report shows for one rung.
 TOLD = 3
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A line for each model and protocol, a column for each rung that was asked."""
+    """A table with a line for each model and protocol, and a column for each chosen rung."""
     rungs = [
         rung
         for rung in range(len(RUNGS))
@@ -48,7 +48,7 @@ def _ratio(ratio: float) -> str:
 
 
 def first_wrong(rows: Sequence[Row]) -> str:
-    """For each first rung that is not right: where, by how much, and what it may come from."""
+    """For each row the first wrong rung: which arrays, how far off, and possible causes."""
     told: Dict[Tuple[int, str, Tuple[Finding, ...]], List[Row]] = {}
     for row in rows:
         rung = row.first_wrong
@@ -75,18 +75,20 @@ def _told(
     causes, certain = _causes(findings)
     if status == Status.wrong and causes:
         alone = (
-            "  just this comes of:" if len(causes) == 1 else "  just this comes of one of these:"
+            "  this mistake gives the same answers:"
+            if len(causes) == 1
+            else "  these mistakes give the same answers:"
         )
-        yield alone if certain else "  what is often the cause:"
+        yield alone if certain else "  frequent causes at this rung:"
         for cause in causes:
             yield f"    {cause.name}: {cause.says}"
 
 
 def _causes(findings: Sequence[Finding]) -> Tuple[List[Mistake], bool]:
-    """What the findings have in common, and whether it gives just these answers."""
+    """The causes to report, and True if they are mistakes that give the same answers."""
     wrong = [finding for finding in findings if finding.ratio > 1]
     named = [cause for finding in wrong for cause in finding.causes]
-    # Some mistakes are alike in one question and not in another.
+    # Two mistakes can give the same answer to one question and different answers to another.
     in_all = [c for c in named if all(c in found.causes for found in wrong if found.causes)]
     if named:
         return _distinct(in_all or named), True
@@ -98,14 +100,14 @@ def _distinct(causes: Sequence[Mistake]) -> List[Mistake]:
 
 
 def semantics_map() -> str:
-    """All mistakes as Markdown, rung by rung."""
+    """All known mistakes as a Markdown page, rung by rung."""
     lines = [
         "# The semantics map",
         "",
-        "What ports of the chapter get wrong: what is right, what is done instead, and at which",
-        "rung of the baseline it first shows. Each entry is a wrong port that the tests hold",
-        "against the baseline's questions; where a port's answers are just those of an entry, the",
-        "check names it. This page is what `d2l-recsys baseline causes` prints.",
+        "This page lists mistakes that ports of the chapter make, by the rung where they first",
+        "show. Each row says what is right, and what the mistake does instead. The tests contain",
+        "a wrong port for each row. If your port gives the same answers as such a wrong port, the",
+        "check names the mistake. The command `d2l-recsys baseline causes` prints this page.",
     ]
     for rung, name in enumerate(RUNGS):
         lines += ["", f"## {rung} {name}", "", "| mistake | models | |", "|---|---|---|"]
@@ -120,15 +122,15 @@ def semantics_map() -> str:
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """One line: right, or how many rows are not."""
+    """One line: right, or how many rows are not right."""
     wrong = [row for row in rows if row.first_wrong is not None]
     if not wrong:
-        return "right: every rung that was asked"
-    return f"not right: {len(wrong)} of {len(rows)} rows are first wrong as told above"
+        return "right: all rungs that were asked"
+    return f"not right: {len(wrong)} of {len(rows)} rows, see the first wrong rungs above"
 
 
 def as_json(rows: Sequence[Row], about: Dict[str, Any]) -> str:
-    """All findings; ``about`` says what was checked, with what. Infinity is null."""
+    """All findings as JSON. ``about`` names the port and the versions. Infinity becomes null."""
     report = {
         **about,
         "right": all(row.first_wrong is None for row in rows),
@@ -165,7 +167,7 @@ def _as_dict(finding: Finding) -> Dict[str, Any]:
 
 
 def as_junit(rows: Sequence[Row], name: str) -> str:
-    """A test suite for each row, a test case for each rung that was asked."""
+    """JUnit XML with a test suite for each row, and a test case for each chosen rung."""
     root = ET.Element("testsuites", name=f"baseline: {name}")
     for row in rows:
         asked = [
@@ -193,5 +195,5 @@ def as_junit(rows: Sequence[Row], name: str) -> str:
                 lines = list(_told(rung, cell.status, cell.findings, [row]))
                 ET.SubElement(case, "failure", message=lines[0]).text = "\n".join(lines[1:])
             elif cell.status == Status.open:
-                ET.SubElement(case, "skipped", message="a rung below is not right")
+                ET.SubElement(case, "skipped", message="a lower rung is not right")
     return ET.tostring(root, encoding="utf-8", xml_declaration=True).decode() + "\n"

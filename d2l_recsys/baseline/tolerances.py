@@ -1,4 +1,4 @@
-"""How far an answer may be from the expected one: measured between float32 implementations."""
+"""Measure how far correct float32 answers lie apart, and derive the tolerances from it."""
 
 import math
 from typing import Dict, List
@@ -12,11 +12,12 @@ from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question, ask
 from d2l_recsys.errors import DataError
 
-# A port sums in another order than the measured ones. This factor leaves room for that.
+# A port adds numbers in another order than the implementations that we measure. This factor is
+# the margin for that.
 FACTOR = 10
-# Sixteen of float32's units: a spread below that is luck.
+# The least spread that we trust: sixteen rounding units of float32. A smaller spread is luck.
 LEAST = 16 * 2.0**-24
-# The oracle in float32 answers once as asked, and then with the examples in other orders.
+# How often the oracle answers in float32: once as asked, then with other orders of the examples.
 ROUNDED = 4
 
 
@@ -29,10 +30,12 @@ class _InFloat32(oracle.Port):
 
 
 def tolerances(question: Question, expected: Arrays) -> Dict[str, float]:
-    """The ``spread`` of float32 implementations about ``expected``, and the ``tolerance``.
+    """The ``spread`` of float32 answers around ``expected``, and the ``tolerance`` of a question.
 
-    Raises DataError where the oracle in float64 is much further from ``expected`` than it is from
-    itself in float32. Rounding does not explain that.
+    Both are distances as ``compare`` measures them. Raises DataError if the answer of the oracle in
+    float64 is further from ``expected`` than rounding explains. The limit is ten times the distance
+    between the oracle's float64 and float32 answers, and at least ten times ``LEAST``. The limit is
+    0 on rung 0.
     """
     exact, others = ask(oracle.Port, question), in_float32(question)
     spread = max(distance(question, expected, answer) for answer in [exact, *others])
@@ -44,14 +47,14 @@ def tolerances(question: Question, expected: Arrays) -> Dict[str, float]:
         tolerance = _rounded_up(FACTOR * max(spread, LEAST))
     off = distance(question, expected, exact)
     if not off <= allowed:
-        raise DataError(f"{question.name}: the project and the oracle disagree by {off:.2g}")
+        raise DataError(f"{question.name}: the project and the oracle differ by {off:.2g}")
     return {"tolerance": tolerance, "spread": float(f"{spread:.2g}")}
 
 
 def in_float32(question: Question) -> List[Arrays]:
-    """Answers of float32 implementations; none on rung 0, where nothing is rounded.
+    """The answers of several float32 implementations; none on rung 0, where nothing is rounded.
 
-    The first ``ROUNDED`` are the oracle's. The last is the project's on two devices.
+    The first ``ROUNDED`` answers are from the oracle. The last is from this project on two devices.
     """
     if not question.rung:
         return []
@@ -64,7 +67,7 @@ def in_float32(question: Question) -> List[Arrays]:
 
 
 def _shuffled(question: Question, rng: np.random.Generator) -> Question:
-    """The same question with the examples of each batch in another order."""
+    """The same question, with the examples of each batch in another order."""
     given = dict(question.given)
     for part, axis in (("batch/", 0), ("batches/", 1)):
         names = [name for name in given if name.startswith(part)]
@@ -75,6 +78,6 @@ def _shuffled(question: Question, rng: np.random.Generator) -> Question:
 
 
 def _rounded_up(value: float) -> float:
-    """``value`` with two digits, not below it."""
+    """``value`` rounded up to two significant digits."""
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
     return float(f"{math.ceil(value / unit) * unit:.2g}")

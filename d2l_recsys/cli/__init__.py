@@ -1,1 +1,1 @@
-"""The commands: ``d2l-recsys X`` is the module X."""
+"""The commands: the module X has ``d2l-recsys X`` (``reproduce`` also has ``report``)."""

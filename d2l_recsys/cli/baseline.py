@@ -1,4 +1,4 @@
-"""``d2l-recsys baseline``: check a port, write the questions for one, make the baseline anew."""
+"""The command ``d2l-recsys baseline``: check a port, write its questions, make the baseline."""
 
 import os
 import pathlib
@@ -19,9 +19,9 @@ ON_CHAPTER_DATA = (0, CONVERGENCE)
 NOT_RIGHT = 1
 
 Models = Annotated[str, typer.Option(help="Models, separated by commas.", show_default="all six")]
-Rungs = Annotated[str, "Rungs: 0-6, 1-5, or 2,3."]
-Seeds = Annotated[int, "Trainings of each model on rung 6, 7 or more."]
-MadeUp = Annotated[bool, "Leave out what needs MovieLens-100K on rungs 0 and 6."]
+Rungs = Annotated[str, "Rungs, for example 0-6, 1-5 or 2,3."]
+Seeds = Annotated[int, "Number of trainings of each model on rung 6; at least 7."]
+MadeUp = Annotated[bool, "Leave out the questions that need MovieLens-100K (rungs 0 and 6)."]
 
 
 def check(
@@ -30,24 +30,24 @@ def check(
     ],
     models: Models = ALL,
     protocol: Annotated[
-        str, typer.Option(metavar="printed|defined|both", help="What the port implements.")
+        str, typer.Option(metavar="printed|defined|both", help="The protocol of the port.")
     ] = "both",
     rungs: Rungs = "0-6",
     seeds: Seeds = 10,
     data_dir: Optional[pathlib.Path] = None,
     no_chapter_data: MadeUp = False,
     json_file: Annotated[
-        Optional[pathlib.Path], typer.Option("--json", help="Write all findings there.")
+        Optional[pathlib.Path], typer.Option("--json", help="Write all findings to this file.")
     ] = None,
     junit_file: Annotated[
-        Optional[pathlib.Path], typer.Option("--junit", help="Write JUnit XML there.")
+        Optional[pathlib.Path], typer.Option("--junit", help="Write JUnit XML to this file.")
     ] = None,
-    quiet: bool = False,
+    quiet: Annotated[bool, "Show no progress; still print the results."] = False,
 ) -> None:
-    """Say of a port of the chapter that it is right, or where it is first wrong.
+    """Check a port of the chapter, and name the first wrong rung.
 
-    Asks the PORT what it computes, rung by rung; the exit code is 0 where it is right, 1 where it
-    is not, 2 where it cannot be asked.
+    Asks the PORT questions, rung by rung. The exit code is 0 if the port is right, 1 if a rung is
+    wrong or has no answer, and 2 if the port cannot be asked.
     """
     import numpy
 
@@ -77,16 +77,18 @@ def check(
         "python": platform.python_version(),
         "numpy": numpy.__version__,
     }
-    # What a port says of its errors may not fit the terminal's encoding.
+    # The error messages of a port can have characters that the terminal cannot print.
     sys.stdout.reconfigure(errors="backslashreplace")
     print(report.table(rows))
-    print("\nA number is the largest distance, in tolerances: above 1 is wrong.", end="")
-    print(" (6: threshold over chance.)" if CONVERGENCE in numbers else "")
+    print("\nA number is the largest distance, in tolerances; above 1 is wrong.", end="")
+    print(
+        " On rung 6 the number is the threshold over the p-value." if CONVERGENCE in numbers else ""
+    )
     wrong = report.first_wrong(rows)
     if wrong:
         print(f"\n{wrong}")
     if not inputs and set(numbers) & set(ON_CHAPTER_DATA):
-        print("\nWhat needs MovieLens-100K was left out: convergence, and the chapter's own data.")
+        print("\nThe questions of rungs 0 and 6 that need MovieLens-100K were left out.")
     print(f"\n{report.verdict(rows)} (baseline {baseline.sha256[:12]})")
     for path, content in (
         (json_file, lambda: report.as_json(rows, about)),
@@ -99,16 +101,18 @@ def check(
 
 
 def questions(
-    folder: Annotated[pathlib.Path, typer.Argument(help="Where to write them; made if need be.")],
+    folder: Annotated[pathlib.Path, typer.Argument(help="Folder for the files; made if missing.")],
     models: Models = ALL,
     rungs: Rungs = "0-6",
     seeds: Seeds = 10,
     data_dir: Optional[pathlib.Path] = None,
     no_chapter_data: MadeUp = False,
 ) -> None:
-    """Write what a port in any language has to answer: a .npz for each question, and an index.
+    """Write the questions as files, for a port in any language.
 
-    An answer is a .npz of the same name in another FOLDER, which ``check`` then takes for the port.
+    Writes a .npz file for each question and the index questions.json into FOLDER. The port writes a
+    .npz file of the same name for each answer into another folder. ``check`` takes this other
+    folder as PORT.
     """
     from d2l_recsys.baseline.files import Baseline
     from d2l_recsys.baseline.question_files import question_files
@@ -119,13 +123,13 @@ def questions(
     inputs = {} if no_chapter_data else _inputs(baseline, chosen, numbers, data_dir)
     files = question_files(baseline, chosen, numbers, inputs, seeds)
     _write(folder, files)
-    print(f"{len(files) - 1} questions in {folder}; its questions.json says what each asks")
+    print(f"{len(files) - 1} questions in {folder}; its questions.json describes each question")
 
 
 def make(
-    seeds: Annotated[int, "Trainings whose final numbers are kept."] = 30,
+    seeds: Annotated[int, "Number of seeds; the final metrics of each are kept."] = 30,
     results: Annotated[
-        pathlib.Path, "Folder of these trainings; those done before count."
+        pathlib.Path, "Folder of these trainings; finished ones are reused."
     ] = pathlib.Path("results/baseline"),
     out: Annotated[
         Optional[pathlib.Path],
@@ -133,19 +137,19 @@ def make(
     ] = None,
     jobs: int = 2,
     data_dir: Optional[pathlib.Path] = None,
-    quiet: bool = False,
+    quiet: Annotated[bool, "Show no progress; still print the results."] = False,
 ) -> None:
-    """Make the baseline anew from the project's own code; needs MXNet.
+    """Make the files of the baseline again; needs MXNet.
 
-    Trains the chapter with each seed on one device, which takes an hour or more, and asks it all
-    the questions.
+    Trains the chapter with each seed on one device, which takes an hour or more. Then asks this
+    project's own code all questions, and writes its answers as the expected answers.
     """
     from d2l_recsys.baseline.files import FILES
     from d2l_recsys.baseline.generate import FEWEST_TRAININGS, make_baseline, numbers_over_seeds
 
     check_settings(seeds=seeds, jobs=jobs)
     if seeds < FEWEST_TRAININGS:
-        raise SettingError(f"--seeds is {seeds}; a baseline has {FEWEST_TRAININGS} or more")
+        raise SettingError(f"--seeds is {seeds}; a baseline needs {FEWEST_TRAININGS} or more")
     numbers = numbers_over_seeds(seeds, results, jobs, data_dir, quiet)
     files = make_baseline(numbers, data_dir)
     out = out or FILES
@@ -154,7 +158,7 @@ def make(
 
 
 def causes() -> None:
-    """Print the semantics map: what ports get wrong, and where it shows."""
+    """Print the semantics map: known mistakes and their rungs."""
     from d2l_recsys.baseline.report import semantics_map
 
     print(semantics_map())
@@ -164,7 +168,7 @@ COMMANDS = (check, questions, causes, make)
 
 
 def _write(folder: pathlib.Path, files: Dict[str, bytes]) -> None:
-    """Put files, named with a slash, below ``folder``; what is named last is written last."""
+    """Write files below ``folder`` in the order of ``files``; a name can contain slashes."""
     from d2l_recsys.storage.files import prepare_folder, write_files
 
     for name, content in files.items():
@@ -174,13 +178,13 @@ def _write(folder: pathlib.Path, files: Dict[str, bytes]) -> None:
             write_files(path.parent, {path.name: content})
         except OutputError as error:
             reason = getattr(error.__cause__, "strerror", None) or error.__cause__
-            raise OutputError(f"cannot write {path}: {reason}; name another place") from error
+            raise OutputError(f"cannot write {path}: {reason}; name another folder") from error
 
 
 def _inputs(
     baseline: Any, models: List[str], rungs: List[int], data_dir: Optional[pathlib.Path]
 ) -> Dict[str, Any]:
-    """What ``rungs`` need of the chapter's data: nothing, or the inputs of each model."""
+    """The chapter's data for each model; empty if ``rungs`` do not need it."""
     if not set(rungs) & set(ON_CHAPTER_DATA):
         return {}
     from d2l_recsys.baseline.chapter_data import check_inputs, read_inputs
@@ -197,7 +201,7 @@ def _models(names: str) -> List[str]:
 
 def _one_of(option: str, name: str, names: Tuple[str, ...]) -> str:
     if name not in names:
-        raise SettingError(f"--{option} is {name!r}; choose of: {', '.join(names)}")
+        raise SettingError(f"--{option} is {name!r}; choose from: {', '.join(names)}")
     return name
 
 
@@ -210,7 +214,7 @@ def _rungs(text: str) -> List[int]:
         first, last = int(bounds[0]), int(bounds[-1])
         if not first <= last < len(RUNGS):
             raise SettingError(
-                f"--rungs is {text!r}; the rungs are 0 to {len(RUNGS) - 1}, lowest first"
+                f"--rungs is {text!r}; the rungs are 0 to {len(RUNGS) - 1}, the lower one first"
             )
         found.update(range(first, last + 1))
     return sorted(found)
@@ -222,20 +226,22 @@ def _check_seeds(seeds: int) -> None:
     check_settings(seeds=seeds)
     if not FEWEST_SEEDS <= seeds <= MOST_SEEDS:
         raise SettingError(
-            f"--seeds is {seeds}; {FEWEST_SEEDS} to {MOST_SEEDS} trainings say what there is to say"
+            f"--seeds is {seeds}; the tests of rung 6 need {FEWEST_SEEDS} to {MOST_SEEDS} trainings"
         )
 
 
 def _check_files(*paths: Optional[pathlib.Path]) -> None:
-    """Raise SettingError, before the work begins, for reports that could not be written."""
+    """Raise SettingError, before the work begins, if a report cannot be written."""
     named = [path for path in paths if path is not None]
     for path in named:
         if not path.absolute().parent.is_dir():
-            raise SettingError(f"there is no folder {path.parent} to write {path.name} to")
-        # A report takes the place of what is there; of a device or a link it must not.
+            raise SettingError(
+                f"there is no folder {path.parent} for {path.name}; make the folder first"
+            )
+        # A report replaces an existing file. It must not replace a device or a link.
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise SettingError(f"{path} is not a file; name another one for the report")
+            raise SettingError(f"{path} is not a file; name another file for the report")
         if not os.access(path.absolute().parent, os.W_OK):
-            raise SettingError(f"{path} cannot be written; name another one for the report")
+            raise SettingError(f"{path} cannot be written; name another file for the report")
     if len({path.absolute() for path in named}) < len(named):
-        raise SettingError("--json and --junit name the same file; name two")
+        raise SettingError("--json and --junit name the same file; name two files")

@@ -1,4 +1,4 @@
-"""The data that the chapter needs: where it is, whether it is whole, and fetching what is not."""
+"""The commands ``d2l-recsys data``: show where the data sets are, check them, fetch them."""
 
 import pathlib
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
@@ -7,7 +7,7 @@ from d2l_recsys.errors import DataError
 
 
 class Found(NamedTuple):
-    """A data set that is there: its folder, where it came from, whether it is the chapter's."""
+    """A data set on disk: its folder, its source, and whether it is the chapter's data."""
 
     folder: pathlib.Path
     source: str
@@ -15,7 +15,7 @@ class Found(NamedTuple):
 
 
 def ml100k(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Optional[Found]:
-    """MovieLens-100K."""
+    """Returns MovieLens-100K, or None if it is missing and ``may_fetch`` is False."""
     from d2l_recsys.datasets.movielens import dataset_ml100k, find_ml100k, locate_ml100k
 
     location = (find_ml100k if may_fetch else locate_ml100k)(data_dir)
@@ -26,7 +26,7 @@ def ml100k(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Optional[Found]
 
 
 def ctr(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Optional[Found]:
-    """The book's clicks."""
+    """Returns the book's clicks, or None if they are missing and ``may_fetch`` is False."""
     from d2l_recsys.datasets.click_sets import find_book, locate_book
     from d2l_recsys.datasets.location import data_folder
 
@@ -34,7 +34,7 @@ def ctr(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Optional[Found]:
     return files and Found(files.files[0].parent, files.source, not files.substitute)
 
 
-# Each looks for its data set, and raises DataError where that is damaged or cannot be had.
+# Each function finds a data set, and raises DataError if it is damaged or cannot be fetched.
 DATASETS: Dict[str, Callable[[Optional[pathlib.Path], bool], Optional[Found]]] = {
     "ml-100k": ml100k,
     "ctr": ctr,
@@ -42,7 +42,7 @@ DATASETS: Dict[str, Callable[[Optional[pathlib.Path], bool], Optional[Found]]] =
 
 
 def survey(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Tuple[List[List[str]], List[str]]:
-    """For each data set a row (name, folder, state); and what is wrong, a line for each fault."""
+    """Returns a row (name, folder, state) for each data set, and a text for each problem."""
     from d2l_recsys.datasets.location import data_folder
 
     rows, faults = [], []
@@ -58,26 +58,26 @@ def survey(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Tuple[List[List
             rows.append([name, target, "not here yet"])
             faults.append(f"{name} is not in {target}; fetch it with 'd2l-recsys data fetch'")
         elif found.genuine:
-            rows.append([name, str(found.folder), f"whole, from {found.source}"])
+            rows.append([name, str(found.folder), f"complete, from {found.source}"])
         else:
-            rows.append([name, str(found.folder), "other data than the chapter's"])
-            faults.append(f"{found.folder} has other data than the chapter's; name another folder")
+            rows.append([name, str(found.folder), "not the chapter's data"])
+            faults.append(f"{found.folder} does not have the chapter's data; name another folder")
     return rows, faults
 
 
 def where(data_dir: Optional[pathlib.Path] = None) -> None:
-    """Tell where each data set is, or where it would be fetched to."""
+    """Show the folder of each data set, or the folder to which it would be fetched."""
     rows, _ = survey(data_dir, may_fetch=False)
     _show(rows)
 
 
 def check(data_dir: Optional[pathlib.Path] = None) -> None:
-    """Check the data against its checksums: an error where some is damaged, missing or other."""
+    """Check the data against its checksums; fail if a data set is damaged, missing or different."""
     _demand(*survey(data_dir, may_fetch=False))
 
 
 def fetch(data_dir: Optional[pathlib.Path] = None) -> None:
-    """Fetch what is not here yet, and check all."""
+    """Fetch the data sets that are missing, and check all data sets."""
     _demand(*survey(data_dir, may_fetch=True))
 
 

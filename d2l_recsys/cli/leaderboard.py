@@ -1,4 +1,4 @@
-"""``d2l-recsys leaderboard``: every system on one protocol, or the search for its settings."""
+"""``d2l-recsys leaderboard``: compare every system under one protocol, or search for settings."""
 
 import pathlib
 from typing import Any, Dict, List, Optional
@@ -16,24 +16,25 @@ CONTROL_SEED = 0
 
 
 def leaderboard(
-    seeds: Annotated[int, "Runs of each system that draws: seeds 0, 1, ..."] = 5,
+    seeds: Annotated[int, "Runs of each system that uses random numbers: seeds 0, 1, ..."] = 5,
     only: Annotated[
-        str, typer.Option(help="Systems, separated by commas.", show_default="all")
+        str, typer.Option(help="Names of systems, separated by commas.", show_default="all")
     ] = "",
     jobs: Jobs = JOBS,
-    shuffled: Annotated[
-        bool, "The control: learn from ratings whose items are dealt anew."
+    shuffled: Annotated[bool, "The control: learn from ratings with shuffled items."] = False,
+    search: Annotated[
+        bool, "Search for settings on the validation items, not on the test."
     ] = False,
-    search: Annotated[bool, "Try settings on the validation items, not the test."] = False,
     data_dir: Optional[pathlib.Path] = None,
     results: pathlib.Path = pathlib.Path("results"),
-    quiet: bool = False,
+    quiet: Annotated[bool, "Show no progress; still print the table."] = False,
 ) -> None:
-    """Rank every system by what it makes of each user's last item.
+    """Compare every system by how high it ranks the last item of each user.
 
-    Writes the table, the figure and the numbers to results/leaderboard, of some systems alone to
-    its folder part. Goes on where it was stopped: what is finished is done again only if code, data
-    or settings have changed since.
+    Writes the table, the figure and the numbers to results/leaderboard; with --shuffled, to
+    results/leaderboard/shuffled. If --only leaves out a system, they go to the subfolder part of
+    that folder. After a stop, the same command resumes: a finished run is done again only if the
+    code, the data, the installed versions or the settings have changed.
     """
     check_settings(seeds=seeds, jobs=jobs)
     entries = as_entries(only)
@@ -49,7 +50,7 @@ def leaderboard(
             split = Split.validation if search else Split.seq_aware
             data_dir = write_shuffled(data_dir, folder / "shuffled-data", CONTROL_SEED, split)
             folder = folder / "shuffled"
-        # A part of the leaderboard does not take the place of all of it.
+        # Do not overwrite the whole leaderboard with a part of it.
         left = folder / "part" if len(entries) < len(ENTRIES) else folder
         prepare_folder(left, "")
         dataset = dataset_ml100k(data_dir)
@@ -62,7 +63,7 @@ def leaderboard(
 
 
 def _search(entries: List[Entry], folder: pathlib.Path, left: pathlib.Path, **how: Any) -> None:
-    """Try the settings of ``entries``, leave what was found, and print the best."""
+    """Search for the settings of ``entries``, write all trials, and print the best ones."""
     from d2l_recsys.leaderboard import pages
     from d2l_recsys.leaderboard.search import SEARCHED, as_record, search
     from d2l_recsys.storage.files import as_json, write_files
@@ -70,7 +71,7 @@ def _search(entries: List[Entry], folder: pathlib.Path, left: pathlib.Path, **ho
     found = search(entries, folder=folder / "search", **how)
     write_files(left, {SEARCHED: as_json(as_record(found))})
     print(pages.search_table(found))
-    print(f"left in {left}: {SEARCHED}")
+    print(f"written to {left}: {SEARCHED}")
 
 
 def _run(
@@ -82,7 +83,10 @@ def _run(
     jobs: int,
     quiet: bool,
 ) -> Dict[str, List[Any]]:
-    """What the runs of ``entries`` left, by entry: one a seed, or one where nothing is drawn."""
+    """Do the runs of ``entries``, and return them by entry.
+
+    There is one run for each seed, or only one run if the system uses no random numbers.
+    """
     from d2l_recsys.leaderboard.runs import do_all, plan
 
     planned = []
@@ -131,4 +135,4 @@ def _leave(
     }
     write_files(folder, files)
     print(pages.table(standings))
-    print(f"left in {folder}: {', '.join(files)}")
+    print(f"written to {folder}: {', '.join(files)}")

@@ -1,4 +1,4 @@
-"""``d2l-recsys recommend``: a model by name, trained where it is not yet, and what it says."""
+"""``d2l-recsys recommend``: train or load a model by name, and show its recommendations."""
 
 import inspect
 import os
@@ -16,10 +16,10 @@ from d2l_recsys.training.interrupts import Stopped
 
 
 def resolve(name: str) -> Tuple[Section, Dict[str, Any], str]:
-    """The system that ``name`` stands for, the options to run it with, its folder in all results.
+    """The system called ``name``, the options to train it with, and its folder in the results.
 
-    A name is a system's, or one that the leaderboard has for a system with options. Raises
-    SettingError for a name that is none of a system that ranks items.
+    ``name`` is a system, or an entry of the leaderboard: a system with options. Raises SettingError
+    if it is neither, or if the system does not rank items.
     """
     from d2l_recsys.leaderboard.entries import ENTRIES
     from d2l_recsys.recommend import check_ranks, ranks_items
@@ -29,7 +29,7 @@ def resolve(name: str) -> Tuple[Section, Dict[str, Any], str]:
     if name not in SYSTEMS:
         names = [section.name for section in SYSTEMS.values() if ranks_items(section)]
         names += [other for other in ENTRIES if other not in SYSTEMS]
-        raise SettingError(f"--model is {name!r}; {nearest(name, names)}; or name a folder")
+        raise SettingError(f"--model is {name!r}; {nearest(name, names)}; or name a run's folder")
     check_ranks(name, SYSTEMS[name])
     return SYSTEMS[name], {}, name
 
@@ -40,11 +40,11 @@ def trained(
     data_dir: Optional[pathlib.Path] = None,
     results: pathlib.Path = pathlib.Path("results"),
 ) -> Any:
-    """The ``TrainedModel`` called ``name``, which is trained where it has not been yet.
+    """Load the ``TrainedModel`` called ``name``; train it first if there is none.
 
-    Its folder is ``results/NAME/seed-S``, or ``results/NAME`` for a system that draws nothing. A
-    line on standard error tells of the training. Raises what ``resolve``, ``load_model`` and the
-    system's ``main`` raise.
+    Its folder is ``results/NAME/seed-S``, or ``results/NAME`` for a system that does not use the
+    seed. Before training, prints a line on standard error. Raises what ``resolve``, ``load_model``
+    and the system's ``main`` raise, and DataError for a model of another system or of other data.
     """
     from d2l_recsys.saved_models import MODEL, load_model
 
@@ -52,28 +52,28 @@ def trained(
     main = section.main()
     path = pathlib.Path(results, folder, *[f"seed-{seed}"] * section.draws)
     if not (path / MODEL).exists():
-        print(f"training {name} first; from then on it is in {path}", file=sys.stderr)
+        print(f"training {name} first; the model will be saved in {path}", file=sys.stderr)
         if section.draws:
             options = {**options, "seed": seed}
         try:
             main(data_dir=data_dir, out=path, quiet=True, **options)
         except Stopped:
-            raise Stopped(f"stopped; the same command trains {name} from the beginning") from None
+            raise Stopped(f"stopped; run the command again to train {name} from scratch") from None
     model = load_model(path)
     if model.section != section.name:
         raise DataError(
-            f"{path} has a model of {model.section}, not of {section.name}; remove it, or choose "
-            "another folder with --results"
+            f"{path} has a model of {model.section}, not of {section.name}; remove this folder, or "
+            "choose another one with --results"
         )
     _check_made(path, model, options, data_dir)
     return model
 
 
 def _check_made(path: pathlib.Path, model: Any, options: Any, data_dir: Any) -> None:
-    """Raise DataError where the run in ``path`` was on other data, and tell its own settings.
+    """Raise DataError if the run in ``path`` used other data; print its unexpected settings.
 
-    ``options`` are those that it was to have beside the defaults. A model that no run has left
-    there says nothing of itself.
+    The expected settings are the defaults of the system and ``options``. If the folder has no
+    result, there is nothing to check.
     """
     from d2l_recsys.datasets.movielens import dataset_ml100k
     from d2l_recsys.runs.results import read_result
@@ -83,8 +83,8 @@ def _check_made(path: pathlib.Path, model: Any, options: Any, data_dir: Any) -> 
     result = read_result(path)
     if result["dataset"].get("sha256") != dataset_ml100k(data_dir)["sha256"]:
         raise DataError(
-            f"the model in {path} was trained on other ratings; name those with --data-dir, or "
-            "another folder with --results"
+            f"the model in {path} was trained on other ratings; name their folder with --data-dir, "
+            "or another folder of results with --results"
         )
     arguments = inspect.signature(SYSTEMS[model.section].main()).parameters
     expected = {name: argument.default for name, argument in arguments.items()}
@@ -108,21 +108,21 @@ def recommend(
         str,
         Option(
             metavar="NAME|FOLDER",
-            help="A system, trained with its defaults unless it has been; or the folder of a run.",
+            help="A system, trained first with its defaults if needed; or the folder of a run.",
         ),
     ],
-    user: Annotated[Optional[int], "Recommend to this user, an id as in u.data."] = None,
+    user: Annotated[Optional[int], "Recommend movies to this user, an id as in u.data."] = None,
     like: Annotated[
-        Optional[str], Option(metavar="TITLE", help="Show the movies most like this one.")
+        Optional[str], Option(metavar="TITLE", help="Show the movies most similar to this one.")
     ] = None,
-    n: Annotated[int, Option("-n", help="Movies to show, at most.")] = 10,
-    seed: Annotated[int, "Seed of the run, for a NAME whose system draws."] = 0,
+    n: Annotated[int, Option("-n", help="The largest number of movies to show.")] = 10,
+    seed: Annotated[int, "Seed of the run, if the system NAME uses a seed."] = 0,
     data_dir: Optional[pathlib.Path] = None,
     results: pathlib.Path = pathlib.Path("results"),
 ) -> None:
-    """Recommend to a user what a model scores highest, or show what it holds to be like a movie.
+    """Recommend movies to a user, or show the movies that are most similar to one.
 
-    What the user has rated is left out. Equal scores stand by the movies' ids.
+    The movies that the user has rated are left out. Equal scores are sorted by the movies' ids.
     """
     from d2l_recsys import recommend as by_model
     from d2l_recsys.model_bases.contract import compares_items
@@ -134,11 +134,11 @@ def recommend(
     by_model.check_count(n)
     is_folder = _is_folder(model)
     section = None if is_folder else resolve(model)[0]
-    # What can be told of what was asked before a model is trained is told by then.
+    # Check the options and find the user and the movie first: training takes time.
     tables = []
     if user is not None:
         highest = by_model.rated_highest(user, n, data_dir)
-        tables.append((f"user {user} has rated highest", highest))
+        tables.append((f"rated highest by user {user}", highest))
     if like is not None:
         title, item_id, note = _find(like, data_dir)
         if section is not None and not compares_items(section.model()):
@@ -157,7 +157,7 @@ def recommend(
 
 
 def _is_folder(model: str) -> bool:
-    """Whether that names a folder; the name of a system goes before one."""
+    """Whether ``model`` names a folder. The name of a system or entry never does."""
     from d2l_recsys.leaderboard.entries import ENTRIES
 
     is_name = model in SYSTEMS or model in ENTRIES
@@ -165,7 +165,7 @@ def _is_folder(model: str) -> bool:
 
 
 def _find(text: str, data_dir: Optional[pathlib.Path]) -> Tuple[str, int, str]:
-    """The movie's title with the year, its id, and a line to add where the data has it twice."""
+    """The movie's title with the year, its id, and a line of text if the data has further ids."""
     import numpy as np
 
     from d2l_recsys.data import read_data_ml100k
@@ -178,12 +178,12 @@ def _find(text: str, data_dir: Optional[pathlib.Path]) -> Tuple[str, int, str]:
     item_id, others = find_movie(text, movies, num_ratings)
     movie = movies.iloc[item_id - 1]
     ids = " and ".join(map(str, others))
-    note = f"\n(item {item_id}, which has most ratings; the same movie is also item {ids})"
+    note = f"\n(item {item_id}, which has the most ratings; the same movie is also item {ids})"
     return title_with_year(movie["title"], movie["year"]), item_id, note if others else ""
 
 
 def _table(frame: Any) -> str:
-    """Rank, title, year, genres and score; or title, year, genres and rating."""
+    """A table of rank, title, year, genres and score; or of title, year, genres and rating."""
     import pandas as pd
     from tabulate import tabulate
 

@@ -1,4 +1,4 @@
-"""``d2l-recsys reproduce`` and ``d2l-recsys report``: the chapter over seeds, and what it gave."""
+"""``d2l-recsys reproduce`` and ``d2l-recsys report``: run the chapter over seeds, and report."""
 
 import importlib
 import importlib.util
@@ -12,7 +12,7 @@ from typing_extensions import Annotated
 from d2l_recsys.sections.registry import VARIANTS, as_variants
 from d2l_recsys.settings import SETTINGS, check_settings
 
-# The option --jobs and its default, for every command that does runs.
+# The option --jobs and its default, for every command that does several runs.
 Jobs = Annotated[int, typer.Option(help=SETTINGS["jobs"].help, show_default="cores, at most 8")]
 JOBS = min(os.cpu_count() or 1, 8)
 
@@ -27,18 +27,18 @@ def reproduce(
     jobs: Jobs = JOBS,
     data_dir: Optional[pathlib.Path] = None,
     results: pathlib.Path = pathlib.Path("results"),
-    quiet: bool = False,
+    quiet: Annotated[bool, "Show no progress; still print the table."] = False,
 ) -> None:
     """Run the chapter over seeds and write results/report.md and results/report.html.
 
-    Goes on where it was stopped: a run that is finished is done again only if the code, the data or
-    what is installed has changed since.
+    If it was stopped, it continues. A finished run is repeated only if the code, the data or the
+    installed versions have changed since.
     """
     check_settings(seeds=seeds, num_devices=num_devices, jobs=jobs)
     variants = as_variants(only)
     from d2l_recsys.hardware import cuda
 
-    # What is not installed or has no driver is told before any data is fetched.
+    # Report a missing library or driver before any data is fetched.
     if importlib.util.find_spec("mxnet") is None or cuda.is_installed():
         importlib.import_module("d2l_recsys.backend")
     from d2l_recsys.reproduction.pages import Reproduction
@@ -54,12 +54,12 @@ def report(
     folders: Annotated[
         Optional[List[pathlib.Path]], typer.Argument(help="Folders with a result.json each.")
     ] = None,
-    num_devices: Annotated[int, "Of the reproductions, the one on so many devices."] = 2,
+    num_devices: Annotated[int, "Report the reproduction on this number of devices."] = 2,
     results: pathlib.Path = pathlib.Path("results"),
 ) -> None:
-    """Print the reported numbers of the chapter beside those in the results FOLDERS.
+    """Print the book's numbers beside the numbers in the FOLDERS of results.
 
-    Without FOLDERS: write the report of the last reproduction again, from all its finished runs.
+    Without FOLDERS: write the report of the reproduction again, from all its finished runs.
     """
     from d2l_recsys.reproduction.summary import summarise
     from d2l_recsys.reproduction.tables import label
@@ -93,9 +93,10 @@ def show_report(reproduction: Any, results: pathlib.Path) -> None:
 
 
 def show_table(summaries: Sequence[Any], labels: Sequence[str] = ()) -> None:
-    """Print the table of ``summaries``, and a line for each of their data sets."""
-    from d2l_recsys.reproduction.tables import data_lines, table
+    """Print the table of ``summaries``, how the book's runs differed, and the data sets."""
+    from d2l_recsys.reproduction.tables import condition_lines, data_lines, table
 
     print(table(summaries, labels))
     print()
-    print(*data_lines([summary.dataset for summary in summaries]), sep="\n")
+    notes = condition_lines(summaries) + data_lines([summary.dataset for summary in summaries])
+    print(*notes, sep="\n")

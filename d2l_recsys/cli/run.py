@@ -1,4 +1,4 @@
-"""``d2l-recsys run NAME``: a section with the options of its script."""
+"""``d2l-recsys run NAME``: run a section or a companion with the options of its script."""
 
 from typing import Any, List, Optional
 
@@ -10,7 +10,7 @@ from d2l_recsys.sections.registry import SYSTEMS, Section
 
 
 class SectionCommand(TyperCommand):
-    """A section as a command: its options come from its source, MXNet is loaded when it runs."""
+    """A section as a command, with the options of its source text; only running it loads MXNet."""
 
     def __init__(self, section: Section) -> None:
         self.section = section
@@ -19,7 +19,7 @@ class SectionCommand(TyperCommand):
 
     @property
     def params(self) -> List[Any]:
-        """The options of the section."""
+        """The options of the section, read from its source text."""
         if self._command is None:
             app = command_line.make_app(add_completion=False)
             app.command(self.name)(command_line.command(self._run()))
@@ -28,10 +28,10 @@ class SectionCommand(TyperCommand):
 
     @params.setter
     def params(self, params: List[Any]) -> None:
-        """The constructor of a command sets its options; here they come from the section."""
+        """Ignore the options that the constructor of a command sets; the section has its own."""
 
     def _run(self) -> Any:
-        """The section's ``main``, imported when it is called, with the signature of its source."""
+        """A function that imports and calls the section's ``main``; it has the same signature."""
 
         def run(**options: Any) -> None:
             self.section.main()(**options)
@@ -40,17 +40,17 @@ class SectionCommand(TyperCommand):
         return run
 
     def invoke(self, context: Any) -> Any:
-        """Call the section's ``main``."""
+        """Call the section's ``main`` with the options of the command line."""
         return self._command.invoke(context)
 
 
 class SectionGroup(TyperGroup):
-    """A command for each section and each companion in the registry."""
+    """The group of commands with one command for each section and companion in the registry."""
 
     def list_commands(self, context: Any) -> List[str]:
-        """Their names, the sections' in the order of the book."""
+        """The names of the commands; the sections come first, in the order of the book."""
         return list(SYSTEMS)
 
     def get_command(self, context: Any, name: str) -> Optional[SectionCommand]:
-        """The section's command, None where there is no such section."""
+        """The command of the section ``name``; None if there is no such section."""
         return SectionCommand(SYSTEMS[name]) if name in SYSTEMS else None

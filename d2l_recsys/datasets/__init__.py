@@ -1,4 +1,5 @@
-"""What data there is: fetched, found, checked and read; no MXNet.
+"""Find, fetch, check and read the data sets. Needs no MXNet.
 
-Ratings are read in ``movielens``, clicks in ``click_sets``; docs/developing.md adds one.
+``movielens`` reads ratings, ``click_sets`` and ``click_files`` read clicks. docs/developing.md
+shows how to add a data set.
 """

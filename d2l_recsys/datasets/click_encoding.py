@@ -1,4 +1,4 @@
-"""Clicks encoded as feature ids: the arithmetic, in memory or in memory-mapped files made once."""
+"""Encode clicks as feature ids, in memory or into memory-mapped files that are made once."""
 
 import hashlib
 import json
@@ -14,19 +14,19 @@ from d2l_recsys.datasets.click_vocabulary import FeatureMap, ValueCounts, featur
 from d2l_recsys.datasets.download import waiting_for
 from d2l_recsys.errors import DataError, OutputError
 
-# Changes whenever the same rows would be encoded in another way.
+# Increase this number whenever the same rows get another encoding.
 VERSION = 1
 FEATURES, LABELS, RECORD = "features.int32", "labels.float32", "encoding.json"
-VALUES, COUNTS = "values.txt", "counts.sqlite"  # while they are made
-# Rows that are checked at a time.
+VALUES, COUNTS = "values.txt", "counts.sqlite"  # they exist only while an encoding is made
+# The number of rows that are checked at once.
 ROWS_PER_PIECE = 2**14
 
 
 class Encoding(NamedTuple):
-    """Encoded rows and the mapper and defaults they are encoded with.
+    """Encoded rows, with the feature mapper and the defaults that encode them.
 
-    ``features`` are int32 (rows, fields) with offsets added, ``labels`` float32 (rows, 1), of
-    which ``num_clicks`` are 1.
+    ``features`` are int32 (rows, fields) with offsets added. ``labels`` are float32 (rows, 1), and
+    ``num_clicks`` of them are 1.
     """
 
     features: np.ndarray
@@ -37,14 +37,14 @@ class Encoding(NamedTuple):
 
 
 class _Encoder:
-    """Makes feature ids of values."""
+    """Converts the values of a chunk to feature ids."""
 
     def __init__(self, feat_mapper: FeatureMap, defaults: Dict[int, int]) -> None:
         self.feat_mapper, self.defaults = feat_mapper, defaults
         self.offsets = offsets(field_dims(feat_mapper))
 
     def __call__(self, codes: np.ndarray, values_of: List[List[str]]) -> np.ndarray:
-        """Features, int32 (rows, fields), of the codes and values of a chunk."""
+        """Returns the features of a chunk, int32 (rows, fields), from its codes and values."""
         features = np.empty(codes.shape, dtype=np.int32)
         for f, values in enumerate(values_of):
             ids, default = self.feat_mapper[f + 1], self.defaults[f + 1]
@@ -54,12 +54,12 @@ class _Encoder:
 
 
 def field_dims(feat_mapper: FeatureMap) -> np.ndarray:
-    """Ids of each field, int64: one a value of its own, and the default."""
+    """Returns the number of ids of each field, int64: one per value in the mapper and a default."""
     return np.array([len(ids) + 1 for _, ids in sorted(feat_mapper.items())], dtype=np.int64)
 
 
 def offsets(dims: np.ndarray) -> np.ndarray:
-    """Where the ids of each field start in the common table, int64."""
+    """Returns the first id of each field in the common embedding table, int64."""
     return np.concatenate([[0], np.cumsum(dims)[:-1]]).astype(np.int64)
 
 
@@ -75,7 +75,7 @@ def encode_in_memory(
     defaults: Optional[Dict[int, int]],
     min_threshold: int,
 ) -> Encoding:
-    """Encode ``chunks``, with a mapper made from them where none is given."""
+    """Encode ``chunks``; if ``feat_mapper`` is None, make a feature mapper from them."""
     chunks = list(chunks)
     if feat_mapper is None:
         counts = ValueCounts(num_fields)
@@ -99,14 +99,16 @@ def encode_on_disk(
     defaults: Optional[Dict[int, int]],
     min_threshold: int,
 ) -> Encoding:
-    """As ``encode_in_memory``, into memory-mapped files in ``folder``, unless they are there.
+    """Encode into memory-mapped files in ``folder``; use files from before if they exist.
 
-    ``key`` says what is encoded and how; the same key is encoded once. ``lines`` is how many rows
-    there may be, if that is known. The files appear whole or not at all, and a lock lets one
-    process at a time make them. Rows left out are in ``skipped`` either way.
+    The encoding is the same as that of ``encode_in_memory``. ``key`` describes the data and the way
+    to encode it; each key is encoded once. ``lines`` is the expected number of rows, for which the
+    disk must have space, or None if it is unknown. The files appear completely or not at all, and a
+    lock lets only one process at a time make them. In all cases ``skipped`` gets the rows that were
+    left out.
 
-    Raises OutputError where there is no room or no permission, DataError where the files from
-    before are not whole.
+    Raises OutputError if there is no disk space or no permission, and DataError if the files from
+    before are not complete.
     """
     import filelock
 
@@ -121,7 +123,7 @@ def encode_on_disk(
         lock = filelock.FileLock(str(folder / f".{name}.lock"))
         with waiting_for(lock, "encoding", timeout=-1):
             if not target.exists():
-                # What a killed process has left.
+                # Remove the files of a killed process.
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir()
                 try:
@@ -137,8 +139,8 @@ def encode_on_disk(
         if isinstance(error, OutputError):
             raise
         raise OutputError(
-            f"cannot write {folder}: {error.strerror or error}; make room there or choose another "
-            "folder (encoded_dir, $D2L_RECSYS_DATA)"
+            f"cannot write {folder}: {error.strerror or error}; free some disk space or choose "
+            "another folder (encoded_dir, $D2L_RECSYS_DATA)"
         ) from error
     return _read(target, skipped, num_fields, feat_mapper, defaults)
 
@@ -148,8 +150,9 @@ def _check_room(folder: pathlib.Path, lines: Optional[int], num_fields: int) -> 
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OutputError(
-            f"not enough disk space in {folder}: {needed:,} bytes are needed for the encoded file, "
-            f"{free:,} are free; make room or choose another folder (encoded_dir, $D2L_RECSYS_DATA)"
+            f"not enough disk space in {folder}: the encoded file needs {needed:,} bytes, but only "
+            f"{free:,} are available; free some disk space or choose another folder (encoded_dir, "
+            "$D2L_RECSYS_DATA)"
         )
 
 
@@ -164,8 +167,9 @@ def _encode_into(
 ) -> None:
     """Write the files of an encoding.
 
-    Where the mapper is still to be made, the features are first written as the codes of their
-    chunk, the chunk's values beside them, and rewritten in place once all values are counted.
+    If there is no feature mapper yet, it is made in a first pass over the chunks: this pass counts
+    all values, writes the codes of each chunk in place of the features, and writes the values of
+    each chunk to another file. A second pass then replaces the codes by the features.
     """
     rows: List[int] = []
     clicks: List[int] = []
@@ -188,7 +192,7 @@ def _encode_into(
                 with (folder / VALUES).open("w", encoding="utf-8", newline="\n") as spool:
                     for chunk in chunks:
                         write(chunk, chunk.codes)
-                        # A value holds neither a line's end nor, ever, a NUL.
+                        # A value never has a line end or a NUL, so these can separate the values.
                         spool.writelines("\0".join(values) + "\n" for values in chunk.values)
                         _count(counts, chunk)
                 feat_mapper, defaults = feature_map(counts, num_fields, min_threshold)
@@ -223,57 +227,57 @@ def _read(
         rows, num_clicks = record["rows"], record["num_clicks"]
         count, lines = record["skipped"]
         if not all(type(n) is int and n >= 0 for n in (rows, num_clicks, count)):
-            raise ValueError("a count is none")
+            raise ValueError("a count is not a whole number from 0")
         if not all(type(number) is int and isinstance(reason, str) for number, reason in lines):
-            raise ValueError("the rows left out are not told by line and reason")
+            raise ValueError("a row left out has no line number or no reason")
         if feat_mapper is None:
             feat_mapper, defaults = (
                 {field: record[name][str(field)] for field in range(1, num_fields + 1)}
                 for name in ("feat_mapper", "defaults")
             )
             for ids in feat_mapper.values():
-                # Of 0.0 and False, which equal 0, neither is an id.
+                # 0.0 and False are equal to 0, but they are not ids.
                 if not {*map(type, ids.values())} <= {int} or [*ids.values()] != [*range(len(ids))]:
-                    raise ValueError("the ids of a field are not 0, 1, and so on")
+                    raise ValueError("the ids of a field are not 0, 1, 2, ...")
         if not all(defaults[f] == len(feat_mapper[f]) for f in range(1, num_fields + 1)):
-            raise ValueError("the defaults are not those of the mapper")
+            raise ValueError("the defaults do not fit the feature mapper")
         arrays = []
         for name, dtype, columns in ((FEATURES, "<i4", num_fields), (LABELS, "<f4", 1)):
             if (folder / name).stat().st_size != rows * columns * 4:
-                raise ValueError(f"{name} has not {rows} rows")
+                raise ValueError(f"{name} does not have {rows} rows")
             shape = rows, columns
             empty = np.empty(shape, dtype)
             arrays.append(np.memmap(folder / name, dtype, "r", shape=shape) if rows else empty)
         _check_arrays(folder, num_clicks, field_dims(feat_mapper))
     except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(
-            f"{folder} is not a whole encoding ({error}); delete it to have it made again"
+            f"{folder} is not a complete encoding ({error}); delete this folder to make it again"
         ) from error
     skipped.restore(count, lines)
     return Encoding(*arrays, num_clicks, feat_mapper, defaults)
 
 
 def _check_arrays(folder: pathlib.Path, num_clicks: int, dims: np.ndarray) -> None:
-    """Raise ValueError where a feature is none of its field's or the clicks are not as many.
+    """Raises ValueError if a feature is not an id of its field, or the number of clicks is wrong.
 
-    A machine that stops leaves files of the right size with zeros in them, which no one would
-    notice in training.
+    After a crash of the machine, files can have the right size but contain zeros. Training would
+    not notice this.
     """
     lowest = offsets(dims)
     for features in _pieces(folder / FEATURES, "<i4", len(dims)):
         if (features < lowest).any() or (features >= lowest + dims).any():
-            raise ValueError(f"{FEATURES} has what is not a feature")
+            raise ValueError(f"{FEATURES} has an id that is not in its field")
     clicks = 0
     for labels in _pieces(folder / LABELS, "<f4", 1):
         if not ((labels == 0) | (labels == 1)).all():
-            raise ValueError(f"{LABELS} has what is not 0 or 1")
+            raise ValueError(f"{LABELS} has a value that is not 0 or 1")
         clicks += int(np.count_nonzero(labels))
     if clicks != num_clicks:
-        raise ValueError(f"{LABELS} has not {num_clicks} clicks")
+        raise ValueError(f"{LABELS} does not have {num_clicks} clicks")
 
 
 def _pieces(path: pathlib.Path, dtype: str, columns: int) -> Iterator[np.ndarray]:
-    """The rows of an array on disk, some at a time, so that they need not fit into memory."""
+    """Yields the rows of an array on disk in pieces, so that the array need not fit into memory."""
     with path.open("rb") as file:
         piece = np.fromfile(file, dtype, ROWS_PER_PIECE * columns)
         while len(piece):

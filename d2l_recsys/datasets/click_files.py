@@ -1,8 +1,8 @@
-"""Files of clicks (section 15.8): how each data set writes its rows, and reading them in chunks.
+"""Read files of clicks (section 15.8) in chunks of rows, in the layout of each data set.
 
-A row is a label, 1 for a click, and the values of some categorical fields. The book's files, and
-Criteo's and Avazu's, differ in separator, header and columns; a ``RowLayout`` says how. Rows that
-do not fit it are left out, and counted.
+A row is a label (1 for a click) and the values of some categorical fields. The files of the book,
+of Criteo and of Avazu differ in separator, header and columns. A ``RowLayout`` describes these.
+Rows that do not fit the layout are left out and counted.
 """
 
 import codecs
@@ -27,22 +27,24 @@ from d2l_recsys.errors import DataError
 
 ClickFile = Union[str, "os.PathLike[str]", BinaryIO]
 
-# Read at a time: enough to keep pandas busy, about a hundred MiB once it is Python strings.
+# The bytes that are read at once, so many that pandas is fast. As Python strings, they take about a
+# hundred MiB.
 CHUNK_BYTES = 2**23
-# No click has a longer line, and what is not clicks, packed above all, need not fit into memory.
+# The largest length of a line. No click needs more. The limit bounds the memory for files that do
+# not have clicks, above all for packed files.
 LINE_BYTES = 2**23
-# Of how many of the rows left out the line number and the reason are kept.
+# The line number and the reason are kept for this many of the rows left out.
 LINES_KEPT = 100
-# Where train and test rows stand in one file, every tenth row is a test row.
+# If one file has the training rows and the test rows, every tenth row is a test row.
 TEST_EVERY = 10
 SHARES = {None: 1.0, "train": 1 - 1 / TEST_EVERY, "test": 1 / TEST_EVERY}
 
 
 class Field(NamedTuple):
-    """A categorical field: its name, its column, and what is made of the text there.
+    """A categorical field: its name, its column, and a function for its value.
 
-    ``value`` maps the text to the field's value, or to None where the text is none; without it the
-    text is the value.
+    ``value`` maps the text in the column to the value of the field, or to None if the text is not
+    valid. Without ``value``, the text is the value.
     """
 
     name: str
@@ -51,7 +53,7 @@ class Field(NamedTuple):
 
 
 class RowLayout(NamedTuple):
-    """How a data set writes a row: columns, which of them is the label, and its fields."""
+    """How a data set writes a row: separator, columns, column of the label, fields, header."""
 
     separator: str
     columns: int
@@ -61,22 +63,23 @@ class RowLayout(NamedTuple):
 
     @property
     def description(self) -> List[object]:
-        """What tells it from other layouts, as JSON can hold it."""
+        """A description as JSON values; two different layouts have different descriptions."""
         fields = [(name, column, value and value.__name__) for name, column, value in self.fields]
         return [self.separator, self.columns, self.label, fields, self.header]
 
 
 def book(num_feat: int = 34) -> RowLayout:
-    """The book's layout: the label, then ``num_feat`` values, separated by tabs, no header."""
+    """Returns the book's layout: a label and ``num_feat`` values, separated by tabs, no header."""
     fields = tuple(Field(f"field {i}", i) for i in range(1, num_feat + 1))
     return RowLayout("\t", num_feat + 1, 0, fields)
 
 
 def log_bucket(text: str) -> Optional[str]:
-    """A count as a category: itself up to 2, else the whole part of its squared logarithm.
+    """Returns a count as a category, or None if the text is not a count.
 
-    The rule of the team that won Criteo's challenge of 2014; the empty text of a missing count is a
-    value of its own.
+    A count up to 2 is a category. A larger count is replaced by the whole part of the square of its
+    natural logarithm. The team that won Criteo's challenge of 2014 used this rule. The empty text
+    of a missing count is a category, too.
     """
     if not re.fullmatch(r"|-?[0-9]{1,18}", text):
         return None
@@ -86,12 +89,12 @@ def log_bucket(text: str) -> Optional[str]:
 
 
 def hour_of_day(text: str) -> Optional[str]:
-    """The hour of Avazu's time, YYMMDDHH."""
+    """Returns the hour of Avazu's time YYMMDDHH, or None if the text is not such a time."""
     return text[6:] if weekday(text) is not None and int(text[6:]) < 24 else None
 
 
 def weekday(text: str) -> Optional[str]:
-    """The weekday of Avazu's time, YYMMDDHH: 1 is Monday."""
+    """Returns the weekday of Avazu's time YYMMDDHH (1 is Monday), or None for an invalid date."""
     if not re.fullmatch(r"[0-9]{8}", text):
         return None
     try:
@@ -110,7 +113,7 @@ CRITEO = RowLayout(
         Field(f"I{i}", i, log_bucket) if i <= 13 else Field(f"C{i - 13}", i) for i in range(1, 40)
     ),
 )
-# Avazu's click-through rate prediction, train.csv. The first column numbers the impressions.
+# Avazu's click-through rate prediction, train.csv. The first column is an id of the row.
 AVAZU_HEADER = (
     "id,click,hour,C1,banner_pos,site_id,site_domain,site_category,app_id,app_domain,app_category,"
     "device_id,device_ip,device_model,device_type,device_conn_type,C14,C15,C16,C17,C18,C19,C20,C21"
@@ -129,9 +132,9 @@ AVAZU = RowLayout(
 
 
 class SkippedRows:
-    """The rows left out: how many, and of the first ones the line number (from 1) and the reason.
+    """The rows left out: their number, and the line number and reason of the first 100.
 
-    With ``strict`` the first one raises DataError instead.
+    Line numbers count from 1. If ``strict`` is True, the first such row raises DataError.
     """
 
     def __init__(self, name: str, strict: bool = False) -> None:
@@ -140,38 +143,39 @@ class SkippedRows:
         self.lines: List[Tuple[int, str]] = []
 
     def add(self, lines: List[Tuple[int, str]], count: int) -> None:
-        """Take in ``count`` rows of a chunk; of the first ones, line numbers and reasons."""
+        """Add ``count`` rows of a chunk; ``lines`` has line number and reason of the first ones."""
         lines = sorted(lines)
         if lines and self.strict:
             number, reason = lines[0]
             raise DataError(
-                f"{self.name}, line {number}: {reason}; mend the line, or read without strict to "
-                "leave such rows out"
+                f"{self.name}, line {number}: {reason}; correct the line, or read without strict "
+                "to leave such rows out"
             )
         self.count += count
         self.lines += lines[: LINES_KEPT - len(self.lines)]
 
     def restore(self, count: int, lines: List[Tuple[int, str]]) -> None:
-        """Take in what was noted when the file was encoded before."""
+        """Add the rows that were left out when the file was encoded before."""
         self.add([(number, reason) for number, reason in lines], count)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all rows."""
         self.count, self.lines = 0, []
 
     def __str__(self) -> str:
-        """One line for the user; empty where no row was left out."""
+        """Returns one line for the user, or an empty string if no row was left out."""
         if not self.count:
             return ""
         shown = "; ".join(f"line {number}: {reason}" for number, reason in self.lines[:3])
         more = "; ..." if self.count > 3 else ""
-        return f"{self.name}: left out {self.count} rows that are not clicks ({shown}{more})"
+        return f"{self.name}: left out {self.count} rows that are not valid ({shown}{more})"
 
 
 class Chunk(NamedTuple):
-    """Some rows in file order: float32 ``labels`` (n,), ``codes`` (n, fields), ``values``.
+    """Some rows in file order: ``labels`` (n,) float32, ``codes`` (n, fields) int32, ``values``.
 
-    Row i has in field f the value ``values[f][codes[i, f]]``. Not every value need occur.
+    The value of field f in row i is ``values[f][codes[i, f]]``. Some of ``values`` may not occur in
+    the rows.
     """
 
     labels: np.ndarray
@@ -180,12 +184,12 @@ class Chunk(NamedTuple):
 
 
 def file_name(data: ClickFile) -> str:
-    """What to call a file in messages."""
+    """Returns the name of a file for messages."""
     return str(getattr(data, "name", "clicks") if hasattr(data, "read") else data)
 
 
 def digest(data: ClickFile) -> Tuple[str, Optional[int]]:
-    """SHA-256 of a file, and the number of its lines where it is not packed."""
+    """Returns the SHA-256 of a file, and its number of newlines plus 1 (None for a .gz file)."""
     sha256, lines = hashlib.sha256(), 0
     try:
         with contextlib.ExitStack() as stack:
@@ -195,7 +199,9 @@ def digest(data: ClickFile) -> Tuple[str, Optional[int]]:
                 sha256.update(piece)
                 lines += piece.count(b"\n")
     except OSError as error:
-        raise DataError(f"{file_name(data)} cannot be read: {error.strerror or error}") from error
+        raise DataError(
+            f"{file_name(data)} cannot be read: {error.strerror or error}; give a readable file"
+        ) from error
     packed = file_name(data).endswith(".gz")
     return sha256.hexdigest(), None if packed else lines + 1
 
@@ -207,16 +213,17 @@ def read_chunks(
     part: Optional[str] = None,
     quiet: bool = True,
 ) -> Iterator[Chunk]:
-    """Read a file of clicks, a few ten thousand rows at a time, with a progress bar if not quiet.
+    """Read a file of clicks; yields chunks of a few ten thousand rows.
 
-    ``data`` is a path, of a ``.gz`` file too, or a binary file object. ``part`` is
-    ``test`` for every tenth row, ``train`` for the others, None for all. Lines end as Python's text
-    files end them.
+    ``data`` is a path, also of a ``.gz`` file, or a binary file object. ``part`` is ``test`` for
+    every tenth row, ``train`` for all other rows, None for all rows. If ``quiet`` is False, a
+    progress bar is shown. Lines may end with a newline, a carriage return, or both, as in Python's
+    text files.
 
-    A row is left out, and added to ``skipped``, where it has a wrong number of columns, a label
-    other than 0 or 1, text that is not UTF-8 or has a NUL, or no valid value in a field. Raises
-    DataError where the file cannot be read, is empty, has not the layout's header or has a line of
-    more than 8 MiB.
+    A row is left out and added to ``skipped`` if it has the wrong number of columns, a label other
+    than 0 or 1, or a value that is not valid in its field. A row is also left out if it is not
+    UTF-8 text, has a NUL, or starts with a byte order mark. Raises DataError if the file cannot be
+    read, is empty, does not have the header of the layout, or has a line of more than 8 MiB.
     """
     name = file_name(data)
     try:
@@ -229,7 +236,10 @@ def read_chunks(
                 if not header:
                     raise DataError(f"{name} is empty; replace it")
                 if header.strip() != layout.header.encode():
-                    raise DataError(f"{name}, line 1: expected the header {layout.header!r}")
+                    raise DataError(
+                        f"{name}, line 1: expected the header {layout.header!r}; add it, or "
+                        "replace the file"
+                    )
                 first = 2
             bar = tqdm(
                 total=size,
@@ -248,14 +258,16 @@ def read_chunks(
             if not any_line:
                 raise DataError(f"{name} is empty; replace it")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{name} is a damaged gzip file ({error}); get it again") from error
+        raise DataError(f"{name} is a damaged gzip file ({error}); get the file again") from error
     except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror or error}") from error
+        raise DataError(
+            f"{name} cannot be read: {error.strerror or error}; give a readable file"
+        ) from error
 
 
 @contextlib.contextmanager
 def _opened(data: ClickFile) -> Iterator[Tuple[BinaryIO, Optional[int]]]:
-    """The file, and its size where it is known."""
+    """Opens the file; yields it and its size, or None if the size of its content is unknown."""
     if hasattr(data, "read"):
         data.seek(0)
         yield data, None
@@ -268,12 +280,12 @@ def _opened(data: ClickFile) -> Iterator[Tuple[BinaryIO, Optional[int]]]:
 def _bodies(
     file: BinaryIO, name: str, number: int, bar: "tqdm[None]"
 ) -> Iterator[Tuple[int, bytes]]:
-    """Whole lines, which end in a newline each, and the number of the first of them."""
+    """Yields blocks of complete lines, which end with newlines, and the first line's number."""
     rest = b""
     for piece in iter(lambda: file.read(CHUNK_BYTES), b""):
         bar.update(len(piece))
         body = rest + piece
-        # The last line may go on, and so may its end, where that is two characters.
+        # The last line may continue in the next piece. So may a line end of two characters.
         end = max(body.rfind(b"\n"), body.rfind(b"\r", 0, -1)) + 1
         body, rest = body[:end].replace(b"\r\n", b"\n").replace(b"\r", b"\n"), body[end:]
         if body:
@@ -281,15 +293,15 @@ def _bodies(
             number += body.count(b"\n")
         if len(rest) > LINE_BYTES:
             raise DataError(
-                f"{name}, line {number}: it has more than {LINE_BYTES:,} bytes, too many for a "
-                "click; replace the file"
+                f"{name}, line {number}: the line has more than {LINE_BYTES:,} bytes, too many for "
+                "a click; replace the file"
             )
     if rest:
         yield number, rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _in_part(first_row: int, rows: int, part: Optional[str]) -> np.ndarray:
-    """Which of ``rows`` rows, the first of which is row ``first_row`` of the file, are in it."""
+    """Returns for each of ``rows`` rows, from row ``first_row`` on, whether it is in ``part``."""
     if part is None:
         return np.ones(rows, dtype=bool)
     is_test = (np.arange(first_row, first_row + rows) + 1) % TEST_EVERY == 0
@@ -303,9 +315,9 @@ def _parse(
     skipped: SkippedRows,
     in_part: np.ndarray,
 ) -> Chunk:
-    """The lines of ``body``, the first of which is line ``number``, as a chunk.
+    """Returns the lines of ``body`` as a chunk. The first line is line ``number`` of the file.
 
-    ``in_part`` says of each line whether it is wanted.
+    ``in_part`` says for each line whether it belongs to the part.
     """
     is_bad, bad = _bad_lines(body, number, layout, in_part)
     keep = in_part & ~is_bad
@@ -315,7 +327,7 @@ def _parse(
     numbers = number + np.flatnonzero(keep)
     columns = sorted({layout.label, *(field.column for field in layout.fields)})
     if len(numbers):
-        # Nothing but the separator means anything to pandas here: no quotes, no missing values.
+        # Make pandas treat only the separator specially: there are no quotes and no missing values.
         frame = pd.read_csv(
             io.BytesIO(body),
             sep=layout.separator,
@@ -350,7 +362,7 @@ def _parse(
             of_text = of_value[of_text]
             wrong = (of_text < 0) & valid
             bad += [
-                (int(numbers[i]), f"{field.name} is {texts[i][:40]!r}")
+                (int(numbers[i]), f"{field.name} is {texts[i][:40]!r}, not a valid value")
                 for i in np.flatnonzero(wrong)[:LINES_KEPT]
             ]
             valid &= ~wrong
@@ -363,7 +375,7 @@ def _parse(
 def _bad_lines(
     body: bytes, number: int, layout: RowLayout, in_part: np.ndarray
 ) -> Tuple[np.ndarray, List[Tuple[int, str]]]:
-    """Which lines cannot be cut into columns; of the first, the number and what is wrong."""
+    """Returns which lines cannot be split into columns, and number and reason of the first 100."""
     text = np.frombuffer(body, dtype=np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
     if not body.endswith(b"\n"):
@@ -374,15 +386,15 @@ def _bad_lines(
     not_text, marked = np.zeros_like(not_cut), np.zeros_like(not_cut)
     if not _is_text(body):
         not_text[:] = [not _is_text(line) for line in body.split(b"\n")[: len(ends)]]
-    if codecs.BOM_UTF8 in body:  # pandas would drop that of the first line it gets
+    if codecs.BOM_UTF8 in body:  # pandas would drop it from the first line
         marked[:] = [x.startswith(codecs.BOM_UTF8) for x in body.split(b"\n")[: len(ends)]]
     is_bad = (not_cut | not_text | marked) & in_part
     found = []
     for i in np.flatnonzero(is_bad)[:LINES_KEPT].tolist():
         if not_cut[i]:
-            reason = f"{columns[i]} columns where {layout.columns} belong"
+            reason = f"found {columns[i]} columns, expected {layout.columns}"
         else:
-            reason = "not UTF-8 text, or a NUL" if not_text[i] else "a byte order mark"
+            reason = "not UTF-8 text, or has a NUL" if not_text[i] else "has a byte order mark"
         found.append((number + i, reason))
     return is_bad, found
 

@@ -1,4 +1,4 @@
-"""The click data of sections 15.8-15.10: find or fetch it, encode it, load it in batches."""
+"""Find the files of the click data sets (sections 15.8 to 15.10), and fetch the book's."""
 
 import io
 import os
@@ -30,12 +30,12 @@ BOOK_SOURCES = (
 )
 
 
-# The book's clicks, and what takes their place: the reported numbers are quoted for these alone.
+# The book's clicks and their substitute data. Results on other clicks show no reported numbers.
 REPORTED_ON = (ClickDataset.book, ClickDataset.movielens)
 
 
 class ClickFiles(NamedTuple):
-    """Where the rows come from: training and test file, or one file that has both."""
+    """The files of a click data set: a training and a test file, or one file with both."""
 
     name: str
     layout: RowLayout
@@ -45,7 +45,10 @@ class ClickFiles(NamedTuple):
 
 
 def find_book(folder: pathlib.Path) -> ClickFiles:
-    """The book's two files, fetched if need be; NoSourceError where they cannot be had."""
+    """Find the book's two files; fetch them if they are missing.
+
+    Raises NoSourceError if no source delivers them, and DataError if a file is missing or damaged.
+    """
     found = locate_book(folder)
     if found is None:
         target = folder / "ctr"
@@ -56,12 +59,14 @@ def find_book(folder: pathlib.Path) -> ClickFiles:
         fetch(BOOK_SOURCES, target, by_hand)
         found = locate_book(folder)
         if found is None:
-            raise DataError(f"{target} holds a record but no clicks; delete it to fetch again")
+            raise DataError(
+                f"{target} has source.json but no clicks; delete it to fetch the data again"
+            )
     return found
 
 
 def locate_book(folder: pathlib.Path) -> Optional[ClickFiles]:
-    """Where ``find_book`` finds the book's two files; None where it would have to fetch them."""
+    """Returns the same files as ``find_book``, or None if they must first be fetched."""
     places = (folder, folder / "ctr")
     place = next((p for p in places if any((p / name).exists() for name in BOOK_SHA1)), None)
     if place is None:
@@ -84,7 +89,10 @@ def locate_book(folder: pathlib.Path) -> Optional[ClickFiles]:
 
 
 def recast_movielens(data_dir: Optional[PathLike]) -> ClickFiles:
-    """MovieLens-100K as two files of clicks in memory; raises what ``movielens_clicks`` raises."""
+    """Returns MovieLens-100K as two files of clicks in memory.
+
+    Raises the errors of ``movielens_clicks``.
+    """
     source = dataset_ml100k(data_dir)["source"]
     files = []
     for name, content in zip(("training", "test"), movielens_clicks(data_dir)):
@@ -95,7 +103,10 @@ def recast_movielens(data_dir: Optional[PathLike]) -> ClickFiles:
 
 
 def find_downloaded(choice: ClickDataset, folder: pathlib.Path) -> ClickFiles:
-    """The training file of Criteo or Avazu in ``folder`` or below; DataError if there is none."""
+    """Find the training file of Criteo or Avazu in ``folder``, or in its folder of that name.
+
+    Raises DataError if there is no such file.
+    """
     layout, names = {
         ClickDataset.criteo: (CRITEO, ("train.txt", "train.txt.gz")),
         ClickDataset.avazu: (AVAZU, ("train.csv", "train.csv.gz", "train", "train.gz")),
@@ -107,5 +118,5 @@ def find_downloaded(choice: ClickDataset, folder: pathlib.Path) -> ClickFiles:
                 return ClickFiles(choice.value, layout, [file], "a folder of the user's", True)
     raise DataError(
         f"--dataset {choice.value}: there is no {' or '.join(names)} in {folder} or "
-        f"{folder / choice.value}; download the set and name its folder with --data-dir"
+        f"{folder / choice.value}; download the data set and name its folder with --data-dir"
     )

@@ -1,8 +1,8 @@
-"""Which values of a categorical field are frequent enough to have an id of their own.
+"""Count the values of categorical fields, and give ids to the frequent values.
 
-Counting has to remember every value it has seen, and a field may have as many as there are rows.
-So counts beyond a limit go to a file of SQLite's, which adds them up in the end, in sorted order
-and bounded memory.
+Counting must remember every value, and a field may have as many values as there are rows. So counts
+beyond a limit go to an SQLite file. In the end SQLite adds up the counts, in sorted order and with
+bounded memory.
 """
 
 import contextlib
@@ -12,20 +12,19 @@ from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
 from d2l_recsys.errors import OutputError
 
-# The chapter's form: the ids of the values of each field, which are numbered from 1.
+# As in the chapter: for each field, numbered from 1, the ids of its values.
 FeatureMap = Dict[int, Dict[str, int]]
 
-# Values counted in memory, over all fields: a few tens of MiB of strings and counts.
+# The number of values in memory, over all fields: a few tens of MiB of strings and counts.
 VALUES_IN_MEMORY = 200_000
 
 
 class ValueCounts:
-    """How often each value of each field occurs.
+    """Counts how often each value of each field occurs.
 
-    ``file`` is where the counts go that exceed ``limit`` values (default: 200,000, over all
-    fields); without it all stay in memory.
-    ``file`` is made anew if need be and left to the caller to delete. Raises OutputError where it
-    cannot be written.
+    If more than ``limit`` values are in memory (default: 200,000, over all fields), the counts go
+    to ``file``. Without ``file``, all counts stay in memory. ``file`` is made when it is needed,
+    and the caller must delete it. Raises OutputError if ``file`` cannot be written.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class ValueCounts:
         self._database: Optional[sqlite3.Connection] = None
 
     def add(self, field: int, values: Iterable[str], counts: Iterable[int]) -> None:
-        """Count ``counts[i]`` more of ``values[i]`` in ``field`` (from 0)."""
+        """Add ``counts[i]`` occurrences of ``values[i]`` in ``field`` (numbered from 0)."""
         so_far = self.counts[field]
         for value, count in zip(values, counts):
             so_far[value] = so_far.get(value, 0) + count
@@ -48,13 +47,16 @@ class ValueCounts:
             self._spill()
 
     def frequent(self, field: int, min_threshold: int) -> List[str]:
-        """The values of ``field`` seen at least ``min_threshold`` times, and once, sorted."""
+        """Returns the sorted values of ``field`` that occur ``min_threshold`` times or more.
+
+        A threshold below 1 means 1.
+        """
         if self._database is None:
             counts = self.counts[field]
             return sorted(v for v, n in counts.items() if n >= max(min_threshold, 1))
         self._spill()
         with _explained(self.file):
-            # SQLite compares UTF-8 bytes, which order as Python orders strings.
+            # SQLite compares the UTF-8 bytes, which gives the same order as Python.
             rows = self._database.execute(
                 f"SELECT value FROM field_{field} GROUP BY value HAVING SUM(count) >= ? "
                 "ORDER BY value",
@@ -66,9 +68,9 @@ class ValueCounts:
         with _explained(self.file):
             if self._database is None:
                 self._database = sqlite3.connect(str(self.file), isolation_level=None)
-                # The file does not outlive the run, so nothing has to survive a crash.
+                # The file is deleted after the count, so it need not survive a crash.
                 self._database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
-                # What it sorts in the end goes where the caller has made room, not to /tmp.
+                # Sort in the folder of the caller, which has enough disk space, and not in /tmp.
                 folder = str(self.file.parent).replace("'", "''")
                 self._database.execute(f"PRAGMA temp_store_directory = '{folder}'")
                 for field in range(len(self.counts)):
@@ -83,7 +85,7 @@ class ValueCounts:
             self._database.execute("COMMIT")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._database is not None:
             self._database.close()
 
@@ -94,7 +96,7 @@ def _explained(file: pathlib.Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise OutputError(
-            f"cannot write {file}: {error}; make room there or choose another folder "
+            f"cannot write {file}: {error}; free some disk space or choose another folder "
             "(encoded_dir, $D2L_RECSYS_DATA)"
         ) from error
 
@@ -102,10 +104,11 @@ def _explained(file: pathlib.Path) -> Iterator[None]:
 def feature_map(
     counts: ValueCounts, num_fields: int, min_threshold: int
 ) -> Tuple[FeatureMap, Dict[int, int]]:
-    """``feat_mapper`` and ``defaults`` of section 15.8: ids for values, and for all the rare ones.
+    """Returns ``feat_mapper`` and ``defaults`` of section 15.8: ids of frequent and of rare values.
 
-    The values seen at least ``min_threshold`` times get the ids 0, 1, ... in sorted order; any
-    other value of the field has the id after them. Both dicts have the fields 1 ... num_fields.
+    The values that occur at least ``min_threshold`` times get the ids 0, 1, ... in sorted order.
+    All other values of the field share the next id, the default. The keys of both dicts are the
+    fields 1 ... num_fields.
     """
     feat_mapper = {
         field + 1: {value: i for i, value in enumerate(counts.frequent(field, min_threshold))}

@@ -1,4 +1,4 @@
-"""Get a data set from the first of several sources that answers, whole or not at all."""
+"""Fetch a data set from the first source that works, completely or not at all."""
 
 import concurrent.futures
 import contextlib
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 RECORD = "source.json"
 ANSWER_SECONDS = 15
-# What a download has to bring in each span of time, and the most in all; archives have 2 to 5 MB.
+# A download must bring at least LEAST_BYTES in each SPAN_SECONDS, and at most MOST_BYTES in total.
+# The archives have 2 to 5 MB.
 SPAN_SECONDS = 60
 LEAST_BYTES = 60_000
 MOST_BYTES = 50_000_000
@@ -36,15 +37,15 @@ PIECE_BYTES = 2**20
 
 
 class SourceFailedError(Exception):
-    """One source did not deliver; the next one may."""
+    """One source failed; the next source may still work."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """An archive and the files to take from it.
+    """A source of a data set: an archive, and the files to take from it.
 
-    ``download(url, output_file, pooch)`` is called as pooch calls its downloaders; ``known_hash``
-    is pooch's ``algorithm:digest`` of the archive; ``members`` maps the name a file gets to its
+    ``download(url, output_file, pooch)`` is a downloader for the library pooch. ``known_hash`` is
+    ``algorithm:digest`` of the archive, as in pooch. ``members`` maps the name of each file to its
     name in the archive.
     """
 
@@ -63,9 +64,9 @@ class _LimitedFile(io.BufferedWriter):
 
 
 def download_url(url: str, output_file: str, pooch: object) -> None:
-    """Download over HTTP, with a progress bar on a terminal.
+    """Download a file over HTTP, with a progress bar on a terminal.
 
-    Raises SourceFailedError for a download that is too slow or too large, and for a web page.
+    Raises SourceFailedError if the download is too slow or too large, or if it is a web page.
     """
     import pooch as pooch_library
 
@@ -80,7 +81,8 @@ def download_url(url: str, output_file: str, pooch: object) -> None:
             except BaseException as error:
                 receiving.set_exception(error)
 
-        # No timeout of a socket ends what trickles. Given up, the thread ends at its next write.
+        # A socket timeout does not stop a download of a few bytes at a time, so watch the size
+        # here. After an error the file is closed, and the thread ends at its next write.
         threading.Thread(target=receive, daemon=True).start()
         size = 0
         while not concurrent.futures.wait([receiving], timeout=SPAN_SECONDS).done:
@@ -92,15 +94,15 @@ def download_url(url: str, output_file: str, pooch: object) -> None:
     with open(output_file, "rb") as received:
         if received.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
             raise SourceFailedError(
-                "it sent a web page, as a network does that asks to log in; log in and try again"
+                "it sent a web page, perhaps the login page of your network; log in and try again"
             )
 
 
 def download_wheel(requirement: str, output_file: str, pooch: object) -> None:
-    """Download one wheel without its dependencies, through pip and the index the user has set."""
+    """Download one wheel without its dependencies, with pip and the package index of the user."""
     with tempfile.TemporaryDirectory(dir=os.path.dirname(output_file)) as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=1"]
-        # Where its cache meets a full disk, pip takes it for a broken connection.
+        # If its cache is on a full disk, pip reports a broken connection, so use no cache.
         command += ["--no-cache-dir", "--disable-pip-version-check", "--only-binary=:all:"]
         command += ["--ignore-requires-python", "--dest", folder, requirement]
         try:
@@ -116,20 +118,21 @@ def download_wheel(requirement: str, output_file: str, pooch: object) -> None:
         wheels = list(pathlib.Path(folder).glob("*.whl"))
         if done.returncode or len(wheels) != 1:
             error = re.search(r"^error: (.*\S)", said, re.IGNORECASE | re.MULTILINE)
-            reason = error[1] if error else "run it to see why"
+            reason = error[1] if error else "run this command to see why"
             raise SourceFailedError(f"'pip download --no-deps {requirement}' failed: {reason}")
         shutil.move(str(wheels[0]), output_file)
 
 
 def fetch(sources: Sequence[Source], folder: pathlib.Path, by_hand: str) -> None:
-    """Fill ``folder`` from the first source that delivers; nothing to do where it is filled.
+    """Fill ``folder`` from the first source that works. Do nothing if it is already filled.
 
-    The archive is checked against its known hash before it is opened, the files are unpacked
-    beside ``folder`` and appear in it by one rename, together with a record (``source.json``) of
-    where they came from and of their SHA-256. A lock lets one process at a time do this.
+    The archive is checked against its known hash before it is opened. The files are unpacked beside
+    ``folder`` and appear in it by one rename. With them comes a record (``source.json``), which has
+    their source and their SHA-256. A lock lets only one process at a time do this.
 
-    Raises DataError where the folder cannot be written, and NoSourceError where every source
-    failed: the message names each with its reason, and ends with ``by_hand``.
+    Raises DataError if the folder cannot be written or has other files. Raises NoSourceError if all
+    sources fail: the message gives the reason for each source and ends with ``by_hand``, which says
+    how to get the files without this function.
     """
     import filelock
 
@@ -140,8 +143,8 @@ def fetch(sources: Sequence[Source], folder: pathlib.Path, by_hand: str) -> None
             if (folder / RECORD).exists():
                 return
             if folder.is_dir() and any(folder.iterdir()):
-                raise DataError(f"{folder} is not empty but lacks the data; {by_hand}")
-            # Of processes that were killed: one that lives would have the lock.
+                raise DataError(f"{folder} is not empty but does not have the data; {by_hand}")
+            # Remove the folders of killed processes. A living process would still have the lock.
             for left in folder.parent.glob(_temporary(folder) + "*"):
                 shutil.rmtree(left, ignore_errors=True)
             failures = []
@@ -155,24 +158,25 @@ def fetch(sources: Sequence[Source], folder: pathlib.Path, by_hand: str) -> None
     except filelock.Timeout as error:
         raise DataError(
             f"another process has been fetching {folder} for {LOCK_SECONDS} s; "
-            "wait for it or end it"
+            "wait for that process, or end it"
         ) from error
     except OSError as error:
-        room = "make room there or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        room = "free some disk space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise DataError(
             f"cannot write {folder}: {error.strerror or error}; "
             f"{room}choose another folder with --data-dir"
         ) from error
-    raise NoSourceError(f"no source of {folder.name} answered ({'; '.join(failures)}); {by_hand}")
+    raise NoSourceError(f"no source delivered {folder.name} ({'; '.join(failures)}); {by_hand}")
 
 
 @contextlib.contextmanager
 def waiting_for(
     lock: "filelock.BaseFileLock", work: str, timeout: float = LOCK_SECONDS
 ) -> Iterator[None]:
-    """Hold ``lock``, which another process may have for the same ``work``; say so while waiting.
+    """Hold ``lock``; if another process has it, print a line and wait.
 
-    Raises filelock.Timeout after ``timeout`` seconds; -1 waits as long as it takes.
+    ``work`` says in this line what the other process does. Raises filelock.Timeout after
+    ``timeout`` seconds; -1 means to wait without a limit.
     """
     import filelock
 
@@ -228,12 +232,14 @@ def _download(source: Source, temporary: str) -> str:
     try:
         return store.fetch("archive", downloader=source.download)
     except requests.exceptions.HTTPError as error:
-        raise SourceFailedError(f"it answered {error.response.status_code}") from error
+        raise SourceFailedError(
+            f"it answered with HTTP status {error.response.status_code}"
+        ) from error
     except requests.exceptions.Timeout as error:
         raise SourceFailedError(f"no answer within {ANSWER_SECONDS} s") from error
     except requests.exceptions.SSLError as error:
         raise SourceFailedError(
-            "no secure connection, as in a network that asks to log in or with a wrong clock"
+            "no secure connection; log in if your network has a login page, or correct the clock"
         ) from error
     except requests.exceptions.ChunkedEncodingError as error:
         raise SourceFailedError("the connection broke off") from error
@@ -246,43 +252,46 @@ def _download(source: Source, temporary: str) -> str:
 
 
 def verify(folder: pathlib.Path) -> dict:
-    """The record of a fetched folder, after checking its files against it; {} for any other folder.
+    """Check the files of a fetched folder against its record; returns the record.
 
-    Raises DataError naming the first file that is missing or no longer what was fetched.
+    Returns {} if the folder was not fetched. Raises DataError if the record is damaged, or if a
+    file is missing or has changed; the message names the file.
     """
     path = folder / RECORD
     if not path.exists():
         return {}
-    mend = f"delete the folder {folder} to have it fetched again"
+    mend = f"delete the folder {folder} to fetch it again"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         expected = dict(record["sha256"].items())
         named = all(re.fullmatch(r"[\w.+-]{1,99}", name, re.ASCII) for name in expected)
         if not named or not all(re.fullmatch("[0-9a-f]{1,64}", of) for of in expected.values()):
-            raise ValueError("what it names are not files and their SHA-256")
+            raise ValueError("it does not have names of files and their SHA-256")
         if not isinstance(record.get("source", ""), str):
-            raise ValueError("its source is not text")
+            raise ValueError("the source is not text")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path} is not a record of fetched files; {mend}") from error
+        raise DataError(f"{path} is not a valid record of fetched files; {mend}") from error
     for name, digest in expected.items():
         if not (folder / name).is_file():
             raise DataError(f"{folder / name} is missing; {mend}")
         found = file_digest(folder / name)
         if found != digest:
             raise DataError(
-                f"{folder / name} has the wrong checksum: SHA-256 {found}, but it was fetched as "
-                f"{digest}; {mend}"
+                f"{folder / name} has the wrong checksum: its SHA-256 is {found}, but the fetched "
+                f"file had {digest}; {mend}"
             )
     return record
 
 
 def file_digest(path: pathlib.Path, algorithm: str = "sha256") -> str:
-    """Hexadecimal digest of a file of any size. Raises DataError where it cannot be read."""
+    """Returns the hexadecimal digest of a file of any size; DataError if it cannot be read."""
     digest = hashlib.new(algorithm)
     try:
         with path.open("rb") as file:
             for piece in iter(lambda: file.read(PIECE_BYTES), b""):
                 digest.update(piece)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or error}; put a readable file there"
+        ) from error
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Where data lies: the folder that ``--data-dir`` or the environment names, or a default."""
+"""The folder of the data: from ``--data-dir``, from the environment, or a default."""
 
 import contextlib
 import os
@@ -13,7 +13,11 @@ DATA_VARIABLE = "D2L_RECSYS_DATA"
 
 
 def default_data_dir() -> pathlib.Path:
-    """``$D2L_RECSYS_DATA``; else ``data`` of the checkout; else, installed, the user's cache."""
+    """Returns the folder of the data if no option names it.
+
+    This is ``$D2L_RECSYS_DATA`` if it is set. Otherwise it is the folder ``data`` of the checkout,
+    or the user's cache if the package is installed without a checkout.
+    """
     if os.environ.get(DATA_VARIABLE):
         return pathlib.Path(os.environ[DATA_VARIABLE])
     data = pathlib.Path(__file__).resolve().parents[2] / "data"
@@ -28,16 +32,16 @@ def default_data_dir() -> pathlib.Path:
 
 
 def data_folder(data_dir: Optional[PathLike] = None) -> pathlib.Path:
-    """``data_dir``, or where it is None ``default_data_dir()``.
+    """Returns ``data_dir``, or ``default_data_dir()`` if it is None.
 
-    Raises DataError for a folder that was named, there or by the environment, but is not there.
+    Raises DataError if ``data_dir`` or the environment names a folder that does not exist.
     """
     folder = pathlib.Path(data_dir) if data_dir is not None else default_data_dir()
     was_named = data_dir is not None or bool(os.environ.get(DATA_VARIABLE))
     with named_in_errors(data_dir):
         if was_named and not folder.is_dir():
             raise DataError(
-                f"{_named_by(data_dir)}: the folder {folder} does not exist; name another"
+                f"{_named_by(data_dir)}: the folder {folder} does not exist; name another one"
             )
     return folder
 
@@ -48,7 +52,7 @@ def _named_by(data_dir: Optional[PathLike]) -> str:
 
 @contextlib.contextmanager
 def named_in_errors(data_dir: Optional[PathLike]) -> Iterator[None]:
-    """What the system refuses is told as an error of the folder's name."""
+    """Turns an OSError into a DataError that names the option or variable of the folder."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
-"""MovieLens-100K: where it comes from, where it lies, and its files as tables (section 15.2).
+"""MovieLens-100K (section 15.2): find it, fetch it, and read its files as tables.
 
-A file that is not what it should be is refused with the line at fault. Needs numpy and pandas.
+If a file is damaged, the error names the wrong line. Needs numpy and pandas, but not MXNet.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from d2l_recsys.errors import DataError
 
 COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
 U_DATA_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
-# The column order of u.item's last nineteen fields.
+# The genres in the order of the last nineteen columns of u.item.
 # fmt: off
 GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
@@ -29,7 +29,7 @@ GENRES = (
 
 
 class Layout(NamedTuple):
-    """How one distribution of MovieLens-100K names and writes its files."""
+    """The file names and the header of one distribution of MovieLens-100K."""
 
     ratings: str
     ratings_header: Optional[str]
@@ -67,7 +67,7 @@ ML100K_SOURCES = (
 
 
 class Location(NamedTuple):
-    """Where MovieLens-100K lies, how it is laid out, and its record where it was fetched."""
+    """The folder of MovieLens-100K, its layout, and its record if it was fetched."""
 
     folder: pathlib.Path
     layout: Layout
@@ -75,30 +75,32 @@ class Location(NamedTuple):
 
     @property
     def ratings(self) -> pathlib.Path:
-        """The file of ratings."""
+        """The path of the file of ratings."""
         return self.folder / self.layout.ratings
 
     def rating_lines(self) -> bytes:
-        """The lines of that file that are ratings: all, or all but the header."""
+        """Returns the lines of the file of ratings, without the header."""
         content = _read_bytes(self.ratings)
         header = self.layout.ratings_header
         if header is None:
             return content
         first, _, lines = content.partition(b"\n")
         if first.strip() != header.encode():
-            raise DataError(f"{self.ratings}, line 1: expected the header {header!r}")
+            raise DataError(
+                f"{self.ratings}, line 1: expected the header {header!r}; replace the file"
+            )
         return lines
 
 
 def find_ml100k(data_dir: Optional[PathLike] = None) -> Location:
-    """Find MovieLens-100K, and fetch it where it is not there yet.
+    """Find MovieLens-100K; fetch it if it is missing.
 
-    Looks in ``data_dir`` (default: ``default_data_dir()``) and in its folder ``ml-100k``, for
-    GroupLens's files or the recbole wheel's; fetched files go to that folder ``ml-100k`` and are
-    checked against their SHA-256 each time they are found.
+    Searches ``data_dir`` (default: ``default_data_dir()``) and its folder ``ml-100k`` for the files
+    of GroupLens or of the recbole wheel. Fetched files go to the folder ``ml-100k``. Each time they
+    are found, they are checked against their SHA-256.
 
-    Raises DataError for a folder that was named but is not there, for fetched files that have
-    changed since, and where no source answers.
+    Raises DataError if the named folder does not exist, if fetched files have changed, or if no
+    source delivers the files.
     """
     location = locate_ml100k(data_dir)
     if location is None:
@@ -110,12 +112,14 @@ def find_ml100k(data_dir: Optional[PathLike] = None) -> Location:
         fetch(ML100K_SOURCES, target, by_hand)
         location = locate_ml100k(data_dir)
         if location is None:
-            raise DataError(f"{target} holds a record but no ratings; delete it to fetch again")
+            raise DataError(
+                f"{target} has source.json but no ratings; delete it to fetch the data again"
+            )
     return location
 
 
 def locate_ml100k(data_dir: Optional[PathLike] = None) -> Optional[Location]:
-    """Where ``find_ml100k`` finds MovieLens-100K; None where it would have to fetch it."""
+    """Returns the same location as ``find_ml100k``, or None if the data must first be fetched."""
     folder = data_folder(data_dir)
     with named_in_errors(data_dir):
         found = _layout_in(folder) or _layout_in(folder / "ml-100k")
@@ -128,15 +132,18 @@ def _layout_in(folder: pathlib.Path) -> Optional[Tuple[pathlib.Path, Layout]]:
         if path.is_file():
             return folder, layout
         if path.exists():
-            raise DataError(f"{path} is not a file; put the ratings there or name another folder")
+            raise DataError(
+                f"{path} is not a file; replace it by the ratings, or name another folder"
+            )
     return None
 
 
 def dataset_ml100k(data_dir: Optional[PathLike] = None) -> Dict[str, object]:
-    """What a result says of its data: name, source, SHA-256 of the rating lines, substitute.
+    """Describe the ratings for a result: name, source, SHA-256 of the rating lines, substitute.
 
-    The digest is that of ``u.data``: the wheel's header line is left out of it. ``substitute`` is
-    True for any other ratings, whose numbers are then not comparable with the chapter's.
+    The header line of the wheel's file does not count, so its digest is the same as that of
+    ``u.data``. ``substitute`` is True for all other ratings. Their numbers do not compare with the
+    chapter's numbers.
     """
     location = find_ml100k(data_dir)
     digest = hashlib.sha256(location.rating_lines()).hexdigest()
@@ -152,14 +159,15 @@ def dataset_ml100k(data_dir: Optional[PathLike] = None) -> Dict[str, object]:
 
 
 def read_data_ml100k(data_dir: Optional[PathLike] = None) -> Tuple[pd.DataFrame, int, int]:
-    """The ratings, in file order, with the number of users and of items.
+    """Read the ratings in file order, and the numbers of users and items.
 
-    Returns a frame of int64 columns ``user_id``, ``item_id`` (both from 1), ``rating`` (1 to 5) and
-    ``timestamp`` (seconds since 1970), ``num_users`` and ``num_items``.
+    Returns a frame, ``num_users`` and ``num_items``. The frame has int64 columns ``user_id`` and
+    ``item_id`` (both from 1), ``rating`` (1 to 5) and ``timestamp`` (seconds since 1970).
 
-    Raises DataError naming file and line for a file that is empty or has a line that is not four
-    whole numbers, a rating outside 1-5 or a repeated user-item pair, and naming the id where ids
-    have gaps: the counts of distinct ids would then not be the sizes of the embedding tables.
+    Raises DataError if the file is empty, if a line is not four whole numbers, if a rating is
+    outside 1-5, or if a user-item pair occurs twice; the message names the file and the line. Also
+    raises DataError if the ids have gaps, and names the id: the number of distinct ids would then
+    not be the size of the embedding table.
     """
     location = find_ml100k(data_dir)
     first_line = 1 if location.layout.ratings_header is None else 2
@@ -172,15 +180,17 @@ def _read_bytes(path: pathlib.Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or error}; put a readable file there"
+        ) from error
 
 
 def _parse_ratings(path: pathlib.Path, body: bytes, first_line: int) -> pd.DataFrame:
-    """The rating lines ``body`` of ``path`` as int64 columns."""
+    """Returns the rating lines ``body`` of the file ``path`` as int64 columns."""
     body = body.replace(b"\r\n", b"\n").rstrip(b"\n")
     if not body:
-        raise DataError(f"{path} is empty; delete it to have the data fetched, or replace it")
-    # pandas cuts a field at a NUL, strips quotes and takes 4.0 for 4: nothing of that reaches it.
+        raise DataError(f"{path} is empty; delete it to fetch the data, or replace it")
+    # Refuse other bytes here: pandas cuts a field at a NUL, strips quotes and reads 4.0 as 4.
     if body.translate(None, b"0123456789-\t\n"):
         raise _first_bad_line(path, body, first_line)
     try:
@@ -194,7 +204,7 @@ def _parse_ratings(path: pathlib.Path, body: bytes, first_line: int) -> pd.DataF
         )
     except (ValueError, OverflowError):
         data = None
-    # It also forgives lines that are too long or too short together, and widens large numbers.
+    # pandas also accepts too many or too few columns, and gives large numbers another dtype.
     if (
         data is None
         or body.count(b"\t") != (len(COLUMNS) - 1) * len(data)
@@ -209,18 +219,23 @@ def _first_bad_line(path: pathlib.Path, body: bytes, first_line: int) -> DataErr
         fields = line.split(b"\t")
         if len(fields) != len(COLUMNS):
             return DataError(
-                f"{path}, line {number}: {len(fields)} columns where {len(COLUMNS)} belong "
-                f"({', '.join(COLUMNS)}, separated by tabs)"
+                f"{path}, line {number}: found {len(fields)} columns, expected {len(COLUMNS)} "
+                f"({', '.join(COLUMNS)}, separated by tabs); correct the line"
             )
         for name, field in zip(COLUMNS, fields):
             if not re.fullmatch(rb"-?0*[0-9]{1,19}", field) or _too_large(field):
                 shown = field[:40].decode("latin-1")
-                return DataError(f"{path}, line {number}: {name} is {shown!r}, not a whole number")
-    return DataError(f"{path} is not lines of four whole numbers separated by tabs")
+                return DataError(
+                    f"{path}, line {number}: {name} is {shown!r}, not a whole number of 64 bits; "
+                    "correct the line"
+                )
+    return DataError(
+        f"{path} must have four whole numbers per line, separated by tabs; replace the file"
+    )
 
 
 def _too_large(field: bytes) -> bool:
-    """Whether a whole number of 19 digits or fewer, zeros aside, does not fit into int64."""
+    """Whether a whole number of up to 19 digits, after leading zeros, does not fit into int64."""
     digits = int(field.lstrip(b"-0") or 0)
     return digits > 2**63 - (not field.startswith(b"-"))
 
@@ -230,7 +245,8 @@ def _check_ratings(data: pd.DataFrame, path: pathlib.Path, first_line: int) -> N
     if outside.any():
         row = int(np.argmax(outside))
         raise DataError(
-            f"{path}, line {row + first_line}: the rating {data['rating'][row]} is outside 1-5"
+            f"{path}, line {row + first_line}: the rating {data['rating'][row]} is outside 1-5; "
+            "correct the line"
         )
     repeated = data.duplicated(["user_id", "item_id"])
     if repeated.any():
@@ -238,8 +254,8 @@ def _check_ratings(data: pd.DataFrame, path: pathlib.Path, first_line: int) -> N
         user, item = data["user_id"][row], data["item_id"][row]
         first = int(np.argmax((data["user_id"] == user) & (data["item_id"] == item)))
         raise DataError(
-            f"{path}, line {row + first_line}: user {user} has rated item {item} before, "
-            f"on line {first + first_line}; keep one of the two"
+            f"{path}, line {row + first_line}: user {user} has already rated item {item}, "
+            f"on line {first + first_line}; keep one of the two lines"
         )
     for column in ("user_id", "item_id"):
         ids = np.unique(data[column])
@@ -247,16 +263,16 @@ def _check_ratings(data: pd.DataFrame, path: pathlib.Path, first_line: int) -> N
         if len(gaps):
             where, expected = ids[gaps[0]], gaps[0] + 1
             raise DataError(
-                f"{path}: {column}s must run from 1 without gaps, but {where} stands where "
-                f"{expected} is due; renumber them"
+                f"{path}: {column}s must run from 1 without gaps, but {where} was found where "
+                f"{expected} was expected; renumber the ids"
             )
 
 
 def read_items_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
-    """The movies: ``item_id``, ``title`` without the year, ``year``, ``genres``.
+    """Read the movies: ``item_id``, ``title`` without the year, ``year`` and ``genres``.
 
-    ``year`` is <NA> where it is unknown, ``genres`` holds lists of names. Both layouts give the
-    same frame. Raises DataError naming file and line for a line that is not a movie.
+    ``year`` is <NA> if it is unknown. ``genres`` has lists of names. Both layouts give the same
+    frame. If a line is not a movie, raises DataError with the file and the line.
     """
     location = find_ml100k(data_dir)
     path = location.folder / location.layout.items
@@ -266,7 +282,10 @@ def read_items_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
             title, year = title_and_year(row[1])
             wrong = next((flag for flag in row[5:] if flag not in ("0", "1")), None)
             if wrong is not None:
-                raise DataError(f"{path}, line {number}: a genre is {wrong[:40]!r}, not 0 or 1")
+                raise DataError(
+                    f"{path}, line {number}: a genre is {wrong[:40]!r}, not 0 or 1; "
+                    "correct the line"
+                )
             genres = [genre for genre, flag in zip(GENRES, row[5:]) if flag == "1"]
             movies.append((_integer(path, number, "item id", row[0]), title, year, genres))
     else:
@@ -276,16 +295,17 @@ def read_items_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
             title = row[1].strip()
             if year is None:
                 title, year = title_and_year(title)
-                title = title.replace("unkonwn", "unknown")  # the wheel's word for item 267
+                title = title.replace("unkonwn", "unknown")  # the wheel's spelling of item 267
             movies.append((_integer(path, number, "item id", row[0]), title, year, row[3].split()))
     frame = pd.DataFrame(movies, columns=["item_id", "title", "year", "genres"])
     return frame.astype({"year": "Int64"})
 
 
 def read_users_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
-    """The users: ``user_id``, ``age`` (years), ``gender``, ``occupation``, ``zip_code`` (a string).
+    """Read the users: ``user_id``, ``age``, ``gender``, ``occupation`` and ``zip_code``.
 
-    Raises DataError naming file and line for a line that is not a user.
+    Age is in years. The zip code is a string. If a line is not a user, raises DataError with the
+    file and the line.
     """
     location = find_ml100k(data_dir)
     path = location.folder / location.layout.users
@@ -301,32 +321,36 @@ def read_users_ml100k(data_dir: Optional[PathLike] = None) -> pd.DataFrame:
 def _rows(
     path: pathlib.Path, separator: str, columns: int, encoding: str, header: bool = False
 ) -> Iterator[Tuple[int, List[str]]]:
-    """Line number and fields of each line of a small text table."""
+    """Yields the line number and the fields of each line of a small text table."""
     try:
         text = _read_bytes(path).decode(encoding)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not {encoding} text ({error.reason})") from error
+        raise DataError(
+            f"{path} is not {encoding} text ({error.reason}); replace the file"
+        ) from error
     for number, line in enumerate(text.rstrip("\r\n").split("\n"), 1):
         fields = line.rstrip("\r").split(separator)
         if len(fields) != columns:
             raise DataError(
-                f"{path}, line {number}: {len(fields)} columns where {columns} belong "
-                f"(separated by {separator!r})"
+                f"{path}, line {number}: found {len(fields)} columns, expected {columns} "
+                f"(separated by {separator!r}); correct the line"
             )
         if not (header and number == 1):
             yield number, fields
     if header and number == 1:
-        raise DataError(f"{path} has no line but its header; replace it")
+        raise DataError(f"{path} has only a header; replace the file")
 
 
 def _integer(path: pathlib.Path, number: int, name: str, field: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", field):
-        raise DataError(f"{path}, line {number}: {name} is {field[:40]!r}, not a whole number")
+        raise DataError(
+            f"{path}, line {number}: {name} is {field[:40]!r}, not a whole number; correct the line"
+        )
     return int(field)
 
 
 def title_and_year(text: str) -> Tuple[str, Optional[int]]:
-    """``Toy Story (1995)`` as title and year; a trailing ``(V)`` marks a video and is dropped."""
-    # Blanks are stripped apart: to match them in front of others takes the cube of their number.
+    """Splits ``Toy Story (1995)`` into title and year; drops a final ``(V)`` (it marks a video)."""
+    # Strip blanks with strip(): a pattern for them takes time with the cube of their number.
     match = re.fullmatch(r"(.*)\((\d{4})\)\s*(?:\(V\))?", text.strip())
     return (match[1].strip(), int(match[2])) if match else (text.strip(), None)

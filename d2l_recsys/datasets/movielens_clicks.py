@@ -1,6 +1,7 @@
-"""MovieLens-100K recast as clicks, what sections 15.8-15.10 run on where the book's data is not.
+"""MovieLens-100K recast as clicks: the substitute data of sections 15.8 to 15.10.
 
-A rating of 4 or 5 is a click. (An exercise of section 15.9 asks for MovieLens, too.)
+The sections use it if the book's clicks cannot be fetched. A rating of 4 or 5 is a click. (An
+exercise of section 15.9 also asks for MovieLens.)
 """
 
 from typing import Optional, Tuple
@@ -26,20 +27,21 @@ MOVIELENS = RowLayout(
     "\t", len(FIELDS) + 1, 0, tuple(Field(name, i) for i, name in enumerate(FIELDS, 1))
 )
 CLICK_FROM = 4
-# The book's split does not change with a run's seed, so neither does this one.
+# The book's split is the same for all seeds of a run, so this split is the same, too.
 SPLIT_SEED = 0
 TEST_RATIO = 0.1
 
 
 def movielens_clicks(data_dir: Optional[PathLike] = None) -> Tuple[bytes, bytes]:
-    """Training and test file of clicks, in the book's layout with the fields of ``MOVIELENS``.
+    """Returns a training and a test file of clicks, like the book's but with other fields.
 
-    A rating is a row; a random tenth, always the same, is the test file. Ages are in years, zip
-    areas the first character of the zip code, genres all those of the movie, hours and weekdays
-    (1 is Monday) those of the rating in UTC. What is unknown is an empty value.
+    ``MOVIELENS`` is the layout of the rows. Each rating is a row. A random tenth of the rows,
+    always the same, is the test file. Age is in years. The zip area is the first character of the
+    zip code. All genres of a movie are one value. Hour and weekday (1 is Monday) are those of the
+    rating, in UTC. An unknown value is empty.
 
-    Raises what reading the ratings, movies and users raises, and DataError for a rating of a movie
-    or by a user that is not among these.
+    Raises the errors of reading the ratings, movies and users. Raises DataError if a rating has a
+    movie or a user that is not in the file of movies or users.
     """
     ratings, *_ = read_data_ml100k(data_dir)
     users = read_users_ml100k(data_dir).set_index("user_id")
@@ -49,7 +51,7 @@ def movielens_clicks(data_dir: Optional[PathLike] = None) -> Tuple[bytes, bytes]
         if unknown.any():
             raise DataError(
                 f"{find_ml100k(data_dir).ratings}: {column} {ratings[column][unknown].iloc[0]} is "
-                f"not in the file of {column[:-3]}s beside it; add it there"
+                f"not in the file of {column[:-3]}s in the same folder; add it to that file"
             )
     users, items = users.loc[ratings["user_id"]], items.loc[ratings["item_id"]]
     time = pd.to_datetime(ratings["timestamp"], unit="s")

@@ -1,1 +1,1 @@
-"""How good a model is: metrics, and the passes over held-out data that they are computed from."""
+"""How good a model is: metrics, and the passes over held-out data that compute them."""

@@ -1,7 +1,8 @@
 """Accuracy, log loss and AUC of predicted clicks; no MXNet.
 
-Scores are predicted probabilities, float32 as the net gives them. Log odds are what the sigmoid
-made them from, and tell apart what float32 rounds to the same score.
+A score is a predicted probability of a click, as float32. Its log odds are the logit, the input of
+the sigmoid. float32 can round different log odds to the same score, so the defined metrics use the
+log odds if the net returns them.
 """
 
 from typing import Optional
@@ -13,35 +14,35 @@ from d2l_recsys.settings import Scores
 
 
 def right_as_printed(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Which predictions the chapter's edition counts as right: it truncates the score to 0 or 1."""
-    # NaN, of a net that diverged, is no prediction.
+    """Whether each prediction is right as printed: the chapter truncates the score to 0 or 1."""
+    # A net that diverged gives NaN, which is not a prediction: -1 equals no label.
     truncated = np.nan_to_num(scores, nan=-1).astype(np.int32)
     return truncated == labels.astype(np.int32)
 
 
 def right_if_exact(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Which ones d2l 1.0.3 counts as right: it compares the float32 score with the label."""
+    """Whether each prediction is right in d2l 1.0.3, which compares float32 score and label."""
     return scores == labels
 
 
 def right(labels: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """Which ones are right where a score above 1/2 predicts a click."""
+    """Whether each prediction is right as defined: a score above 1/2 predicts a click."""
     return ((log_odds > 0) == (labels > 0)) & ~np.isnan(log_odds)
 
 
 def as_log_odds(scores: np.ndarray, log_odds: Optional[np.ndarray]) -> np.ndarray:
-    """``log_odds``, or where there are none those of the ``scores``."""
+    """``log_odds``; if they are None, the log odds of ``scores`` in float64."""
     from scipy.special import logit
 
     return logit(scores.astype(np.float64)) if log_odds is None else log_odds
 
 
 def log_loss(labels: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    r"""Minus the log-likelihood of each label, float64, of the shape of ``labels``.
+    r"""Minus the log-likelihood of each label, in float64 and in the shape of ``labels``.
 
     .. math:: -y \ln \sigma(z) - (1 - y) \ln(1 - \sigma(z))
 
-    From the log odds z, and so exact where the probability itself rounds to 0 or 1.
+    The formula uses the log odds z, so it is exact even if the probability rounds to 0 or 1.
     """
     from scipy.special import log_expit
 
@@ -49,15 +50,15 @@ def log_loss(labels: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
 
 
 def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve (scikit-learn's), ties counted half.
+    """Area under the ROC curve, computed by scikit-learn; a tie counts half.
 
-    NaN where the labels are of one class, or a score is NaN.
+    NaN if all labels are equal or a score is NaN.
     """
     from sklearn.metrics import roc_auc_score
 
     if np.isnan(scores).any() or (labels == labels[0]).all():
         return float("nan")
-    # Only their order counts, and scikit-learn takes no infinite scores.
+    # Replace the scores by their ranks: only the order counts, and scikit-learn refuses infinity.
     return float(roc_auc_score(labels, np.unique(scores, return_inverse=True)[1]))
 
 
@@ -69,16 +70,21 @@ def click_scores(
 ) -> Scores:
     """Accuracy, log loss and AUC of predicted clicks on a test set.
 
-    ``labels`` (0 or 1), ``scores`` (float32 probabilities) and ``log_odds`` (float32; by default
-    those of the scores, infinite where these are 0 or 1) are one-dimensional, a value a row.
+    Parameters
+    ----------
+    labels : 0 or 1 for each row
+    scores : the probability of a click for each row, float32
+    log_odds : the log odds for each row, float32. By default they are computed from the scores, and
+        are infinite for a score of 0 or 1
+    rows : indices of the rows that the printed metrics count; they may repeat. Default: all rows
 
-    Printed: ``test_acc``, which truncates the score, so that a click counts as predicted only where
-    float32 rounds its probability to 1, and ``test_acc_exact``, d2l 1.0.3's, which asks as much of
-    the other rows. They are over ``rows``, indices that may repeat (default: all), and left out
-    where there are none. Defined, over all rows: ``test_acc`` with the threshold 1/2,
-    ``test_log_loss`` and ``test_auc``.
+    Printed: ``test_acc`` truncates the score, so it predicts a click only if float32 rounds the
+    probability to 1. ``test_acc_exact`` is the one of d2l 1.0.3: it counts a row as right only if
+    the score equals the label exactly. If ``rows`` is empty, both are left out.
 
-    Raises DataError where there is no row.
+    Defined, over all rows: ``test_acc`` with the threshold 1/2, ``test_log_loss`` and ``test_auc``.
+
+    Raises DataError if there are no labels.
     """
     if not len(labels):
         raise DataError("there are no test rows; add some")

@@ -1,4 +1,4 @@
-"""Score a trained model on held-out data."""
+"""Evaluate a Gluon net on held-out data: ratings, clicks or rankings."""
 
 from collections import deque
 from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -14,23 +14,25 @@ from d2l_recsys.model_bases.contract import ClickModel, Recommender
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.settings import Scores
 
-# Users are scored in blocks of about this many pairs (with an item, or with what the chapter takes
-# for one): enough to keep MXNet busy, few enough to bound memory.
+# A block of users has about this many pairs of a user and an item: enough to keep MXNet busy, few
+# enough to bound memory. The printed metrics rank num_users items, the defined ones num_items, so
+# the larger of the two numbers sets the size of a block.
 PAIRS_PER_BLOCK = 2**17
-# Clicks are read back this many shares of batches late.
+# At most this many parts of batches wait in MXNet before their scores are copied to numpy.
 SHARES_UNDER_WAY = 16
 
 
 def evaluate_rating(net: gluon.Block, test_iter: Iterable, devices: Sequence[mx.Context]) -> Scores:
     """``test_rmse`` of ``net`` (eq. 15.3.4), printed and defined, from one pass over ``test_iter``.
 
-    Batches are the net's inputs followed by the ratings; each is spread over ``devices``.
+    A batch has the inputs of the net followed by the ratings, and is split across ``devices``.
+    Raises DataError if there is no batch.
     """
     batches = [
         [(share[-1], net(*share[:-1])) for share in shares]
         for shares in split_and_load(devices, test_iter)
     ]
-    # MXNet computes on while Python goes ahead, so the results are fetched once all are under way.
+    # MXNet computes while Python continues, so start all batches before fetching results.
     return rating_scores([[(r.asnumpy(), r_hat.asnumpy()) for r, r_hat in b] for b in batches])
 
 
@@ -42,9 +44,11 @@ def evaluate_clicks(
 ) -> Scores:
     """Accuracy, log loss and AUC of ``net``: ``click_scores`` of one pass over ``test_iter``.
 
-    Batches are features and labels. ``net`` maps features to probabilities of a click, (n, 1);
-    those of a ``ClickModel`` are the sigmoid of its ``logits``.
-    ``rows`` are those that the printed accuracies are over.
+    A batch has features and labels, and is split across ``devices``. ``net`` maps features to
+    probabilities of a click, (n, 1). A ``ClickModel`` is asked for its ``logits`` instead, and the
+    probabilities are their sigmoid. ``rows`` are the rows that the printed accuracies count.
+
+    Raises DataError if there are no test rows.
     """
     outputs: List[List[numpy.ndarray]] = []
     under_way: deque = deque()
@@ -59,7 +63,7 @@ def evaluate_clicks(
                 under_way.append((labels, npx.sigmoid(log_odds), log_odds))
             else:
                 under_way.append((labels, net(features)))
-        # What waits for MXNet keeps its features in memory.
+        # Pending results keep their features in memory, so bound their number.
         while len(under_way) > SHARES_UNDER_WAY:
             read_back()
     while under_way:
@@ -73,11 +77,11 @@ def evaluate_clicks(
 def evaluate_reconstruction(
     net: gluon.Block, rows: Iterable, test_matrix: numpy.ndarray, devices: Sequence[mx.Context]
 ) -> Scores:
-    """``test_rmse`` of an autoencoder over the test ratings; printed and defined are the same.
+    """``test_rmse`` of an autoencoder over the test ratings; printed and defined are equal.
 
-    ``rows`` yields batches of the rows of the training matrix, in order; ``net`` completes them.
-    ``test_matrix`` has the same shape, and 0 where there is no test rating. Raises DataError where
-    it holds none.
+    ``rows`` yields the rows of the training matrix in batches and in order. ``net`` predicts all
+    ratings of a row. ``test_matrix`` has the shape of the training matrix, and 0 for each pair
+    without a test rating. Raises DataError if there is no test rating.
     """
     completed = [net(*share) for shares in split_and_load(devices, rows) for share in shares]
     predictions = numpy.concatenate([part.asnumpy() for part in completed])
@@ -96,9 +100,9 @@ def evaluate_ranking(
     num_items: int,
     devices: Sequence[mx.Context],
 ) -> Tuple[float, float]:
-    """Hit@50 and AUC of ``net`` as the chapter's function of this name computes them.
+    """Hit@50 and AUC of ``net`` as printed, computed as the chapter's function of this name does.
 
-    ``score_ranking``, which explains the arguments, gives the defined numbers as well.
+    The arguments and errors are those of ``score_ranking``, which also returns the defined metrics.
     """
     scores = score_ranking(net, test_input, seq, candidates, num_users, num_items, devices)
     return scores.printed["test_hit_rate"], scores.printed["test_auc"]
@@ -114,22 +118,23 @@ def score_ranking(
     devices: Sequence[mx.Context],
     cutoffs: Iterable[int] = (),
 ) -> Scores:
-    """Where ``net`` ranks the held-out items among all that their users have not seen.
+    """Rank each user's held-out items among the items that the user has not seen.
 
     Parameters
     ----------
-    net : maps (users, items), or (users, sequences, items), to scores. The scores of a
-        ``Recommender`` come from its ``score_all``
-    test_input : the held-out items of each user (zero-based)
-    seq : None, or an integer array (num_users, L) of what each user did last
-    candidates : the items of each user in the training set; they are not ranked
-    devices : blocks of users go to them in turn
-    cutoffs : where else to cut the defined metrics off
+    net : maps (users, items), or (users, sequences, items), to scores. For a ``Recommender``, the
+        method ``score_all`` gives the scores
+    test_input : the held-out items of each user, zero-based
+    seq : None, or an integer array (num_users, L) with the last items of each user
+    candidates : the training items of each user; they are not ranked
+    devices : the blocks of users go to the devices in turn
+    cutoffs : further cut-offs k of the defined metrics
 
-    Returns the metrics of ``HeldOut.scores``: printed and defined, from the same scores. Memory is
-    bounded by a block of users. A user with a score that is NaN makes all of them NaN, the printed
-    ones too. Raises DataError as ``HeldOut`` does, where ``seq`` has not a row for each user or
-    holds an item beyond the table, and where the net's scores are not for ``num_items`` items.
+    Returns the metrics of ``HeldOut.scores``, printed and defined, from the same scores. Memory is
+    bounded by the size of a block. If a score of any user is NaN, all metrics are NaN.
+
+    Raises what ``HeldOut`` raises. Raises DataError if ``seq`` does not have one row per user or
+    has an item outside the table, or if the net does not return scores of ``num_items`` items.
     """
     held_out = HeldOut(test_input, candidates, num_users, num_items)
     return score_held_out(net, held_out, seq, devices, cutoffs)
@@ -142,7 +147,7 @@ def score_held_out(
     devices: Sequence[mx.Context],
     cutoffs: Iterable[int] = (),
 ) -> Scores:
-    """``score_ranking`` where ``held_out`` is made once and ``net`` is evaluated many times."""
+    """``score_ranking`` for many evaluations: the caller makes ``held_out`` only once."""
     sizes = held_out.num_users, held_out.num_items
     blocks = score_blocks(net, seq, *sizes, devices)
     return held_out.scores([held_out.ranks(first, scores) for first, scores in blocks], cutoffs)
@@ -155,10 +160,12 @@ def score_blocks(
     num_items: int,
     devices: Optional[Sequence[mx.Context]] = None,
 ) -> Iterator[Tuple[int, numpy.ndarray]]:
-    """The first user of each block, and the scores of all items for its users, float32.
+    """Yield the first user of each block, and the scores of all items for the users of the block.
 
-    The arguments are those of ``score_ranking``. ``seq`` may also hold what a net with
-    ``reads_rows`` wants to see of each user, floating-point numbers.
+    The scores are a float32 array with a row per user and a column per item. The arguments are
+    those of ``score_ranking``; the default of ``devices`` is all GPUs or one CPU. For a net with
+    ``reads_rows``, ``seq`` has a row of floating-point numbers for each user. Raises DataError if
+    ``seq`` or the scores do not fit, like ``score_ranking``.
     """
     devices = list(devices or try_all_gpus())
     model = as_recommender(net, num_items)
@@ -168,7 +175,7 @@ def score_blocks(
         if len(seq) != num_users:
             raise DataError(f"there are {len(seq)} sequences for {num_users} users")
         outside = ~((seq >= 0) & (seq < num_items))
-        # What stands for no item, in a net that knows of that.
+        # The padding of the model stands for no item, so it may lie outside the table.
         if model.padding is not None:
             outside &= seq != model.padding
         if not model.reads_rows and outside.any():
@@ -177,7 +184,7 @@ def score_blocks(
                 f"(0 to {num_items - 1})"
             )
         inputs.append(seq.astype("float32" if model.reads_rows else "int32"))
-    # Placed once and whole: a copy to a device waits for what that device has under way.
+    # Copy all inputs once, in advance: a copy to a device waits for the pending work of the device.
     placed = [[np.array(a, ctx=device, dtype=a.dtype) for a in inputs] for device in devices]
     size = max(1, PAIRS_PER_BLOCK // max(num_users, num_items))
     under_way: deque = deque()
@@ -186,13 +193,13 @@ def score_blocks(
         first, scores = under_way.popleft()
         expected = (min(size, num_users - first), num_items)
         if scores.shape != expected:
-            raise DataError(f"the net gives scores of shape {scores.shape}, {expected} are needed")
+            raise DataError(f"the net returns scores of shape {scores.shape}, not {expected}")
         return first, scores.asnumpy()
 
     for block, first in enumerate(range(0, num_users, size)):
         on_device = placed[block % len(devices)]
         under_way.append((first, model.score_all(*(a[first : first + size] for a in on_device))))
-        # One block on each device computes while another is ranked.
+        # While the caller ranks one block, each device computes another.
         if len(under_way) > len(devices):
             yield read_back()
     while under_way:
@@ -200,18 +207,18 @@ def score_blocks(
 
 
 def as_recommender(net: gluon.Block, num_items: int) -> Recommender:
-    """``net``, or where it is no ``Recommender`` one that calls it on each user with each item."""
+    """``net`` if it is a ``Recommender``, else a wrapper that scores each user with each item."""
     return net if isinstance(net, Recommender) else _PairByPair(net, num_items)
 
 
 class _PairByPair(Recommender):
-    """A net that scores pairs, as one that scores all items of a user."""
+    """Wraps a net that scores pairs, so that it scores all items of a user."""
 
     def __init__(self, net: gluon.Block, num_items: int) -> None:
         self.net, self.num_items = net, num_items
 
     def score_all(self, users: np.ndarray, read: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scores of shape (len(users), num_items)."""
+        """Scores of all items for each of ``users``, of shape (len(users), num_items)."""
         items = np.arange(self.num_items, dtype="int32", ctx=users.ctx)
         inputs = [np.repeat(a, self.num_items, axis=0) for a in (users, read) if a is not None]
         scores = self.net(*inputs, np.tile(items, len(users)))

@@ -9,7 +9,7 @@ from d2l_recsys.settings import Scores
 
 
 def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
-    r"""Root mean squared error over a test set (eq. 15.3.4), accumulated in float64.
+    r"""Root mean squared error over a test set (eq. 15.3.4), added up in float64.
 
     .. math:: \sqrt{\frac{1}{|T|} \sum_{(u, i) \in T} (r_{ui} - \hat r_{ui})^2}
 
@@ -20,13 +20,15 @@ def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def rating_scores(batches: Sequence[Sequence[Tuple[np.ndarray, np.ndarray]]]) -> Scores:
-    """``test_rmse`` of a test set, given per batch the (labels, predictions) of each device.
+    """``test_rmse`` of a test set, printed and defined.
 
-    Defined: one RMSE over all ratings. Printed: the chapter updates MXNet's RMSE metric, a running
-    mean of the RMSE of each device's share, and averages the metric's value after each batch, so
-    early batches count more than late ones, and a short batch as much as a full one.
+    ``batches`` has for each batch the (labels, predictions) of each device.
 
-    Raises DataError where there is no batch.
+    Defined: one RMSE over all ratings. Printed: MXNet's RMSE metric is a running mean of the RMSE
+    of each device's share. The chapter averages the value of this metric after each batch. So early
+    batches count more than late ones, and a short batch counts as much as a full one.
+
+    Raises DataError if there is no batch.
     """
     if not batches:
         raise DataError("there are no test ratings; hold some out (test_ratio) or add ratings")

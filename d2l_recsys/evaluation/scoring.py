@@ -1,4 +1,4 @@
-"""The scores that a model of any kind gives: numpy comes out; MXNet is needed for nets alone."""
+"""The scores of any model as numpy arrays; only a Gluon net needs MXNet."""
 
 from typing import Any, Iterator, Optional, Sequence, Tuple
 
@@ -9,17 +9,18 @@ from d2l_recsys.loaders.interactions import RankingData
 from d2l_recsys.model_bases.closed_form import ClosedForm
 from d2l_recsys.model_bases.contract import Recommender
 
-# Users that a closed form scores at once: what bounds memory.
+# The number of users that a closed form scores at once; it bounds memory.
 USERS_AT_ONCE = 1024
 
 
 def all_scores(
     model: Any, data: RankingData, devices: Optional[Sequence[object]] = None
 ) -> Iterator[Tuple[int, np.ndarray]]:
-    """The first user of each block, and the float32 scores of all items for its users.
+    """Yield the first user of each block, and the scores of all items for the users of the block.
 
-    ``model`` is a ``ClosedForm``, or a Gluon net on ``devices``, by default where its parameters
-    are. Raises DataError where it does not fit ``data``.
+    The scores are a float32 array with a row per user and a column per item. ``model`` is a
+    ``ClosedForm`` or a Gluon net. A net computes on ``devices``, by default the devices of its
+    parameters. Raises DataError if a net does not fit ``data``.
     """
     read = inputs_of(model, data)
     if not isinstance(model, ClosedForm):
@@ -35,10 +36,10 @@ def all_scores(
 
 
 def user_scores(model: Any, data: RankingData, user: int) -> np.ndarray:
-    """The float32 scores of all items for one ``user`` (zero-based), as ``all_scores`` has them.
+    """The scores of all items for one ``user`` (zero-based), a float32 array (num_items,).
 
-    A Gluon net computes where its parameters are. Raises DataError where the scores are not for
-    the items of ``data``.
+    They equal those of ``all_scores`` up to rounding. A Gluon net computes on the device of its
+    parameters. Raises DataError if the number of scores is not the number of items in ``data``.
     """
     users, read = np.array([user], dtype=np.int32), inputs_of(model, data)
     inputs = [users] if read is None else [users, read[[user]]]
@@ -48,18 +49,18 @@ def user_scores(model: Any, data: RankingData, user: int) -> np.ndarray:
         scores = _scores_of_net(model, inputs, data.num_items)
     if scores.shape != (1, data.num_items):
         raise DataError(
-            f"the scores of a user are of shape {scores.shape[1:]}, ({data.num_items},) is needed"
+            f"the scores of a user have shape {scores.shape[1:]}, not ({data.num_items},)"
         )
     return scores[0].astype(np.float32)
 
 
 def inputs_of(model: Any, data: RankingData) -> Optional[np.ndarray]:
-    """What ``model`` reads of each user; a net that is no ``Recommender`` reads nothing."""
+    """The input that ``model`` reads for each user; None if it is not a ``Recommender``."""
     return model.user_inputs(data) if isinstance(model, Recommender) else None
 
 
 def _devices_of(net: Any) -> Sequence[Any]:
-    """Where the parameters of a net are; nowhere, if it has none."""
+    """The devices of a net's parameters; empty if the net has no parameters."""
     return next((p.list_ctx() for p in net.collect_params().values()), [])
 
 

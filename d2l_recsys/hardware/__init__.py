@@ -1,1 +1,1 @@
-"""What the machine has: its NVIDIA driver and its threads; no MXNet."""
+"""The NVIDIA driver and the threads of the machine. Needs no MXNet."""

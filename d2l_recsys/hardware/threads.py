@@ -1,4 +1,4 @@
-"""How many threads are computed with, which decides the last bits of sums."""
+"""The number of threads of MXNet and numpy, which decides the last bits of sums."""
 
 import contextlib
 import os
@@ -9,18 +9,19 @@ VARIABLE = "OMP_NUM_THREADS"
 
 
 def fix_num_threads() -> None:
-    """One thread, unless ``$OMP_NUM_THREADS`` says otherwise; to be called before MXNet is loaded.
+    """Set ``$OMP_NUM_THREADS`` to 1 if it is not set. Call this before MXNet is loaded.
 
-    Left to itself MXNet decides by the machine. Products of matrices are then cut in other places
-    on another one, and sums of floating-point numbers depend on their order. Where MXNet is loaded
-    already it has decided, and a line on standard error says so.
+    Without this variable, MXNet chooses a number of threads that fits the machine. Another number
+    of threads splits matrix products in other places, and a sum of floating-point numbers depends
+    on the order of its terms. If MXNet is already loaded, its number of threads cannot be set any
+    more, and a line on standard error says so.
     """
     if os.environ.get(VARIABLE):
         return
     if "mxnet" in sys.modules:
         print(
-            "MXNet was imported before d2l_recsys could fix its number of threads: the last bits "
-            "of results may depend on the machine; import d2l_recsys.backend first, or set "
+            "MXNet was imported before d2l_recsys could set its number of threads, so the last "
+            "bits of results may depend on the machine; import d2l_recsys.backend first, or set "
             f"{VARIABLE}",
             file=sys.stderr,
         )
@@ -29,14 +30,14 @@ def fix_num_threads() -> None:
 
 
 def num_threads() -> str:
-    """The number of threads, as it was fixed."""
+    """Returns the number of threads as text, or "not fixed" if it was not set."""
     return os.environ.get(VARIABLE) or "not fixed"
 
 
 def fixed_num_threads() -> ContextManager:
-    """As long as it is entered, numpy's products are made by as many threads as MXNet's.
+    """Returns a context in which numpy uses as many threads for matrix products as MXNet.
 
-    Theirs can be changed while they run. Without MXNet nothing else says how many there are.
+    numpy's thread count can change at run time. Without MXNet nothing else sets it.
     """
     import threadpoolctl
 

@@ -1,1 +1,1 @@
-"""The pieces that nets of several sections are made of."""
+"""Layers and functions that the nets of several sections share."""

@@ -1,7 +1,8 @@
-r"""Self-attention over sequences, in which no position sees a later one.
+r"""Self-attention over sequences, in which no position reads a later one.
 
-A position asks with a query, every position up to it has a key and a value, and what comes out is
-the mean of the values, weighted by how well query and key agree (Vaswani et al. 2017, eq. 1):
+Each position has a query, a key and a value: a row of Q, K and V with k numbers. The output of a
+position is the weighted mean of the values of this and all earlier positions. The better the query
+of the position matches a key, the larger is the weight of the value (Vaswani et al. 2017, eq. 1):
 
 .. math:: \mathrm{softmax}\left(\frac{Q K^\top}{\sqrt{k}}\right) V
 """
@@ -14,9 +15,9 @@ from d2l_recsys.errors import SettingError
 from d2l_recsys.layers.operators import transpose
 from d2l_recsys.settings import check_settings
 
-# Added to a score: the weight is then exactly 0.
+# Added to a score to make its weight exactly 0.
 NEVER = -1e9
-# What keeps the division of a row without variance finite; MXNet's default.
+# Keeps the division finite for a row without variance; MXNet's default.
 EPSILON = 1e-5
 
 
@@ -25,16 +26,17 @@ def check_heads(num_hidden: int, num_heads: int) -> None:
     check_settings(num_heads=num_heads)
     if num_hidden % num_heads:
         raise SettingError(
-            f"--num-heads is {num_heads}, which does not divide the {num_hidden} numbers of "
-            "--num-factors; choose a divisor"
+            f"--num-heads is {num_heads}, which does not divide {num_hidden}, the value of "
+            "--num-factors; choose a divisor of that value"
         )
 
 
 def blocked(F: Any, padded: Any, num_heads: int = 1) -> Any:
-    """What is added to the scores of attention, (n num_heads, length, length): 0, or ``NEVER``.
+    """Return what to add to the attention scores, (n num_heads, length, length).
 
-    Row t is for position t, which must see neither later positions nor those that are ``padded``:
-    float32, (n, length), 1 or 0. (What comes out of a padded position means nothing.) ``F`` is
+    Row t belongs to position t. It is ``NEVER`` at the positions that t must not read: later
+    positions, and padded ones. It is 0 elsewhere. ``padded`` is float32 (n, length), with 1 at a
+    padded position and 0 elsewhere. (The output at a padded position has no meaning.) ``F`` is
     ``mxnet.nd``, or in a hybridized block ``mxnet.symbol``.
     """
     padded = padded.as_nd_ndarray()
@@ -45,13 +47,15 @@ def blocked(F: Any, padded: Any, num_heads: int = 1) -> Any:
 
 
 class LayerNorm(nn.HybridBlock):
-    r"""Each row minus its mean, over its standard deviation, times a gain, plus a bias.
+    r"""Layer normalization: scale each row to mean 0 and variance 1, then apply a gain and a bias.
 
     .. math:: \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
-    Called with an array (n, length, num_hidden). Gives what ``nn.LayerNorm`` gives, up to rounding,
-    in a fourth of the time: mean and gain are products of matrices here, and MXNet is fast where it
-    divides by the root of a sum of squares (whose epsilon is that of their mean, times the width).
+    Called with an array (n, length, num_hidden); returns an array of the same shape. The result
+    equals that of ``nn.LayerNorm`` up to rounding and takes a fourth of the time. For this, matrix
+    products subtract the mean and apply the gain, and ``L2Normalization`` divides each row by its
+    length. The squared length is a sum of ``num_hidden`` squares, and the variance is their mean.
+    So epsilon is multiplied by ``num_hidden``.
     """
 
     def __init__(self, num_hidden: int, **kwargs: Any) -> None:
@@ -61,7 +65,7 @@ class LayerNorm(nn.HybridBlock):
         self.beta = self.params.get("beta", shape=(num_hidden,), init=init.Zero())
 
     def hybrid_forward(self, F, x, gamma, beta):
-        """Normalise the rows; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        """Normalize the rows; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
         k, x, gamma, beta = self.num_hidden, *(a.as_nd_ndarray() for a in (x, gamma, beta))
         rows, options = F.reshape(x, shape=(-1, k)), dict(num_hidden=k)
         minus_mean = F.eye(k) - 1 / k
@@ -72,11 +76,13 @@ class LayerNorm(nn.HybridBlock):
 
 
 class CausalSelfAttention(nn.HybridBlock):
-    """Self-attention with ``num_heads`` heads, each on its own ``num_hidden / num_heads`` numbers.
+    """Self-attention in which a position reads only itself and earlier positions.
 
-    Called with an array ``x`` (n, length, num_hidden) and what ``blocked`` returns; returns the
-    heads' outputs side by side, of the shape of ``x``. Queries, keys and values are products of
-    ``x`` with a matrix each. Raises what ``check_heads`` raises.
+    Called with an array ``x`` (n, length, num_hidden) and the result of ``blocked``; returns the
+    outputs of the heads side by side, of the shape of ``x``. Queries, keys and values are the
+    products of ``x`` with three matrices. Each of the ``num_heads`` heads uses its own
+    ``num_hidden / num_heads`` numbers of them. Raises SettingError if ``num_heads`` is outside its
+    range or does not divide ``num_hidden``.
     """
 
     def __init__(self, num_hidden: int, num_heads: int = 1, **kwargs: Any) -> None:
@@ -87,7 +93,7 @@ class CausalSelfAttention(nn.HybridBlock):
         self.query, self.key, self.value = (_dense(num_hidden, use_bias=False) for _ in range(3))
 
     def hybrid_forward(self, F, x, never):
-        """Attend; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        """Apply attention; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
         query, key, value = (
             self._heads_apart(F, layer(x)) for layer in (self.query, self.key, self.value)
         )
@@ -95,7 +101,7 @@ class CausalSelfAttention(nn.HybridBlock):
         return self._heads_together(F, F.npx.batch_dot(F.npx.softmax(scores, axis=-1), value))
 
     def _heads_apart(self, F, x):
-        """(n, length, num_hidden) to (n num_heads, length, num_hidden / num_heads)."""
+        """Reshape (n, length, num_hidden) to (n num_heads, length, num_hidden / num_heads)."""
         if self.num_heads == 1:
             return x
         apart = F.reshape(x.as_nd_ndarray(), shape=(0, 0, self.num_heads, -1)).as_np_ndarray()
@@ -103,7 +109,7 @@ class CausalSelfAttention(nn.HybridBlock):
         return F.reshape(apart, shape=(-3, 0, 0)).as_np_ndarray()
 
     def _heads_together(self, F, x):
-        """What ``_heads_apart`` does, undone."""
+        """Undo ``_heads_apart``."""
         if self.num_heads == 1:
             return x
         apart = F.reshape(x.as_nd_ndarray(), shape=(-4, -1, self.num_heads, 0, 0)).as_np_ndarray()
@@ -112,13 +118,14 @@ class CausalSelfAttention(nn.HybridBlock):
 
 
 class SelfAttentionBlock(nn.HybridBlock):
-    """Attention and a network for each position by itself, each added to what it reads.
+    """A block of SASRec: self-attention, then a network that reads each position separately.
 
-    Both read normalised rows, and ``dropout`` of what they give is dropped in training (Kang and
-    McAuley 2018, section III.C): ``x + dropout(attention(norm(x)))``, and from that ``x`` on
-    ``x + dropout(network(norm(x)))``, the network two layers as wide as ``x`` with a relu between.
+    The block first computes ``x = x + dropout(attention(norm(x)))`` and then
+    ``x + dropout(network(norm(x)))`` (Kang and McAuley 2018, section III.C). The network has two
+    layers of ``num_hidden`` units with a relu between them. ``dropout`` is the share of the outputs
+    of both parts that is dropped in training.
 
-    Arguments and errors are those of ``CausalSelfAttention``.
+    Inputs, output and errors are as in ``CausalSelfAttention``.
     """
 
     def __init__(
@@ -132,13 +139,16 @@ class SelfAttentionBlock(nn.HybridBlock):
         self.dropout = nn.Dropout(dropout)
 
     def hybrid_forward(self, F, x, never):
-        """Read and add twice; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
+        """Apply both parts; F is ``mxnet.nd`` or, once hybridized, ``mxnet.symbol``."""
         x = x + self.dropout(self.attention(self.attention_norm(x), never))
         return x + self.dropout(self.network(self.network_norm(x)))
 
 
 def _dense(num_hidden: int, **options: Any) -> nn.Dense:
-    """A layer of its own for each position, square; the scale of what it reads is kept."""
+    """Return a layer from ``num_hidden`` to ``num_hidden`` numbers, applied to each position.
+
+    Xavier's initial values keep the scale of the input.
+    """
     return nn.Dense(
         num_hidden,
         in_units=num_hidden,

@@ -1,13 +1,16 @@
-r"""The graph of users and items: who has seen what, as nets send embeddings along it.
+r"""The graph of users and items, and the base of the nets that use it.
 
-An edge joins a user and an item that the user has seen. With the degrees D, the adjacency A of all
-nodes is normalised, and falls into the halves of a graph that joins nothing but users with items:
+The nodes of the graph are the users and the items. An edge joins a user and an item that the user
+has seen. A is the adjacency matrix of all nodes, and D has the degrees of the nodes on its
+diagonal. No edge joins two users or two items, so two blocks of the normalized matrix are 0:
 
 .. math:: \tilde A = D^{-1/2} A D^{-1/2}
     = \begin{pmatrix} 0 & \tilde R \\ \tilde R^T & 0 \end{pmatrix}, \qquad
     \tilde R_{ui} = \frac{1}{\sqrt{|N_u| |N_i|}}
 
-(NGCF calls it the Laplacian.) The halves alone are kept, and as sparse matrices.
+for each edge between u and i, where N_u and N_i are the neighbors of the two nodes. (The paper of
+NGCF calls this matrix the Laplacian.) The code keeps only the blocks R~ and R~^T, as sparse
+matrices.
 """
 
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
@@ -25,23 +28,27 @@ from d2l_recsys.model_bases.contract import Recommender
 def normalized_adjacency(
     users: numpy.ndarray, items: numpy.ndarray, num_users: int, num_items: int
 ) -> scipy.sparse.csr_matrix:
-    """The half R~ of the graph whose edges are these pairs: float32 (num_users, num_items).
+    """Return the block R~ of the graph with these edges, float32 (num_users, num_items).
 
-    ``users`` and ``items`` are zero-based, and no pair stands twice. A node without an edge has a
-    row or column of zeros. Raises DataError for one beyond the tables.
+    ``users`` and ``items`` are zero-based, and each pair occurs once. A node without an edge has a
+    row or column of zeros. Raises DataError if a user or an item is outside its table.
     """
     for what, nodes, count in (("user", users, num_users), ("item", items, num_items)):
         outside = (nodes < 0) | (nodes >= count)
         if outside.any():
             raise DataError(
-                f"{what} {nodes[outside][0]} of the graph is beyond the table of {count} {what}s"
+                f"{what} {nodes[outside][0]} of the graph is outside the table of {count} {what}s; "
+                "numbers start at 0"
             )
     degrees = numpy.bincount(users)[users] * numpy.bincount(items)[items]
     return interaction_matrix(users, items, num_users, num_items, 1 / numpy.sqrt(degrees))
 
 
 class Adjacency:
-    """A~ on one device, from its half ``to_users`` (the R~ of ``normalized_adjacency``)."""
+    """The normalized adjacency matrix A~ on one device.
+
+    ``to_users`` is its block R~, as from ``normalized_adjacency``.
+    """
 
     def __init__(self, to_users: scipy.sparse.csr_matrix, device: mx.Context) -> None:
         self.device, self._half = device, to_users
@@ -53,18 +60,19 @@ class Adjacency:
         )
 
     def send(self, users: np.ndarray, items: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """``A~ E``: what arrives at the users and at the items, each from its neighbours.
+        """Send embeddings along the edges: return ``A~ E``, the sums at the users and at the items.
 
-        ``users`` (num_users, k) and ``items`` (num_items, k) are what the nodes send, float32, on
-        the device; the shapes of what is returned are theirs.
+        ``users`` (num_users, k) and ``items`` (num_items, k) are the embeddings that the nodes
+        send, float32, on the device. The two results have the same shapes.
         """
         to_users, to_items = self._to_users, self._to_items
         return _product(to_users, to_items, items), _product(to_items, to_users, users)
 
     def without_edges(self, share: float) -> "Adjacency":
-        """The graph without a random ``share`` of its edges, the others weighted up to make up.
+        """Return the graph without a random ``share`` of its edges, for dropout in training.
 
-        MXNet's generator draws, in training; else it is the whole graph.
+        The weights of the other edges are divided by 1 - ``share``. MXNet's generator draws the
+        edges. Outside training, or if ``share`` is 0, the result is the whole graph.
         """
         if not share or not autograd.is_training():
             return self
@@ -76,10 +84,11 @@ class Adjacency:
 
 
 class _SparseProduct(autograd.Function):
-    """A sparse matrix times a dense one; ``transposed`` is the sparse one's transpose.
+    """The product of a sparse matrix and a dense one, with a gradient for the dense one.
 
-    The gradient of MXNet's own product goes through a dense copy of the matrix. (Where that of
-    ``dense`` is to be added to another, ``grad_req="add"``, MXNet leaves a function's out.)
+    ``transposed`` is the transpose of the sparse ``matrix``. MXNet's own product makes a dense copy
+    of the sparse matrix to compute the gradient; this one does not. (Do not use it if ``dense`` has
+    ``grad_req="add"``: MXNet then ignores the gradient of a custom function.)
     """
 
     def __init__(self, matrix: Any, transposed: Any) -> None:
@@ -94,7 +103,7 @@ class _SparseProduct(autograd.Function):
 
 
 def _product(matrix: Any, transposed: Any, dense: np.ndarray) -> np.ndarray:
-    # MXNet hands its functions gradients without numpy's semantics.
+    # MXNet passes gradients to a custom function as arrays of its older interface, so convert here.
     return _SparseProduct(matrix, transposed)(dense.as_nd_ndarray()).as_np_ndarray()
 
 
@@ -104,9 +113,9 @@ class _Kept(NamedTuple):
 
 
 class Memory:
-    """What was computed last on each device from parameters, for as long as they keep their values.
+    """A cache of a result for each device, valid while the parameters keep their values.
 
-    That they do is seen from the values themselves: to compare them costs next to nothing.
+    The cache compares the values themselves, which takes almost no time.
     """
 
     def __init__(self) -> None:
@@ -118,7 +127,10 @@ class Memory:
         parameters: Sequence[gluon.Parameter],
         compute: Callable[[], Any],
     ) -> Any:
-        """What ``compute()`` returns on ``device``, where it depends on ``parameters`` alone."""
+        """Return the result of ``compute()`` on ``device``, from the cache if it is valid.
+
+        The result may depend only on the values of ``parameters``.
+        """
         values = [parameter.data(device).asnumpy() for parameter in parameters]
         kept = self._kept.get(device)
         if kept is None or not all(map(numpy.array_equal, kept.values, values)):
@@ -127,7 +139,7 @@ class Memory:
 
 
 class UserItemGraph(gluon.Block):
-    """The edges of a graph as constants of a net: they are saved with it, and never trained."""
+    """The edges of a graph as constants of a net, which are saved with it but not trained."""
 
     def __init__(self, num_users: int, num_items: int, num_edges: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -138,12 +150,15 @@ class UserItemGraph(gluon.Block):
         self._memory = Memory()
 
     def set_edges(self, users: numpy.ndarray, items: numpy.ndarray) -> None:
-        """Make ``num_edges`` distinct pairs, zero-based, the edges; on every device."""
+        """Set the ``num_edges`` edges on every device: distinct pairs of zero-based numbers."""
         self.users.set_data(np.array(users, dtype="int32"))
         self.items.set_data(np.array(items, dtype="int32"))
 
     def adjacency(self, device: mx.Context) -> Adjacency:
-        """The normalised adjacency on ``device``. Raises DataError for nodes beyond the tables."""
+        """Return the normalized adjacency matrix on ``device``.
+
+        Raises DataError if an edge has a user or an item outside its table.
+        """
 
         def normalized() -> Adjacency:
             users, items = (edges.data(device).asnumpy() for edges in (self.users, self.items))
@@ -154,16 +169,17 @@ class UserItemGraph(gluon.Block):
 
 
 def with_edges_of(data: RankingData) -> Callable[["GraphRecommender"], None]:
-    """What gives a net the training pairs of ``data`` as the edges of its graph."""
+    """Return a function that makes the training pairs of ``data`` the edges of a net's graph."""
     return lambda net: net.graph.set_edges(data.users, data.items)
 
 
 class GraphRecommender(gluon.Block, Recommender):
-    """The base of nets that score by inner products of embeddings, once a graph has changed them.
+    """The base of nets that score with embeddings which were changed along a graph.
 
-    ``P`` and ``Q`` hold the embeddings of users and items before that, ``num_factors`` long; a net
-    says in ``propagate`` what becomes of them. Called with int arrays ``user_id`` and ``item_id``
-    of shape (n,), zero-based; returns n scores. ``graph.set_edges`` has to be called before.
+    ``P`` and ``Q`` have the first embeddings of users and items, with ``num_factors`` numbers each.
+    A subclass overrides ``propagate``, which computes the final embeddings from the first ones.
+    Scores are inner products of final embeddings. Called with int arrays ``user_id`` and
+    ``item_id`` of shape (n,), zero-based; returns n scores. Call ``graph.set_edges`` first.
     """
 
     def __init__(
@@ -176,7 +192,7 @@ class GraphRecommender(gluon.Block, Recommender):
         self._memory = Memory()
 
     def propagate(self, device: mx.Context) -> Tuple[np.ndarray, np.ndarray]:
-        """Final embeddings of all users and all items on ``device``, a row for each."""
+        """Return the final embeddings on ``device``: a row for each user, and for each item."""
         raise NotImplementedError
 
     def forward(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
@@ -187,9 +203,10 @@ class GraphRecommender(gluon.Block, Recommender):
     def bpr_losses(
         self, F: Any, users: np.ndarray, items: np.ndarray, negatives: np.ndarray
     ) -> np.ndarray:
-        """``-ln sigmoid(d)``, (n,), of the distances d between the scores of two items of users.
+        """Return the BPR loss ``-ln sigmoid(d)`` of each pair of a seen and an unseen item, (n,).
 
-        The graph is gone through once for all. ``F`` is ``mxnet.nd``.
+        d is the score of the seen item minus the score of the unseen item in ``negatives``. The
+        final embeddings are computed once for the whole batch. ``F`` is ``mxnet.nd``.
         """
         of_users, of_items = self.propagate(users.ctx)
         leads = np.take(of_items, items, axis=0) - np.take(of_items, negatives, axis=0)
@@ -198,7 +215,7 @@ class GraphRecommender(gluon.Block, Recommender):
     def squared_norms(
         self, users: np.ndarray, items: np.ndarray, negatives: np.ndarray
     ) -> np.ndarray:
-        """``|p_u|^2 + |q_i|^2 + |q_j|^2`` of the embeddings before propagation, (n,)."""
+        """Return ``|p_u|^2 + |q_i|^2 + |q_j|^2`` of the first embeddings, (n,)."""
         of_users, of_items = (
             dot_rows(weight, weight)
             for weight in (part.weight.data(users.ctx) for part in (self.P, self.Q))
@@ -206,25 +223,28 @@ class GraphRecommender(gluon.Block, Recommender):
         return np.take(of_users, users) + np.take(of_items, items) + np.take(of_items, negatives)
 
     def embeddings(self, device: mx.Context) -> Tuple[np.ndarray, np.ndarray]:
-        """What ``propagate`` returns when nothing is trained; as long as nothing was, the same."""
+        """Return the final embeddings as in evaluation, without dropout.
+
+        They are computed again only after a parameter has changed.
+        """
         with autograd.pause():
             parameters = list(self.collect_params().values())
             return self._memory.get(device, parameters, lambda: self.propagate(device))
 
     def score_all(self, users: np.ndarray, read: Any = None) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items): one product."""
+        """Return the scores of all items for each of ``users``, (len(users), num_items)."""
         of_users, of_items = self.embeddings(users.ctx)
         return np.dot(np.take(of_users, users, axis=0), of_items.T)
 
     def item_vectors(self) -> numpy.ndarray:
-        """The items' final embeddings, a row for each."""
+        """Return the final embeddings of the items, a row for each item."""
         _, of_items = self.embeddings(self.Q.weight.list_ctx()[0])
         return of_items.asnumpy()
 
 
 def dot_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Inner products of the rows of two arrays (n, k), of shape (n,).
+    """Return the inner product of each row of ``a`` (n, k) with the same row of ``b``, (n,).
 
-    A product with ones: MXNet's sum takes ten times as long.
+    A product with ones adds up the columns, because MXNet's sum takes ten times as long.
     """
     return np.dot(a * b, np.ones(a.shape[1], ctx=a.ctx))

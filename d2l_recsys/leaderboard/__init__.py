@@ -1,1 +1,1 @@
-"""The leaderboard: every system on one protocol, what it took, and how sure the order is."""
+"""The leaderboard: every system under one protocol, with its training time and uncertainty."""

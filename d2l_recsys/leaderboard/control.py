@@ -1,7 +1,8 @@
-"""The control of the leaderboard: ratings of which the items have been dealt out anew.
+"""The control of the leaderboard: a copy of the ratings with shuffled items.
 
-Who rated how much and when, and how often each item was rated, stay as they were; which user rated
-which item is chance. What leads popularity there knows more of the held-out items than it should.
+Each user keeps the number and the times of the ratings, and each item keeps its number of ratings.
+Which user has rated which item is random. So a system that beats popularity on this copy must know
+something about the held-out items that it should not know.
 """
 
 import pathlib
@@ -15,7 +16,7 @@ from d2l_recsys.datasets.movielens import find_ml100k
 from d2l_recsys.settings import Split
 from d2l_recsys.storage.files import prepare_folder, write_files
 
-# How often, on average, each rating is proposed to swap its item.
+# Proposed swaps per rating, on average.
 ROUNDS = 20
 
 
@@ -26,14 +27,15 @@ def deal_anew(
     rng: np.random.Generator,
     rounds: int = ROUNDS,
 ) -> np.ndarray:
-    """The ``items`` (n,), swapped at random between ``users`` (n,) who each keep distinct ones.
+    """Return ``items`` (n,), swapped at random between ``users`` (n,).
 
-    Both are zero-based; pairs where ``is_fixed`` stay. Two ratings are drawn, and swap their items
-    unless a user would then have one twice. A step back is as likely as the step, so after many
-    all tables of the same margins are equally likely.
+    Both are zero-based. A pair with ``is_fixed`` keeps its item, and no user gets an item twice.
+    Each step draws two ratings and swaps their items, unless one of the two users would then have
+    the same item twice. Each step is as likely as the step that undoes it. So after many steps, all
+    tables with the same number of ratings for each user and each item are equally likely.
     """
     free = np.flatnonzero(~is_fixed)
-    # A plain loop, since each step depends on the ones before it.
+    # Use a plain loop, because each step depends on the steps before it.
     owners, dealt = users.tolist(), items.tolist()
     has = set(zip(owners, dealt))
     for a, b in rng.choice(free, size=(rounds * len(free) // 2, 2)).tolist() if len(free) else ():
@@ -49,10 +51,11 @@ def deal_anew(
 def write_shuffled(
     data_dir: Optional[pathlib.Path], folder: pathlib.Path, seed: int, split: Split
 ) -> pathlib.Path:
-    """Put MovieLens-100K with the training items of ``split`` dealt anew into ``folder``.
+    """Write MovieLens-100K with shuffled training items of ``split`` to ``folder``.
 
-    What is held out, and what is left out for that, stays; so does all else. What was in the
-    folder is removed. Returns the folder; raises what reading and writing raise.
+    Only the items of the training ratings change. The held-out ratings, and the ratings that
+    ``split`` leaves out, stay as they are. The previous content of the folder is removed. Returns
+    the folder. Raises what reading and writing raise.
     """
     location = find_ml100k(data_dir)
     data, num_users, num_items = read_data_ml100k(data_dir)
@@ -64,7 +67,7 @@ def write_shuffled(
     layout = location.layout
     header = "" if layout.ratings_header is None else layout.ratings_header + "\n"
     lines = header + data.to_csv(sep="\t", header=False, index=False)
-    # What another source of the data has left there would be found in place of this.
+    # Remove files of another source, because they would be found instead of the new ones.
     if folder.exists():
         shutil.rmtree(folder)
     prepare_folder(folder, "")

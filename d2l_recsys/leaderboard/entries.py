@@ -1,4 +1,4 @@
-"""What stands on the leaderboard: each system with the settings that the validation items chose."""
+"""The entries of the leaderboard: each system with the settings that the search has chosen."""
 
 import itertools
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
@@ -12,11 +12,11 @@ POPULARITY = "popularity"
 class Entry(NamedTuple):
     """A system on the leaderboard.
 
-    ``options`` are those of its ``main`` that are not its defaults: what makes this entry of the
-    system, and what the validation items chose. ``space`` has what was tried of each option, all
-    with all; where it has ``num_epochs`` with one number, the best epoch up to that was looked for
-    in the history of each trial. ``on_ratings`` says that it learns how a movie is rated, not
-    whether it is seen.
+    ``options`` are the options of the system's ``main`` that differ from their defaults. They
+    identify the entry, or the search on the validation items chose them. ``space`` has the values
+    of each option in the search, which tries all combinations. If ``num_epochs`` has only one
+    value, each trial runs for that many epochs, and its best epoch counts. ``on_ratings`` is True
+    if the system learns how a movie is rated, not whether it is seen.
     """
 
     name: str
@@ -27,18 +27,18 @@ class Entry(NamedTuple):
 
     @property
     def chooses_epoch(self) -> bool:
-        """Whether its number of epochs is looked for in the history."""
+        """Whether the search takes the best number of epochs from the history of each trial."""
         return len(self.space.get("num_epochs", ())) == 1
 
     def trials(self) -> Iterator[Dict[str, Any]]:
-        """The options of each trial of the search, beside its ``identity``."""
+        """Yield the options of each trial of the search, without the options in ``identity``."""
         names = list(self.space)
         for values in itertools.product(*self.space.values()):
             yield dict(zip(names, values))
 
     @property
     def identity(self) -> Dict[str, Any]:
-        """The options that make this entry of its system, which no search touches."""
+        """The options that define this entry; the search does not change them."""
         return {name: v for name, v in self.options.items() if name not in self.space}
 
 
@@ -48,7 +48,7 @@ def _entry(
     return Entry(name, SYSTEMS[system or name], options, dict(space), on_ratings)
 
 
-# What is tried of systems that learn from pairs.
+# Search spaces of systems that learn from pairs of a seen and an unseen item.
 PAIRS = {"num_epochs": (30,), "loss": ("bpr", "log"), "lr": (0.002, 0.01)}
 FEWER = {"num_epochs": (30,), "loss": ("bpr", "log"), "num_factors": (10, 32)}
 
@@ -140,10 +140,10 @@ ENTRIES: Dict[str, Entry] = {
 
 
 def as_entries(names: str) -> List[Entry]:
-    """The entries that ``names``, separated by commas, stand for; all for an empty string.
+    """Return the entries with these ``names``, separated by commas, or all for an empty string.
 
-    Popularity, which all are compared with, is always among them. Raises SettingError for a name
-    that is none.
+    The result always includes popularity, because every entry is compared with it. Raises
+    SettingError if there is no entry with one of the names.
     """
     if not names.strip():
         return list(ENTRIES.values())

@@ -1,4 +1,4 @@
-"""The leaderboard as a table for the terminal, as Markdown, and as a figure."""
+"""Show the leaderboard: as a table for the terminal, and as a page in Markdown."""
 
 from typing import Any, List, Mapping, Sequence
 
@@ -13,46 +13,58 @@ FIGURE = "leaderboard.png"
 HEADERS = [
     "",
     *METRICS,
-    "95 % of NDCG@10",
+    "95 % interval of NDCG@10",
     "lead over popularity",
-    "sd of seeds",
+    "sd over seeds",
     "seconds",
     "parameters",
-    "top ten's ratings",
+    "ratings of top ten",
 ]
 INTRODUCTION = (
-    "Every system on one protocol: of each user the last item is held out and ranked against all "
-    "that the user has not seen. The one before it chose the settings, by NDCG@10, and then was "
-    "trained on as well. `d2l-recsys leaderboard` makes this page, here with {}."
+    "This page compares every system under one protocol. The last item of each user is held out, "
+    "and the system ranks it against all items that the user has not seen. The settings of each "
+    "system were chosen by NDCG@10 on the item before the last. For the results on this page, the "
+    "systems are trained on that item as well. The command `d2l-recsys leaderboard` makes this "
+    "page, here with {}."
 )
 CONTROL = (
-    "The control: the items of all training ratings were dealt out anew (`--shuffled`), so that "
-    "who rated how much and how often each item was rated are as they were, and who rated what is "
-    "chance. The held-out items are the real ones. Settings are those of the leaderboard, here "
-    "with {}. What leads popularity by more than its uncertainty knows more of the held-out items "
-    "than it should: by chance, one system in forty would."
+    "This page checks the leaderboard. The command `d2l-recsys leaderboard --shuffled` shuffles "
+    "the items of the training ratings: each user and each item keeps the number of ratings, but "
+    "which user has rated which item is random. The held-out items are the real ones. The settings "
+    "are the same as on the leaderboard, here with {}. No system can learn a user's taste from "
+    "this data, so no system should beat popularity. If the whole interval of a lead over "
+    "popularity is above 0, the system may know more about the held-out items than it should. By "
+    "chance, this happens to one system in forty."
 )
 READ = (
-    "**NDCG@10** orders the table. Its 95 % interval, and that of the lead over popularity, are "
-    "bootstrapped over users (9,999 resamples; of a lead, both systems' users are the same). A "
-    "lead in bold is larger than its uncertainty; = marks what cannot be told apart from the "
-    "first. **Sd of seeds** is the standard deviation of NDCG@10 over seeds, empty where nothing "
-    "is drawn; **seconds** are of training alone, on one core; **top ten's ratings** is how many "
-    "training ratings an item has that stands among a user's first ten, the median: it tells who "
-    "recommends what hardly anyone has seen. \\* learns from the ratings how a movie is rated, not "
-    "from all pairs which ones are seen."
+    "- The table is sorted by **NDCG@10**.\n"
+    "- **95 % interval of NDCG@10** comes from a bootstrap over users (9,999 resamples).\n"
+    "- **lead over popularity** is the same kind of interval, for NDCG@10 minus the NDCG@10 of "
+    "popularity. Each resample has the same users for both systems. A lead is in bold if its whole "
+    "interval is above 0.\n"
+    "- **=** after a name means that the system is the first one, or cannot be told apart from it: "
+    "the interval of their difference in NDCG@10 includes 0.\n"
+    "- **\\*** after a name means that the system learns how a movie is rated. The other systems "
+    "learn which movies are seen.\n"
+    "- **sd over seeds** is the standard deviation of NDCG@10. It is empty for a system with one "
+    "run.\n"
+    "- **seconds** is the time of training on one core, without evaluation.\n"
+    "- **parameters** is the number of trained numbers.\n"
+    "- **ratings of top ten** shows whether a system recommends popular items. It is the median "
+    "number of training ratings of the ten items that the system ranks first for each user."
 )
 
 SETTINGS = (
-    "What was tried was tried on the validation items, with seed 0 and all values of one option "
-    "with all of another; the best of the epochs counts where a number is given up to which they "
-    "go. Whatever is not named has the default of the system's `main`, given by its paper or set "
-    "beforehand. Minutes are those of the whole runs of the search."
+    "We searched a full grid on the validation items (the last but one of each user) with seed 0: "
+    "every value of one option with every value of the others. For an entry such as `num_epochs up "
+    "to 30`, each trial ran for 30 epochs, and its best epoch counts. An option that the table "
+    "does not name has its default value. This value comes from the paper or was set before the "
+    "search. **minutes** is the time of all runs of the search, with evaluation."
 )
 
 
 def cells(standings: Sequence[Standing]) -> List[List[str]]:
-    """The rows of the table, as text."""
+    """Return the rows of the table as text, in Markdown."""
     rows = []
     for s in standings:
         lead = f"{s.lead[0]:+.3f} to {s.lead[1]:+.3f}"
@@ -76,13 +88,13 @@ def cells(standings: Sequence[Standing]) -> List[List[str]]:
 
 
 def table(standings: Sequence[Standing]) -> str:
-    """For the terminal."""
+    """Return the table for the terminal, without Markdown."""
     rows = [[cell.replace("**", "") for cell in row] for row in cells(standings)]
     return aligned(HEADERS, rows, left=1)
 
 
 def search_table(trials: Mapping[str, Sequence[Trial]]) -> str:
-    """For the terminal: of each entry the best trials, and how many there were."""
+    """Return a table for the terminal: the three best trials of each entry, and their number."""
     rows = []
     for name, of_entry in trials.items():
         for trial in of_entry[:3]:
@@ -101,16 +113,20 @@ def markdown(
     wall: float,
     shuffled: bool = False,
 ) -> str:
-    """The page of the leaderboard, or of its control; its figure is beside it."""
+    """Return the page of the leaderboard, or of its control if ``shuffled``, in Markdown.
+
+    The page shows the figure ``FIGURE``, which must be in the same folder. ``seeds`` is the number
+    of seeds, and ``wall`` the seconds that all runs took.
+    """
     source = f"{dataset['name']} from {dataset['source']}, SHA-256 {dataset['sha256'][:16]}"
     made_with = [f"{name} {value}" for name, value in environment.items() if name != "devices"]
     made_with += [f"data: {source}", f"{wall / 60:.0f} minutes of one core for all runs"]
     parts = [
         "# Leaderboard" + ": the control" * shuffled,
         (CONTROL if shuffled else INTRODUCTION).format(
-            count(seeds, "seed") + " of each system that draws"
+            count(seeds, "seed") + " of each system that uses random numbers"
         ),
-        f"![quality against seconds]({FIGURE})",
+        f"![NDCG@10 against seconds of training]({FIGURE})",
         aligned(HEADERS, cells(standings), left=1, style="pipe"),
         READ,
         "## Settings",
@@ -140,5 +156,5 @@ def _settings(trials: Mapping[str, Sequence[Trial]]) -> str:
                 f"{sum(t.seconds for t in of_entry) / 60:.1f}" if tried else "",
             ]
         )
-    headers = ["", "settings", "tried, all with all", "trials", "validation NDCG@10", "minutes"]
+    headers = ["", "settings", "values tried", "trials", "validation NDCG@10", "minutes"]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)

@@ -1,4 +1,4 @@
-"""The runs of the leaderboard: each trained, ranked with, and kept with what it depends on."""
+"""The runs of the leaderboard: train each system, rank with it, and save the ranks."""
 
 import json
 import pathlib
@@ -26,11 +26,12 @@ TOP = 10
 
 
 class Done(NamedTuple):
-    """What a run left.
+    """The results of a finished run, as read from its files.
 
-    ``ranks`` has a row for each user: ``rank`` of the held-out item, counted from 0, and
-    ``num_negatives``, the items it was ranked against. ``parameters`` is the number of weights,
-    ``median_count`` how often the items of the users' first ten were rated, in the middle.
+    ``ranks`` has a row for each user: the held-out item, its ``rank``, counted from 0, and
+    ``num_negatives``, the number of items it was ranked against. ``parameters`` is the number of
+    trained numbers. ``median_count`` is the median number of training ratings of the items among
+    the users' first ten.
     """
 
     stamp: Dict[str, Any]
@@ -42,7 +43,7 @@ class Done(NamedTuple):
 
 
 def made_with(dataset: Dict[str, Any]) -> Dict[str, Any]:
-    """What the numbers of a run on ``dataset`` depend on beside its options."""
+    """Return what the results of a run depend on besides its options: data, code, environment."""
     return {
         "data": dataset["sha256"],
         "code": code_digest(pathlib.Path(__file__)),
@@ -58,7 +59,7 @@ def plan(
     data_dir: Optional[pathlib.Path],
     depends_on: Dict[str, Any],
 ) -> PlannedRun:
-    """The run of ``entry`` in ``folder``: with ``options`` and, if it draws, with ``seed``."""
+    """Plan a run of ``entry`` in ``folder`` with ``options``, and with ``seed`` if it uses one."""
     drawn = {"seed": seed} if entry.section.draws else {}
     told = [f"{name} {value}" for name, value in {**drawn, **options}.items()]
     stamp = {"entry": entry.name, "seed": drawn.get("seed"), "options": options, **depends_on}
@@ -66,9 +67,9 @@ def plan(
 
 
 def do_all(planned: Sequence[PlannedRun], jobs: int, quiet: bool) -> Dict[str, List[Done]]:
-    """Do the runs that are not finished; return what all left, by entry.
+    """Do the runs that are not finished, ``jobs`` at once; return the runs of each entry.
 
-    Raises what ``finish_runs`` raises.
+    Shows progress on standard error, unless ``quiet``. Raises what ``finish_runs`` raises.
     """
     done: Dict[str, List[Done]] = {}
     for run in finish_runs(planned, do, read, jobs, quiet):
@@ -77,7 +78,11 @@ def do_all(planned: Sequence[PlannedRun], jobs: int, quiet: bool) -> Dict[str, L
 
 
 def do(run: PlannedRun) -> None:
-    """Train, rank with what was saved, and leave the stamp; what was in the folder is removed."""
+    """Train the system, rank with the saved model, and write the ranks and the stamp.
+
+    The previous content of the run's folder is removed. Raises what the system's ``main`` raises;
+    the message of a RecsysError then begins with the name of the run.
+    """
     _, folder, data_dir, stamp = run
     seed = {} if stamp["seed"] is None else {"seed": stamp["seed"]}
     section = ENTRIES[stamp["entry"]].section
@@ -110,13 +115,13 @@ def do(run: PlannedRun) -> None:
         folder,
         {RANKS: ranks.to_csv(index=False).encode(), STAMP: as_json({**stamp, "left": left})},
     )
-    # What is ranked with is not gone on with, and runs add up to much on disk.
+    # Ranking was the last use of the model and the checkpoint. Many of them would fill the disk.
     for name in (CHECKPOINT, MODEL):
         (folder / name).unlink(missing_ok=True)
 
 
 def _first_unseen(held_out: HeldOut, first: int, scores: np.ndarray) -> np.ndarray:
-    """The items with the largest scores of each user that the user has not seen."""
+    """Return the ten unseen items with the highest scores for each user, in any order."""
     scores = scores.copy()
     starts = held_out.observed.starts[first : first + len(scores) + 1]
     seen = slice(starts[0], starts[-1])
@@ -132,26 +137,26 @@ def _num_parameters(model: Any) -> int:
 
 
 def _checked(ranks: pd.DataFrame) -> pd.DataFrame:
-    """``ranks``; ValueError where it is not a whole number of users with a rank each."""
+    """Return ``ranks``; raise ValueError unless it has exactly one row of numbers per user."""
     if list(ranks) != RANK_COLUMNS or not np.isfinite(ranks.to_numpy(np.float64)).all():
-        raise ValueError(f"{RANKS} has not the columns {', '.join(RANK_COLUMNS)} of numbers")
+        raise ValueError(f"{RANKS} needs the columns {', '.join(RANK_COLUMNS)} of finite numbers")
     if not len(ranks) or not np.array_equal(np.unique(ranks["user"]), np.arange(len(ranks))):
-        raise ValueError(f"{RANKS} has not one row for each user")
+        raise ValueError(f"{RANKS} does not have exactly one row for each user")
     return ranks
 
 
 def read(folder: pathlib.Path) -> Done:
-    """What a run left in ``folder``; DataError where it is not whole."""
+    """Read the files of a run in ``folder``. Raises DataError if they are not complete."""
     result = read_result(folder)
     with reading_run(folder):
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
         left = stamp.pop("left")
         ranks = _checked(pd.read_csv(folder / RANKS))
         history = None
-        # That of a system that does not go over its data in epochs is of another kind.
+        # The history of a system that is not trained in epochs (ALS) has other columns.
         path = folder / HISTORY
         if path.exists() and "seconds_train" in pd.read_csv(path, nrows=0):
             history = History.from_csv(path)
         if len(ranks) != left["num_users"]:
-            raise ValueError(f"{RANKS} is cut off")
+            raise ValueError(f"{RANKS} does not have all users")
         return Done(stamp, result, ranks, history, left["parameters"], left["median_count"])

@@ -1,4 +1,4 @@
-"""From the ranks of the held-out items to metrics, and how sure they are."""
+"""Compute metrics from the ranks of the held-out items, and the uncertainty of the metrics."""
 
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
@@ -9,7 +9,7 @@ from d2l_recsys.leaderboard.runs import Done
 from d2l_recsys.ranking import ranking_metrics
 from d2l_recsys.reproduction.summary import spread
 
-# Names on the leaderboard, and in ``ranking_metrics``.
+# The names of the metrics on the leaderboard and in ``ranking_metrics``.
 METRICS = {
     "Hit@10": "test_hit_rate_at_10",
     "NDCG@10": "test_ndcg",
@@ -23,12 +23,13 @@ CONFIDENCE = 0.95
 
 
 class Standing(NamedTuple):
-    """An entry on the leaderboard.
+    """The results of an entry on the leaderboard.
 
-    ``means`` are the metrics over users and seeds, ``sds`` their standard deviations over seeds
-    (n - 1; 0 of one seed), ``interval`` that of the mean NDCG@10 and ``lead`` that of its
-    difference to popularity's, both over users; ``behind`` that of its difference to the first's.
-    ``seconds`` of training and ``median_count`` are medians over seeds.
+    ``means`` has the mean of each metric over users and seeds. ``sds`` has the standard deviation
+    over seeds (divided by n - 1; 0 for one seed). ``interval`` is the 95 % interval of the mean
+    NDCG@10. ``lead`` is the 95 % interval of the difference in NDCG@10 to popularity, and
+    ``behind`` that of the difference to the first entry. All intervals are over users. ``seconds``
+    (of training) and ``median_count`` are medians over seeds.
     """
 
     name: str
@@ -44,17 +45,17 @@ class Standing(NamedTuple):
 
     @property
     def beats_popularity(self) -> bool:
-        """Whether its lead is larger than its uncertainty."""
+        """Whether the whole interval of the lead over popularity is above 0."""
         return self.lead[0] > 0
 
     @property
     def ties_with_first(self) -> bool:
-        """Whether it cannot be told apart from the first."""
+        """Whether the interval of the difference to the first entry includes 0."""
         return self.behind[1] >= 0
 
 
 def by_user(done: Done) -> Dict[str, np.ndarray]:
-    """The metrics of each user in one run, by their names on the leaderboard."""
+    """Return the metrics of each user in one run, by their names on the leaderboard."""
     ranks = done.ranks.sort_values("user", kind="stable")
     values = ranking_metrics(
         ranks["rank"].to_numpy(), ranks["num_negatives"].to_numpy(), cutoffs=(10,)
@@ -63,10 +64,11 @@ def by_user(done: Done) -> Dict[str, np.ndarray]:
 
 
 def interval(values: np.ndarray) -> Tuple[float, float]:
-    """The 95 % bootstrap interval of the mean of ``values``, one a user (percentile method).
+    """Return the 95 % bootstrap interval of the mean of ``values``, which has one value per user.
 
-    Of differences of two systems it is that of a paired comparison: both are drawn with the same
-    users. The resamples are the same for all.
+    The method is the percentile method. If the values are the differences of two systems, the
+    comparison is paired: each resample has the same users for both systems. All calls use the same
+    resamples.
     """
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
@@ -83,9 +85,10 @@ def interval(values: np.ndarray) -> Tuple[float, float]:
 
 
 def stand(runs: Dict[str, Sequence[Done]], bar: str) -> List[Standing]:
-    """The standings of entries, by name, each with its runs over seeds; the best NDCG@10 first.
+    """Return the standings of all entries, with the best NDCG@10 first.
 
-    ``bar`` is the entry that every other is compared with. A user's value is the mean over seeds.
+    ``runs`` has the runs of each entry over seeds, by the entry's name. ``bar`` is the name of the
+    entry that all entries are compared with. The value of a user is the mean over the seeds.
     """
     users = {name: [by_user(done) for done in of_entry] for name, of_entry in runs.items()}
     ndcg = {name: np.mean([u[ORDER] for u in of_seeds], axis=0) for name, of_seeds in users.items()}

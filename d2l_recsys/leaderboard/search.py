@@ -1,4 +1,4 @@
-"""Settings chosen by the validation items: every trial of an entry's space, with one seed."""
+"""Search the settings of each entry: run every trial on the validation items, with one seed."""
 
 import json
 import pathlib
@@ -12,13 +12,13 @@ from d2l_recsys.ranking import ranking_metrics
 from d2l_recsys.settings import Split
 
 SEED = 0
-# What settings are chosen by.
+# The metric that chooses the settings.
 CRITERION = "test_ndcg"
 SEARCHED = "search.json"
 
 
 class Trial(NamedTuple):
-    """One setting: its options with the best number of epochs, its NDCG@10, the time it took."""
+    """A trial of the search: its options (with the best epoch), its NDCG@10, and its seconds."""
 
     options: Dict[str, Any]
     ndcg: float
@@ -33,9 +33,9 @@ def search(
     jobs: int,
     quiet: bool,
 ) -> Dict[str, List[Trial]]:
-    """Run all trials of ``entries`` on the validation items; those of each entry, best first.
+    """Run all trials of ``entries`` on the validation items; return the trials of each entry.
 
-    Each user's last item is left out altogether.
+    The best trial comes first. The last item of each user, which is the test, is not used at all.
     """
     planned = [
         plan(
@@ -69,11 +69,11 @@ def _trial(entry: Entry, done: Done) -> Trial:
 
 
 def as_record(trials: Dict[str, List[Trial]]) -> Dict[str, Any]:
-    """The trials as JSON has them."""
+    """Return the trials as JSON values."""
     return {name: [t._asdict() for t in of_entry] for name, of_entry in trials.items()}
 
 
 def recorded() -> Dict[str, List[Trial]]:
-    """The trials of each entry when all were last searched for: what the settings come from."""
+    """Return the recorded trials of each entry, from which the settings in ``entries`` come."""
     text = pathlib.Path(__file__).with_name(SEARCHED).read_text(encoding="utf-8")
     return {name: [Trial(**trial) for trial in trials] for name, trials in json.loads(text).items()}

@@ -1,1 +1,1 @@
-"""From arrays to minibatches; numpy alone."""
+"""Batches from numpy arrays, and sparse matrices. Needs numpy and scipy, but not MXNet."""

@@ -1,6 +1,6 @@
-"""Minibatches cut from whole numpy arrays, with the meaning of Gluon's ``DataLoader``.
+"""Batches of rows from numpy arrays; the options mean the same as in Gluon's ``DataLoader``.
 
-Arrays larger than memory are read piece by piece.
+``MappedLoader`` reads arrays that are larger than memory, piece by piece.
 """
 
 import math
@@ -12,17 +12,19 @@ import numpy as np
 from d2l_recsys.errors import DataError, SettingError
 
 LAST_BATCH = ("keep", "discard", "rollover")
-# Batches gathered from the arrays in one go: enough to make the gather cheap, few enough that a
-# data set larger than memory stays on disk.
+# The number of batches that are copied from the arrays at once. More batches make the copy cheaper.
+# Fewer batches need less memory, which matters for a data set that is larger than memory.
 BATCHES_PER_BLOCK = 64
-# Rows that are read from a mapped file in one go.
+# The number of rows that are read from a mapped file at once.
 ROWS_PER_PIECE = 1024
 
 
 class LoaderState(NamedTuple):
-    """What the coming epochs of a loader depend on, beside its arrays and options.
+    """The state of a loader: it decides the next epochs, together with the arrays and options.
 
-    The state of each of its random generators, and what was rolled over into the next epoch.
+    ``generators`` has the state of each random generator. ``rolled_over`` has the rows that roll
+    over into the next epoch: their numbers for a ``BatchLoader``, the rows themselves for a
+    ``MappedLoader``.
     """
 
     generators: List[Dict[str, Any]]
@@ -30,21 +32,23 @@ class LoaderState(NamedTuple):
 
 
 class BatchLoader:
-    """Iterate over equally long arrays in batches of rows.
+    """Iterates over arrays of the same length in batches of rows.
 
     Parameters
     ----------
-    *arrays : arrays with the same first dimension; row i of each together is sample i
-    batch_size : rows in a batch, 1 or more
-    shuffle : draw a new order for every epoch from ``rng``
-    last_batch : what becomes of the rows that do not fill a batch: ``keep`` yields them as a short
-        batch, ``discard`` drops them, ``rollover`` puts them at the head of the next epoch
-    rng : a numpy Generator, or a seed for one; used by ``shuffle`` alone
+    *arrays : arrays with the same first dimension; row i of all arrays is sample i
+    batch_size : the number of rows in a batch, 1 or more
+    shuffle : if True, each epoch has a new random order, drawn from ``rng``
+    last_batch : what to do with the rows that do not fill a batch. ``keep`` yields them as a
+        shorter batch, ``discard`` drops them, ``rollover`` puts them at the start of the next epoch
+    rng : a numpy Generator, or a seed for one; only ``shuffle`` uses it
 
-    Each batch is a list with one array per input array, or the array itself where there is only
-    one. As in Gluon, an epoch that is not iterated to its end forgets the rows rolled over into it.
+    Each batch is a list with one array per input array. If there is only one input array, the batch
+    is an array. As in Gluon, if an epoch is not iterated to its end, the rows that rolled over into
+    this epoch are lost.
 
-    Raises SettingError for a bad ``batch_size`` or ``last_batch`` and for arrays of unequal length.
+    Raises SettingError if ``batch_size`` or ``last_batch`` is not valid, if there is no array, or
+    if the arrays have different lengths.
     """
 
     def __init__(
@@ -57,11 +61,15 @@ class BatchLoader:
     ) -> None:
         if not arrays or any(len(a) != len(arrays[0]) for a in arrays):
             lengths = ", ".join(str(len(a)) for a in arrays) or "none"
-            raise SettingError(f"arrays need one common length, these have: {lengths}")
+            raise SettingError(
+                f"the arrays must have the same length; their lengths are: {lengths}"
+            )
         if batch_size < 1:
             raise SettingError(f"batch_size is {batch_size}; it must be 1 or more")
         if last_batch not in LAST_BATCH:
-            raise SettingError(f"last_batch is {last_batch!r}; choose {', '.join(LAST_BATCH)}")
+            raise SettingError(
+                f"last_batch is {last_batch!r}; choose one of: {', '.join(LAST_BATCH)}"
+            )
         self.arrays = arrays
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -70,7 +78,7 @@ class BatchLoader:
         self._rolled_over = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
-        """Batches in the next epoch."""
+        """Returns the number of batches in the next epoch."""
         rows = len(self.arrays[0])
         if self.last_batch == "keep":
             return math.ceil(rows / self.batch_size)
@@ -81,14 +89,15 @@ class BatchLoader:
 
     @property
     def generators(self) -> List[np.random.Generator]:
-        """All that the batches are drawn with."""
+        """The random generators from which the batches are drawn."""
         return [self.rng]
 
     @property
     def state(self) -> LoaderState:
-        """Between two epochs, what the coming ones depend on; assigned, they are drawn from it.
+        """The state that decides the next epochs. Read it and set it only between two epochs.
 
-        Raises DataError where what is assigned was not the state of a loader like this one.
+        A loader whose state is set yields the same epochs as the loader from which the state was
+        read. Raises DataError if the state does not belong to a loader like this one.
         """
         return LoaderState(
             [generator.bit_generator.state for generator in self.generators],
@@ -104,7 +113,7 @@ class BatchLoader:
         )
         alike = kinds == our_kinds and len(state.generators) == len(ours.generators)
         if not alike or any(len(part) >= self.batch_size for part in state.rolled_over):
-            raise DataError("the state is that of another loader")
+            raise DataError("the state belongs to another loader")
         try:
             for generator, saved in zip(self.generators, state.generators):
                 generator.bit_generator.state = saved
@@ -118,7 +127,7 @@ class BatchLoader:
     def _roll_over(self, parts: Sequence[np.ndarray]) -> None:
         (rows,) = parts
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.arrays[0]):
-            raise DataError("rows that the data does not have were rolled over")
+            raise DataError("the state has rolled-over rows that are not in the data")
         self._rolled_over = rows
 
     def __iter__(self) -> Iterator[Union[np.ndarray, List[np.ndarray]]]:
@@ -130,17 +139,17 @@ class BatchLoader:
     def blocks(
         self, batches: int = BATCHES_PER_BLOCK
     ) -> Iterator[Tuple[List[np.ndarray], List[Tuple[int, int]]]]:
-        """One epoch as blocks of up to ``batches`` batches, for consumers that move data in bulk.
+        """Yields one epoch in blocks of up to ``batches`` batches, for code that moves much data.
 
-        Yields the rows of a block, in order, as one list of arrays, and where each of its batches
-        starts and stops in them.
+        Each block is a pair: a list of arrays with the rows of the block, in order, and the (start,
+        stop) of each batch in these arrays.
         """
         order, remainder = self._next_order()
         block = batches * self.batch_size
         for first in range(0, len(order), block):
             rows = order[first : first + block]
             yield [a[rows] for a in self.arrays], self._bounds(len(rows))
-        # Reached only by an epoch that ran to its end, like Gluon's sampler.
+        # As in Gluon's sampler, this line runs only if the epoch ran to its end.
         self._rolled_over = remainder
 
     def _bounds(self, rows: int) -> List[Tuple[int, int]]:
@@ -148,7 +157,7 @@ class BatchLoader:
         return [(start, min(start + self.batch_size, rows)) for start in starts]
 
     def _next_order(self) -> Tuple[np.ndarray, np.ndarray]:
-        """Row numbers of the coming epoch's batches, and those to roll over into the one after."""
+        """Returns the row numbers of the next epoch, and those that roll over after it."""
         rows = len(self.arrays[0])
         order = self.rng.permutation(rows) if self.shuffle else np.arange(rows)
         order = np.concatenate([self._rolled_over, order])
@@ -160,20 +169,23 @@ class BatchLoader:
 
 
 class MappedLoader(BatchLoader):
-    """``BatchLoader`` over ``numpy.memmap`` arrays, in memory that does not grow with their rows.
+    """A ``BatchLoader`` over ``numpy.memmap`` arrays; memory does not grow with the number of rows.
 
-    Without ``shuffle`` the batches are those of ``BatchLoader``. With it, pieces of 1024 rows that
-    follow one another in the file come in a random order, and the rows of a block of pieces, as
-    many as 32 batches take, are mixed: not every order is possible, but the disk is read in
-    stretches, and arrays of up to 32 batches are shuffled as evenly as by ``BatchLoader``.
+    Without ``shuffle`` the batches are the same as those of ``BatchLoader``. With ``shuffle`` the
+    loader reads pieces of 1024 consecutive rows in a random order. Pieces with enough rows for 32
+    batches form a block, and the rows of a block are shuffled together. So not every order of the
+    rows is possible, but the disk is read in long stretches. Arrays of up to 32 batches are
+    shuffled as evenly as by ``BatchLoader``.
 
-    Raises SettingError for arrays that are not whole maps of a file (a slice is not).
+    Raises SettingError if an array is not a whole map of a file. (A slice of a map is not.)
     """
 
     def __init__(self, *arrays: np.memmap, **options: Any) -> None:
         super().__init__(*arrays, **options)
         if not all(isinstance(a, np.memmap) and isinstance(a.base, mmap.mmap) for a in arrays):
-            raise SettingError("MappedLoader needs whole numpy.memmap arrays; see BatchLoader")
+            raise SettingError(
+                "MappedLoader needs whole numpy.memmap arrays; use BatchLoader for other arrays"
+            )
         self._rolled_over: List[np.ndarray] = [_rows_of(a, 0, 0) for a in self.arrays]
 
     def _rows_rolled_over(self) -> int:
@@ -188,7 +200,7 @@ class MappedLoader(BatchLoader):
     def blocks(
         self, batches: int = BATCHES_PER_BLOCK // 2
     ) -> Iterator[Tuple[List[np.ndarray], List[Tuple[int, int]]]]:
-        """As in ``BatchLoader``."""
+        """Yields one epoch in blocks of batches, as in ``BatchLoader``."""
         none = [_rows_of(a, 0, 0) for a in self.arrays]
         waiting, self._rolled_over = self._rolled_over, none
         starts = np.arange(0, len(self.arrays[0]), ROWS_PER_PIECE)
@@ -212,14 +224,14 @@ class MappedLoader(BatchLoader):
             waiting = [part[full:].copy() for part in read]
             if full:
                 yield [part[:full] for part in read], self._bounds(full)
-        # Reached only by an epoch that ran to its end.
+        # This line runs only if the epoch ran to its end.
         self._rolled_over = waiting if self.last_batch == "rollover" else none
 
 
 def _rows_of(mapped: np.memmap, start: int, stop: int) -> np.ndarray:
-    """A copy of some rows, through a map of their own.
+    """Returns a copy of some rows, read through a new map.
 
-    What is read through a map counts as memory of the process until that map is gone.
+    Rows that are read through a map count as memory of the process until the map is deleted.
     """
     stop = min(stop, len(mapped))
     if start >= stop:
@@ -232,5 +244,5 @@ def _rows_of(mapped: np.memmap, start: int, stop: int) -> np.ndarray:
 def training_loader(
     *arrays: np.ndarray, batch_size: int, rng: Union[np.random.Generator, int, None]
 ) -> BatchLoader:
-    """The chapter's training batches: shuffled by ``rng``, the rows of a short one rolled over."""
+    """Returns the chapter's training batches: shuffled with ``rng``, with ``rollover``."""
     return BatchLoader(*arrays, batch_size=batch_size, shuffle=True, last_batch="rollover", rng=rng)

@@ -1,4 +1,4 @@
-"""Which items belong to which user, as arrays and as matrices."""
+"""The items of each user, as arrays, as lists and as matrices."""
 
 import itertools
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
@@ -12,9 +12,10 @@ from d2l_recsys.seeds import Streams
 
 
 class UserItems(NamedTuple):
-    """The distinct items of each user, ascending, all in one array.
+    """The distinct items of all users in one array, by user and then in ascending order.
 
-    ``items[starts[u] : starts[u + 1]]`` are those of user u; ``users`` is as long as ``items``.
+    ``items[starts[u] : starts[u + 1]]`` are the items of user u. ``users`` has the user of each
+    entry of ``items``.
     """
 
     starts: np.ndarray
@@ -28,11 +29,11 @@ def user_items(
     num_items: int,
     what: str,
 ) -> UserItems:
-    """The arrays of a mapping from user to items, such as ``candidates``; all zero-based.
+    """Converts a mapping from each user to a list of items, such as ``candidates``, to arrays.
 
-    A user may have an empty list, but not none. Raises DataError for such a user and for an item
-    that is not a whole number from 0 to num_items - 1; ``what`` says in the message what the items
-    are.
+    Users and items are zero-based. A user may have an empty list. Raises DataError if a user has no
+    list, or if an item is not a whole number from 0 to num_items - 1. ``what`` is the word for such
+    an item in the message, for example "training item".
     """
     rows = []
     for user in range(num_users):
@@ -41,7 +42,7 @@ def user_items(
         except (KeyError, IndexError):
             raise DataError(
                 f"user {user} (counted from 0) is missing from the {what}s; "
-                "give it a list, or leave the user out"
+                "give this user a list, or leave this user out"
             ) from None
     counts = np.array([len(row) for row in rows], dtype=np.int64)
     items = np.array(list(itertools.chain.from_iterable(rows)))
@@ -52,7 +53,7 @@ def user_items(
     if outside.any():
         raise DataError(
             f"{what} {items[outside][0]} is beyond the table of {num_items} items "
-            f"(0 to {num_items - 1})"
+            f"(0 to {num_items - 1}); correct the item, or num_items"
         )
     keys = np.unique(np.repeat(np.arange(num_users), counts) * num_items + items)
     starts = np.searchsorted(keys, np.arange(num_users + 1) * num_items)
@@ -66,9 +67,10 @@ def interaction_matrix(
     num_items: int,
     values: Optional[np.ndarray] = None,
 ) -> scipy.sparse.csr_matrix:
-    """The float32 matrix (num_users, num_items) of ``values`` (default: 1) at pairs, 0 elsewhere.
+    """Returns a float32 matrix (num_users, num_items): a value at each given pair, 0 elsewhere.
 
-    ``users`` and ``items`` are zero-based, and no pair stands twice.
+    ``users`` and ``items`` are zero-based. Each pair must occur only once. ``values`` are the
+    values of the pairs (default: 1).
     """
     if values is None:
         values = np.ones(len(users))
@@ -80,11 +82,12 @@ def interaction_matrix(
 
 
 class RankingData(NamedTuple):
-    """Implicit feedback, split by time: training pairs, and what ranking is tested on.
+    """Implicit feedback, split by time into training pairs and held-out items.
 
-    ``users`` and ``items`` (int32) are the training pairs, by user and time, ``ratings`` (float32)
-    what was given; ``candidates`` holds the same pairs as a list a user, ``test_items`` each user's
-    held-out item, as ``evaluate_ranking`` takes them.
+    ``users`` and ``items`` (int32) are the training pairs, ordered by user and time. ``ratings``
+    (float32) are the ratings of these pairs. ``candidates`` has the same pairs as one list of items
+    per user. ``test_items`` has the held-out item of each user. Both have the form that
+    ``evaluate_ranking`` takes.
     """
 
     num_users: int
@@ -97,29 +100,30 @@ class RankingData(NamedTuple):
 
     @property
     def sizes(self) -> Tuple[int, int]:
-        """The number of users and of items: the sizes of a model's tables."""
+        """The numbers of users and items, which are the sizes of a model's embedding tables."""
         return self.num_users, self.num_items
 
 
 def seen_rows(data: RankingData) -> np.ndarray:
-    """A row for each user, float32 (num_users, num_items): 1 at a training item, 0 elsewhere."""
+    """Returns a row per user, float32 (num_users, num_items): 1 at a training item, else 0."""
     return interaction_matrix(data.users, data.items, *data.sizes).toarray()
 
 
 def row_loader(*arrays: np.ndarray, batch_size: int, streams: Streams) -> BatchLoader:
-    """Training batches that hold every user once an epoch, in a new order; the last may be short.
+    """Returns training batches with every user once per epoch, in a new random order.
 
-    ``arrays`` are the rows, and what the net takes beside them of each user.
+    The last batch of an epoch may be shorter. ``arrays`` are the rows of the users and further
+    inputs of the net, one entry per user.
     """
     return BatchLoader(*arrays, batch_size=batch_size, shuffle=True, rng=streams.shuffle)
 
 
 def check_rows(rows: Any, num_items: int) -> None:
-    """Raise DataError where there are no ``rows`` (an array of any kind), or not of that length."""
+    """Raises DataError if ``rows`` is None, or is not a matrix with ``num_items`` columns."""
     if rows is None:
-        raise DataError("the model ranks by what users have seen: give it their rows")
+        raise DataError("the model ranks from the items that users have seen; give it their rows")
     if rows.ndim != 2 or rows.shape[1] != num_items:
         raise DataError(
-            f"rows of shape {tuple(rows.shape)} for a model of {num_items} items; each user's has "
-            "a number for each item"
+            f"rows of shape {tuple(rows.shape)} for a model of {num_items} items; each row must "
+            "have one number per item"
         )

@@ -1,1 +1,1 @@
-"""What every model offers, Gluon net or closed form. The models are in the chapters."""
+"""What the rest of the package can ask of a model, whether a Gluon net or a closed form."""

@@ -1,6 +1,7 @@
-"""What a model can be asked: the one contract of Gluon nets and closed forms; no MXNet.
+"""The interface of every model, whether it is a Gluon net or a closed form; no MXNet.
 
-A training loop takes any net. Evaluation, the leaderboard and ``recommend`` ask what stands here.
+A training loop accepts any net. Evaluation, the leaderboard and ``recommend`` use the classes of
+this module.
 """
 
 from typing import Any, Optional
@@ -11,38 +12,43 @@ from d2l_recsys.loaders.interactions import RankingData
 
 
 class Recommender:
-    """A model that scores items for users. It overrides what it can answer.
+    """A model that scores items for users. A subclass overrides the methods that it can answer.
 
-    ``padding`` is the number that stands for no item in the sequences that the model reads, None
-    where it reads none. ``reads_rows`` says that it reads rows of numbers, not sequences of items.
+    ``padding`` is the number that fills short sequences of items. It is None if the model uses no
+    padding. ``reads_rows`` is True if a net reads a row of numbers for each user instead of a
+    sequence of items; closed forms do not need it.
     """
 
     padding: Optional[int] = None
     reads_rows: bool = False
 
     def score_all(self, users: Any, read: Optional[Any] = None) -> Any:
-        """Scores of all items for each of ``users`` (zero-based), (len(users), num_items).
+        """Return the scores of all items for each of ``users``, (len(users), num_items).
 
-        ``read`` has a row for each of them, of what ``user_inputs`` returns. The arrays are
-        MXNet's for a net, numpy's for a closed form.
+        ``users`` are zero-based. ``read`` has the row of ``user_inputs`` for each of these users;
+        it is None if ``user_inputs`` returns None. The arrays are MXNet's for a net and numpy's for
+        a closed form.
         """
         raise NotImplementedError
 
     def user_inputs(self, data: RankingData) -> Optional[np.ndarray]:
-        """What ``score_all`` reads of each user beside the number; None if nothing.
+        """Return what ``score_all`` reads for each user, or None if the user's number is enough.
 
-        Either int32 sequences of items, (num_users, length), or with ``reads_rows`` float32 rows.
+        The result is either int32 (num_users, length), with a sequence of items for each user, or
+        float32 (num_users, num_items), with a number for each item.
         """
         return None
 
     def item_vectors(self) -> Optional[np.ndarray]:
-        """A vector for each item, (num_items, k), by which items can be compared; or None."""
+        """Return a vector for each item, (num_items, k), to compare items, or None."""
         return None
 
     def similar_to(self, item: int) -> Optional[np.ndarray]:
-        """How alike each item and ``item`` (zero-based) are, (num_items,); None if unknown.
+        """Return the similarity of each item to ``item`` (zero-based), (num_items,), or None.
 
-        Here the cosine of their ``item_vectors``, float64; a vector of zeros is like none.
+        Unless a subclass overrides this method, the similarity is the cosine of the two
+        ``item_vectors``, float64. It is 0 if a vector is all zeros. The result is None if the model
+        has no item vectors.
         """
         vectors = self.item_vectors()
         if vectors is None:
@@ -54,7 +60,7 @@ class Recommender:
 
 
 def compares_items(kind: type) -> bool:
-    """Whether models of this class can say how alike items are."""
+    """Return whether models of this class can compare items."""
     if not issubclass(kind, Recommender):
         return False
     return (kind.item_vectors, kind.similar_to) != (
@@ -64,8 +70,8 @@ def compares_items(kind: type) -> bool:
 
 
 class ClickModel:
-    """A net that predicts clicks and can say the log odds that its probabilities come from."""
+    """A net that predicts clicks, and can return its logits as well as its probabilities."""
 
     def logits(self, F: Any, features: Any) -> Any:
-        """The log odds of a click, (n, 1); ``F`` is ``mxnet.nd`` or ``mxnet.symbol``."""
+        """Return the log odds of a click, (n, 1); ``F`` is ``mxnet.nd`` or ``mxnet.symbol``."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What a trained model recommends to a user, and what it holds to be like an item; by raw ids.
+"""Recommend movies to a user, and find similar movies, by the ids of the data set.
 
 from d2l_recsys.recommend import recommend
 from d2l_recsys.saved_models import load_model
@@ -41,15 +41,18 @@ def recommend(
 ) -> pd.DataFrame:
     """The ``n`` movies that ``model`` scores highest among those that the user has not rated.
 
-    A frame of ``item_id``, ``title``, ``year``, ``genres`` (a list of names) and ``score``, the
-    best first, equals by id; of fewer rows where fewer are left. Whatever the user has rated
-    counts, also what was held out when the model was trained: it is left out, and it is in the
-    history that a model reads. A movie that the data has under several ids is one movie: rated
-    where one of them is, and shown as the one that scores highest.
+    Returns a data frame with ``item_id``, ``title``, ``year``, ``genres`` (a list of names) and
+    ``score``. The best movie is first, and equal scores are sorted by id. If fewer than ``n``
+    movies are left, the frame has fewer rows.
 
-    Raises SettingError for an ``n`` below 1 and a model that does not rank items; DataError for a
-    user who is not in the data or has rated all of it, a model of other data, and scores that are
-    NaN.
+    All ratings of the user count, also those that were held out when the model was trained: their
+    movies are left out, and the history that a model reads includes them. If the data has a movie
+    under several ids, it counts as one movie: it is rated if one of its ids is rated, and the frame
+    has the id with the highest score.
+
+    Raises SettingError for an ``n`` below 1 and for a model that does not rank items. Raises
+    DataError for a user who is not in the data or has rated all movies, for a model of other data,
+    and for scores that are NaN.
     """
     check_count(n)
     data = _data_of(model, data_dir)
@@ -66,12 +69,14 @@ def recommend(
 def similar(
     model: TrainedModel, item_id: int, n: int = 10, data_dir: Optional[PathLike] = None
 ) -> pd.DataFrame:
-    """The ``n`` other movies most like the one with ``item_id``, as ``recommend`` returns them.
+    """The ``n`` other movies that are most similar to ``item_id``; a frame as in ``recommend``.
 
-    The score is what the model's ``similar_to`` says: the cosine of two items' vectors, or a number
-    of its own. Items of which it is 0 are not alike, and left out. Raises what ``recommend``
-    raises, SettingError for a model that cannot tell, and DataError for an item of which it knows
-    nothing.
+    The score comes from the model's ``similar_to``: the cosine of the vectors of two items, or the
+    model's own number. Movies with a score of 0 are not similar and are left out.
+
+    Raises what ``recommend`` raises for ``n``, ``model`` and NaN scores. Raises SettingError for a
+    model that cannot compare items, and DataError for an item that is not in the data or has no
+    similar item.
     """
     check_count(n)
     _data_of(model, data_dir)
@@ -84,18 +89,18 @@ def similar(
     others = others[scores[others] != 0]
     if not len(others):
         raise DataError(
-            f"{model.section} knows nothing of item {item_id}, which has no rating to learn from; "
-            "choose another movie"
+            f"{model.section} finds no item similar to item {item_id}, which may have no rating to "
+            "learn from; choose another movie"
         )
     return _best(model, movies, others, scores, n)
 
 
 def rated_highest(user_id: int, n: int = 10, data_dir: Optional[PathLike] = None) -> pd.DataFrame:
-    """The ``n`` movies that the user has rated highest, the newest ratings first among equals.
+    """The ``n`` movies that the user has rated highest; of equal ratings, the newest comes first.
 
-    A frame of ``item_id``, ``title``, ``year``, ``genres`` and ``rating``; ratings of the same time
-    stand by id. Raises SettingError for an ``n`` below 1, DataError for a user who is not in the
-    data.
+    Returns a data frame with ``item_id``, ``title``, ``year``, ``genres`` and ``rating``. Equal
+    ratings of the same time are sorted by id. Raises SettingError for an ``n`` below 1, and
+    DataError for a user who is not in the data.
     """
     check_count(n)
     ratings, num_users, _ = read_data_ml100k(data_dir)
@@ -108,9 +113,9 @@ def rated_highest(user_id: int, n: int = 10, data_dir: Optional[PathLike] = None
 
 
 def movies_of(item_ids: Iterable[int], data_dir: Optional[PathLike] = None) -> pd.DataFrame:
-    """The movies with these ids, in this order, as ``read_items_ml100k`` returns them.
+    """The movies with these ids, in this order, with the columns of ``read_items_ml100k``.
 
-    Raises DataError where the file of movies has not one line for each of them.
+    Raises DataError if the file of movies does not have exactly one line for each id.
     """
     movies = read_items_ml100k(data_dir)
     item_ids = np.asarray(item_ids)
@@ -119,53 +124,53 @@ def movies_of(item_ids: Iterable[int], data_dir: Optional[PathLike] = None) -> p
         location = find_ml100k(data_dir)
         path = location.folder / location.layout.items
         item_id = lines.index[lines != 1][0]
-        raise DataError(f"{path}: item {item_id} has {lines[item_id]} lines, it must have one")
+        raise DataError(f"{path}: item {item_id} has {lines[item_id]} lines; it must have one")
     return movies.set_index("item_id").loc[item_ids].reset_index()
 
 
 def check_count(n: int) -> None:
-    """Raise SettingError where so many movies cannot be shown."""
+    """Raise SettingError if ``n`` is not a whole number, 1 or larger."""
     if not isinstance(n, (int, np.integer)) or n < 1:
         raise SettingError(f"-n is {n}; it must be a whole number, 1 or larger")
 
 
 def ranks_items(section: Section) -> bool:
-    """Whether its models score the items of a user."""
+    """Whether models of ``section`` score the items of a user."""
     return section.trains and not section.on_clicks
 
 
 def check_ranks(name: str, section: Section) -> None:
-    """Raise SettingError where the models of ``section`` cannot recommend."""
+    """Raise SettingError if models of ``section`` do not rank items."""
     if not ranks_items(section):
         choices = ", ".join(s.name for s in SYSTEMS.values() if ranks_items(s))
         raise SettingError(f"{name} does not rank items; choose one of: {choices}")
 
 
 def no_vectors(name: str) -> SettingError:
-    """What is raised where items like another are asked for of a model that cannot tell."""
+    """The error for similar items from a model that cannot compare items."""
     return SettingError(
-        f"{name} has no vectors of items: it cannot tell what is alike; choose another --model, "
+        f"{name} has no vectors of items, so it cannot find similar ones; choose another --model, "
         "such as svd, ease or lightgcn"
     )
 
 
 def _data_of(model: TrainedModel, data_dir: Optional[PathLike]) -> RankingData:
-    """All ratings. Raises DataError where they are of other users or items than ``model`` knows."""
+    """All ratings. Raises DataError if their users or items are not those of ``model``."""
     check_ranks(model.section, SYSTEMS[model.section])
     data = load_all_ml100k(data_dir)
     sizes = data.num_users, data.num_items
     if any(not np.array_equal(ids, np.arange(1, size + 1)) for ids, size in zip(model.ids, sizes)):
         users, items = map(len, model.ids)
         raise DataError(
-            f"{model.section} was trained on {users} users and {items} items, other ones than the "
-            f"{sizes[0]} and {sizes[1]} in {find_ml100k(data_dir).folder}; name the data that it "
-            "was trained on, or train it again"
+            f"{model.section} was trained on {users} users and {items} items; these are not the "
+            f"{sizes[0]} users and {sizes[1]} items in {find_ml100k(data_dir).folder}; name the "
+            "data that the model was trained on, or train the model again"
         )
     return data
 
 
 def _row(kind: str, ids: np.ndarray, wanted: int) -> int:
-    """The row of an id. Raises DataError for one that is not there."""
+    """The row of the id ``wanted``. Raises DataError if the id does not exist."""
     rows = np.flatnonzero(ids == wanted) if isinstance(wanted, (int, np.integer)) else []
     if not len(rows):
         raise DataError(f"{kind} {wanted} is not in the data; {kind}s are {ids[0]} to {ids[-1]}")
@@ -173,22 +178,22 @@ def _row(kind: str, ids: np.ndarray, wanted: int) -> int:
 
 
 def _unlike(movies: pd.DataFrame, rows: Sequence[int]) -> np.ndarray:
-    """The rows of ``movies``, ascending, that are not those movies, nor the same ones again."""
+    """The rows of ``movies``, ascending, except ``rows`` and other entries of the same movies."""
     names = _title_and_year(movies)
     return np.flatnonzero(~np.isin(names, names[rows]))
 
 
 def _title_and_year(movies: pd.DataFrame) -> np.ndarray:
-    """What two entries of one movie have in common."""
+    """The title with the year of each row; two entries of the same movie share it."""
     return np.array([title_with_year(*of) for of in zip(movies["title"], movies["year"])])
 
 
 def _best(
     model: TrainedModel, movies: pd.DataFrame, rows: np.ndarray, scores: np.ndarray, n: int
 ) -> pd.DataFrame:
-    """The ``n`` of the ``rows`` (ascending) of ``movies`` with the highest ``scores``."""
+    """The ``n`` movies with the highest ``scores`` among ``rows`` (ascending), each movie once."""
     if np.isnan(scores).any():
-        raise DataError(f"the scores of {model.section} are NaN; train it again")
+        raise DataError(f"the scores of {model.section} are NaN; train the model again")
     best = rows[np.argsort(-scores[rows], kind="stable")]
     found = movies.iloc[best].assign(score=scores[best])
     again = pd.Series(_title_and_year(found)).duplicated().to_numpy()

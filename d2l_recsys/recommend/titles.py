@@ -1,4 +1,4 @@
-"""Find a movie by its title, as somebody types it."""
+"""Find a movie by the title that a user types."""
 
 import difflib
 import unicodedata
@@ -10,31 +10,31 @@ import pandas as pd
 from d2l_recsys.datasets.movielens import title_and_year
 from d2l_recsys.errors import DataError
 
-# Those that MovieLens puts behind a title: "Godfather, The", "Haine, La".
+# MovieLens puts these articles behind a title: "Godfather, The", "Haine, La".
 # fmt: off
 ARTICLES = frozenset((
     "a", "an", "the", "l", "la", "le", "les", "il", "o", "das", "den", "der", "det", "die", "el",
     "los", "las", "un", "une",
 ))
 # fmt: on
-# Movies that an error names, and characters of what was typed.
+# How many movies an error message names at most, and how many characters of the typed title.
 MOST_NAMED = 5
 MOST_SHOWN = 60
-# What stands within a word, not between two.
+# Apostrophes are removed from a word; all other punctuation separates words.
 APOSTROPHES = str.maketrans("", "", "'`\u2018\u2019")
 
 Words = List[str]
 
 
 class FoundMovie(NamedTuple):
-    """The movie of a title, and the ids under which the data has the same one again."""
+    """The id of a found movie, and further ids that the data has for the same movie."""
 
     item_id: int
     others: List[int]
 
 
 class Movie(NamedTuple):
-    """An entry of the data, and the words of each of its names, the whole title's first."""
+    """An entry of the data, and the words of each of its names; the whole title is the first."""
 
     item_id: int
     title: str
@@ -46,31 +46,31 @@ class Movie(NamedTuple):
 
 
 def title_with_year(title: str, year: Optional[int]) -> str:
-    """``Toy Story (1995)``; without the year where that is not known."""
+    """The title with its year, as in ``Toy Story (1995)``; without an unknown year."""
     return title if pd.isna(year) else f"{title} ({year})"
 
 
 def find_movie(text: str, movies: pd.DataFrame, num_ratings: Sequence[int]) -> FoundMovie:
-    """The movie that ``text`` is the title of, with the year or without.
+    """Find the movie whose title is ``text``, with or without the year.
 
-    Case, accents and punctuation do not matter, nor where the article stands; a title in
-    parentheses counts as one of the movie's. A whole title goes before a part of one, and that
-    before titles that differ in the article. Of entries with the same title and year the one with
-    most ratings is taken, among equals the one with the lowest id.
+    Case, accents, punctuation and the place of the article do not matter. A title in parentheses is
+    also a name of its movie. A match of the whole title comes first, then a match of a part (before
+    or in parentheses), then a match without the article. If the data has several entries with the
+    same title and year, the one with the most ratings is taken; of equals, the lowest id.
 
     Parameters
     ----------
-    movies : as ``read_items_ml100k`` returns them
-    num_ratings : how often each was rated
+    movies : the frame of ``read_items_ml100k``
+    num_ratings : the number of ratings of each movie
 
-    Raises DataError where no movie has the title, with up to five that are near, and where movies
-    of several titles or years have it.
+    Raises DataError if no movie has the title (the message names up to five similar titles), or if
+    movies of several titles or years match.
     """
     title, year = title_and_year(text)
     wanted = _words(title)
     shown = repr(text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "...")
     if not wanted:
-        raise DataError(f"{shown} is no title; give that of a movie")
+        raise DataError(f"{shown} is not a title; give the title of a movie")
     entries = _by_ratings(movies, num_ratings)
     of_other_years: List[Movie] = []
     for called in _called(wanted, entries):
@@ -79,20 +79,20 @@ def find_movie(text: str, movies: pd.DataFrame, num_ratings: Sequence[int]) -> F
             items = "; ".join(f"{entry}, item {entry.item_id}" for entry in found[:MOST_NAMED])
             more = "; ..." * (len(found) > MOST_NAMED)
             raise DataError(
-                f"several movies are called {shown}: {items}{more}; give title and year of one"
+                f"several movies are called {shown}: {items}{more}; give the title with the year"
             )
         if found:
             return FoundMovie(found[0].item_id, sorted(entry.item_id for entry in found[1:]))
         of_other_years = of_other_years or called
     if of_other_years:
-        raise DataError(f"no movie is {shown}; there is {_listed(of_other_years)}")
+        raise DataError(f"no movie is called {shown}; there is {_listed(of_other_years)}")
     near = _near(wanted, entries)
-    hint = f"did you mean {_listed(near)}?" if near else "none is called alike"
+    hint = f"did you mean {_listed(near)}?" if near else "no title is similar"
     raise DataError(f"no movie is called {shown}; {hint}")
 
 
 def _by_ratings(movies: pd.DataFrame, num_ratings: Sequence[int]) -> List[Movie]:
-    """All entries, those with most ratings first, among equals by id."""
+    """All entries, the one with the most ratings first; equals are sorted by id."""
     order = np.lexsort((movies["item_id"], -np.asarray(num_ratings)))
     rows = movies.iloc[order]
     years = [None if pd.isna(year) else int(year) for year in rows["year"]]
@@ -103,14 +103,14 @@ def _by_ratings(movies: pd.DataFrame, num_ratings: Sequence[int]) -> List[Movie]
 
 
 def _names(title: str) -> List[Words]:
-    """The words of the whole title, and of what is before its parentheses and in them."""
+    """The words of the whole title, of the part before its parentheses and of the part in them."""
     before, bracket, rest = title.partition("(")
     parts = [before, rest[:-1]] if bracket and rest.endswith(")") else []
     return [_words(name) for name in [title, *parts]]
 
 
 def _words(text: str) -> Words:
-    """The words of a title, its article first: no accents, no case, no punctuation."""
+    """The words of a title without accents, case and punctuation; the article comes first."""
     head, comma, article = text.rpartition(",")
     if comma and "".join(_plain(article)) in ARTICLES:
         text = f"{article} {head}"
@@ -124,7 +124,7 @@ def _plain(text: str) -> Words:
 
 
 def _called(wanted: Words, entries: Sequence[Movie]) -> List[List[Movie]]:
-    """Whose name is ``wanted``, more and more loosely: all of it, a part, another article."""
+    """The entries that match ``wanted``: by whole title, by part, and without the article."""
     exact, loose = "".join(wanted), _without_article(wanted)
     return [
         [entry for entry in entries if exact == "".join(entry.names[0])],
@@ -138,7 +138,7 @@ def _without_article(words: Words) -> str:
 
 
 def _near(wanted: Words, entries: Sequence[Movie]) -> List[Movie]:
-    """Whose names hold the words that were typed, then those whose names are spelled alike."""
+    """The entries whose names contain the typed words, then those with a similar spelling."""
     start = " " + " ".join(wanted)
     near = [
         entry
@@ -155,5 +155,5 @@ def _near(wanted: Words, entries: Sequence[Movie]) -> List[Movie]:
 
 
 def _listed(entries: Sequence[Movie]) -> str:
-    """The first five titles with their years; one that the data has twice is named once."""
+    """The first five titles with their years, each title once."""
     return ", ".join(list(dict.fromkeys(map(str, entries)))[:MOST_NAMED])

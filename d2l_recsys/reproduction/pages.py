@@ -1,4 +1,4 @@
-"""The report of a reproduction as files: Markdown, figures, and one HTML page with all in it."""
+"""The report of a reproduction: Markdown, figures, numbers, and one self-contained HTML page."""
 
 import base64
 import html
@@ -13,7 +13,7 @@ import numpy as np
 from d2l_recsys import __version__
 from d2l_recsys.reproduction.runs import DescribedData, FinishedRun
 from d2l_recsys.reproduction.summary import Summary, as_reference, summarise
-from d2l_recsys.reproduction.tables import ABSENT, aligned, count, lines, marked
+from d2l_recsys.reproduction.tables import ABSENT, aligned, condition_lines, count, lines, marked
 from d2l_recsys.runs.plots import draw_curves, draw_standings, png
 from d2l_recsys.sections.registry import SECTIONS, VARIANTS, Kind
 from d2l_recsys.storage.files import as_json, prepare_folder, write_files
@@ -25,7 +25,7 @@ OVERVIEW = "standings"
 
 
 class Reproduction(NamedTuple):
-    """What is reported: what the sections on data left, and the runs of the others."""
+    """What a report is about: the described data sets, and the finished runs."""
 
     data: Dict[str, DescribedData]
     runs: Sequence[FinishedRun]
@@ -37,7 +37,7 @@ class Reproduction(NamedTuple):
 
     @property
     def by_variant(self) -> Dict[str, List[FinishedRun]]:
-        """The runs of each variant, in the registry's order."""
+        """The runs of each variant, in the order of the registry."""
         found: Dict[str, List[FinishedRun]] = {}
         for name in VARIANTS:
             of_variant = [run for run in self.runs if run.stamp["variant"] == name]
@@ -46,7 +46,7 @@ class Reproduction(NamedTuple):
         return found
 
     def summaries(self) -> List[Summary]:
-        """Those of the sections on data, then those of the variants."""
+        """The summaries of the sections on data, then the summaries of the variants."""
         found = [summarise(name, [described.result]) for name, described in self.data.items()]
         for name, runs in self.by_variant.items():
             found.append(summarise(name, [run.result for run in runs]))
@@ -54,9 +54,9 @@ class Reproduction(NamedTuple):
 
 
 def write_report(reproduction: Reproduction, folder: pathlib.Path) -> List[pathlib.Path]:
-    """Leave ``report.md``, ``report.html``, ``numbers.json`` and the figures in ``folder``.
+    """Write ``report.md``, ``report.html``, ``numbers.json`` and the figures into ``folder``.
 
-    Returns the first three. Raises OutputError where they cannot be written.
+    Returns the paths of the first three. Raises OutputError if a file cannot be written.
     """
     summaries = reproduction.summaries()
     figures = draw_figures(reproduction, summaries)
@@ -75,7 +75,7 @@ def write_report(reproduction: Reproduction, folder: pathlib.Path) -> List[pathl
 
 
 def draw_figures(reproduction: Reproduction, summaries: Sequence[Summary]) -> Dict[str, bytes]:
-    """PNG files by name: each variant's curve over seeds, and where reported numbers stand."""
+    """Draw each variant's curve over seeds, and the standings; return PNG files by name."""
     figures = {f"{name}.png": described.figure for name, described in reproduction.data.items()}
     for name, runs in reproduction.by_variant.items():
         result, curve = runs[0].result, CURVES[VARIANTS[name].section.kind]
@@ -103,7 +103,7 @@ def draw_figures(reproduction: Reproduction, summaries: Sequence[Summary]) -> Di
 
 
 def numbers_json(reproduction: Reproduction, summaries: Sequence[Summary]) -> bytes:
-    """The numbers of the trained variants, those of each seed among them, a list on a line."""
+    """The file ``numbers.json``: the numbers of each variant and seed, one list on one line."""
     first = reproduction.runs[0]
     content = {
         "seeds": reproduction.seeds,
@@ -113,18 +113,19 @@ def numbers_json(reproduction: Reproduction, summaries: Sequence[Summary]) -> by
         "variants": as_reference([s for s in summaries if s.name in reproduction.by_variant]),
     }
     text = as_json(content).decode("utf-8")
-    # A list on a line: one that json has spread over lines, as no string in it can be.
+    # json writes one number a line. Put each list of numbers on one line.
     text = re.sub(r"\[\n[^][{}]*\]", lambda found: json.dumps(json.loads(found[0])), text)
     return text.encode("utf-8")
 
 
 def markdown(reproduction: Reproduction, summaries: Sequence[Summary]) -> str:
-    """The report as Markdown; its figures are in the folder ``figures``."""
+    """The report as Markdown. Its figures are in the folder ``figures``."""
     title = f"# The chapter, reproduced over {count(len(reproduction.seeds), 'seed')}"
     parts = [title, _introduction(summaries)]
     if any(found.z is not None for s in summaries for found in s.comparisons.values()):
         parts += [f"![reported among reproduced numbers]({FIGURES}/{OVERVIEW}.png)", READ_FIGURE]
-    parts += ["## In brief", _brief(summaries), READ_TABLE]
+    conditions = [f"{line[0].upper()}{line[1:]}." for line in condition_lines(summaries)]
+    parts += ["## In brief", _brief(summaries), *conditions, READ_TABLE]
     for section in SECTIONS.values():
         of_section = [summary for summary in summaries if summary.section == section.name]
         if of_section:
@@ -134,15 +135,15 @@ def markdown(reproduction: Reproduction, summaries: Sequence[Summary]) -> str:
     parts += ["## Made with", _made_with(reproduction), "## Time", _time(summaries)]
     jobs = count(reproduction.runs[0].stamp["jobs"], "run")
     parts.append(
-        f"Medians over seeds, seconds of wall time, {jobs} at once; "
-        "whatever else the machine did counts as well. Examples are training samples, over the "
-        "time of training alone."
+        f"Medians over seeds, in seconds of wall time, with {jobs} at once. Other work on the "
+        "machine makes these times longer. Examples per second are training samples divided by the "
+        "time of training."
     )
     return "\n\n".join(parts) + "\n"
 
 
 def html_page(text: str, figures: Mapping[str, bytes]) -> str:
-    """``text``, the report's Markdown, as one HTML page that needs no other file."""
+    """Turn ``text``, the report in Markdown, into one HTML page that needs no other file."""
     from markdown_it import MarkdownIt
 
     body = MarkdownIt("commonmark").enable("table").render(text)
@@ -172,33 +173,35 @@ PAGE = """<!DOCTYPE html>
 </html>
 """
 READ_FIGURE = (
-    "Each row has a scale of its own: the distance from the mean of the reproduced numbers, in "
-    "their standard deviations (with the error of rounding the reported one). A diamond far from "
-    "the strokes, and outside the grey band of two of them, is a number that this code seldom "
-    "reaches."
+    "Each blue stroke is one seed. Each red diamond is a number in the book. Each row has its own "
+    "scale: the distance from the mean over seeds, in standard deviations. (The standard deviation "
+    "includes the rounding error of the book's number.) The gray band is two standard deviations "
+    "wide on each side. This code seldom gives a number outside the band."
 )
 READ_TABLE = (
-    "**Reported** is what the chapter prints, **printed** what its code computes here, **defined** "
-    "what its equations and its text say. Numbers over seeds are means ± standard deviations "
-    "(n - 1). **z** is the distance of the reported number from the printed mean in standard "
-    "deviations (with the error of its rounding; positive where the reported one is larger), the "
-    "**percentile** the share of the seeds whose number, rounded alike, is below it, with equals "
-    "counted half. Figures show the printed numbers, or the defined ones of a net trained as "
-    "defined: the mean over seeds, in a band from the smallest to the largest."
+    "**Reported** is the number in the book. **Printed** is what the book's code computes here, "
+    "mistakes included. **Defined** is what the book's equations and text say. Numbers over seeds "
+    "are means ± standard deviations (n - 1). **z** is the distance of the reported number from "
+    "the printed mean, in standard deviations. (The standard deviation includes the rounding error "
+    "of the reported number. z is positive if the reported number is larger.) The **percentile** "
+    "is the share of seeds below the reported number. Before this comparison, the number of each "
+    "seed is rounded to the decimals of the reported number. A seed with an equal number counts "
+    "half. Each figure shows the mean over seeds, in a band from the smallest to the largest "
+    "value. It shows printed numbers, or defined numbers if the net was trained as defined."
 )
 
 
 def _introduction(summaries: Sequence[Summary]) -> str:
     text = (
-        "Every run has the chapter's settings, but for what the name of a variant says. "
+        "Every run has the chapter's settings, except for the change that its name states. "
         "`d2l-recsys reproduce` makes this report."
     )
     substitutes = {s.dataset["name"] for s in summaries if s.dataset.get("substitute")}
     if substitutes:
         names = _escaped(" and ".join(sorted(substitutes)))
         text += (
-            f" **Names with an asterisk ran on {names}**, not on the chapter's data: their numbers "
-            "do not compare with the reported ones."
+            f" **Names with an asterisk ran on {names}**, not on the chapter's data. Do not "
+            "compare their numbers with the reported numbers."
         )
     return text
 
@@ -223,7 +226,7 @@ def _variant(summary: Summary) -> List[str]:
     rows = [list(line) for line in lines(summary) if line.number != _words("examples_per_sec")]
     headers = ["number", "reported", "printed", "min, max"]
     headers += ["z", "percentile", "defined", "min, max"]
-    # A column that says nothing here is left out.
+    # Leave out a column that has no value here.
     said = [any(row[column] != ABSENT for row in rows) for column in range(len(headers))]
     headers, *rows = ([*itertools.compress(row, said)] for row in (headers, *rows))
     parts = [f'<a id="{summary.name}"></a>', f"### {_escaped(marked(summary))}"]
@@ -277,5 +280,5 @@ def _words(name: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """``text`` as Markdown that shows it as it is."""
+    """Escape the characters of ``text`` that Markdown would interpret."""
     return re.sub(r"([\\`*<|\[\]])", r"\\\1", text)

@@ -1,8 +1,8 @@
-"""Planned runs: which of them are finished, and how the others get done.
+"""Planned runs: find the finished ones, and do the others in worker processes.
 
-A run leaves its files in a folder of its own, and last of all its stamp, ``run.json``. The stamp
-has everything that the run's numbers depend on: its options, the code, the data, what is installed.
-A folder with just the planned stamp holds a finished run, which is not done again.
+Each run writes its files into its own folder, and its stamp, ``run.json``, as the last file. The
+stamp records all that the numbers depend on: options, code, data and installed versions. If the
+stamp in a folder equals the planned stamp, the run is finished and is not repeated.
 """
 
 import contextlib
@@ -21,13 +21,14 @@ from d2l_recsys.storage.files import as_json, prepare_folder
 from d2l_recsys.training.interrupts import Stopped
 
 STAMP = "run.json"
-# No run executes the code of these rooms. The chapters are found by their own name, wherever they
-# are installed.
+# No run uses the code of these rooms, so ``code_digest`` leaves it out. It adds the package of the
+# chapters separately; "chapters" is here so that it does not count twice if it is installed inside
+# this package.
 NOT_RUN = {"baseline", "cli", "leaderboard", "recommend", "chapters"}
 
 
 class PlannedRun(NamedTuple):
-    """A run to do: what it is called, its folder, the folder of its data, and its stamp."""
+    """A run to do: its name, the folder of its results, the folder of its data, and its stamp."""
 
     name: str
     folder: pathlib.Path
@@ -38,16 +39,19 @@ class PlannedRun(NamedTuple):
         return self.name
 
     def is_finished(self, read: Callable[[pathlib.Path], Any]) -> bool:
-        """Whether ``read``, which raises DataError for a damaged run, finds just this run."""
+        """Whether ``read`` finds exactly this run in its folder.
+
+        ``read`` returns the finished run in a folder, or raises DataError if it is damaged.
+        """
         try:
             found = read(self.folder).stamp
         except DataError:
             return False
-        # How many runs are done at once does not make another run.
+        # The number of parallel jobs does not change a run.
         return {**found, "jobs": 0} == {**json.loads(as_json(self.stamp)), "jobs": 0}
 
     def run_section(self, section: Section, **options: Any) -> Dict[str, Any]:
-        """Run ``section``, and return its result. What was in the folder is removed first."""
+        """Empty the folder, run ``section``, and return its result."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
         return section.main()(**options, data_dir=self.data_dir, out=self.folder, quiet=True)
@@ -60,10 +64,10 @@ def finish_runs(
     jobs: int,
     quiet: bool,
 ) -> List[Any]:
-    """Do the runs that are not finished, ``jobs`` at once; return what ``read`` finds of all.
+    """Do the unfinished runs, ``jobs`` at once, and return what ``read`` returns for each run.
 
-    ``do`` does a run in another process, so it must be a function of a module. Progress is shown on
-    standard error. Raises Stopped on Ctrl-C, and what ``work_off`` and ``read`` raise.
+    ``do`` runs in another process, so it must be a function of a module. Progress goes to standard
+    error. Raises Stopped on Ctrl-C, and what ``work_off`` and ``read`` raise.
     """
     from tqdm import tqdm
 
@@ -80,32 +84,32 @@ def finish_runs(
             todo = []
             for run in planned:
                 if run.is_finished(read):
-                    note(run, f"{run}: done before")
+                    note(run, f"{run}: already finished")
                 else:
                     todo.append(run)
             for run, _ in work_off(todo, do, jobs):
                 note(run, run.name)
         except KeyboardInterrupt:
             bar.close()
-            raise Stopped("stopped; the same command goes on from here") from None
+            raise Stopped("stopped; repeat the command to continue from here") from None
     return [read(run.folder) for run in planned]
 
 
 @contextlib.contextmanager
 def reading_run(folder: pathlib.Path) -> Iterator[None]:
-    """Raise DataError for whatever is wrong with the files of the run that is read in here."""
+    """Turn every error in the block, which reads the files of a run, into a DataError."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"the run in {folder} is not whole ({reason}); run it again") from error
+        raise DataError(f"the run in {folder} is damaged ({reason}); run it again") from error
 
 
 @contextlib.contextmanager
 def alone_in(results: pathlib.Path) -> Iterator[None]:
-    """Make the folder ``results`` and keep other processes from doing runs and reporting in it.
+    """Make the folder ``results`` and lock it: no other process may run or report in it.
 
-    Raises OutputError where one is at it already, and where the folder cannot be made.
+    Raises OutputError if another process holds the lock, or if the folder cannot be made.
     """
     import filelock
 
@@ -115,8 +119,8 @@ def alone_in(results: pathlib.Path) -> Iterator[None]:
         held = lock.acquire(timeout=0)
     except filelock.Timeout:
         raise OutputError(
-            f"another process is at work in {results}; wait for it, or choose another "
-            "folder with --results"
+            f"another process is using {results}; wait for it, or choose another folder with "
+            "--results"
         ) from None
     with held:
         yield
@@ -125,8 +129,8 @@ def alone_in(results: pathlib.Path) -> Iterator[None]:
 def code_digest(*others: pathlib.Path) -> str:
     """SHA-256 of the code that a run can execute, and of the files ``others``.
 
-    The code is every .py and .json file of this package and of the chapters, but for the rooms in
-    ``NOT_RUN``. A folder that is no package, like results left beside a chapter, has no code.
+    The code is every .py and .json file of this package and of the chapters, except the rooms in
+    ``NOT_RUN``. Folders that are no package are skipped, such as results beside a chapter.
     """
     files = {path.name: path for path in others}
     for package in ("d2l_recsys", CHAPTERS):

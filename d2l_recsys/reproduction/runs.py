@@ -1,4 +1,4 @@
-"""The chapter over seeds: plan its runs, do those that are not finished, gather all."""
+"""The chapter over seeds: plan the runs, do the unfinished ones, gather all of them."""
 
 import json
 import pathlib
@@ -14,13 +14,13 @@ from d2l_recsys.training.history import History
 
 HISTORY = "history.csv"
 STAMPED = {"variant", "seed", "num_devices", "options", "data", "code", "environment", "jobs"}
-# What the report takes from the dataset and, of a run, from its seconds.
+# The keys that a report needs of ``dataset``, and of a run's ``seconds``.
 DATASET = {"name", "source", "sha256", "substitute"}
 PHASES = {"load", "train", "evaluate", "total"}
 
 
 class FinishedRun(NamedTuple):
-    """What a run left: ``run.json``, ``result.json`` and the table in ``history.csv``."""
+    """A finished run: its ``run.json``, ``result.json`` and ``history.csv``."""
 
     stamp: Dict[str, Any]
     result: Dict[str, Any]
@@ -28,7 +28,7 @@ class FinishedRun(NamedTuple):
 
 
 class DescribedData(NamedTuple):
-    """What a section on data left: ``result.json``, and its figure, a PNG file."""
+    """The files of a section on data: ``result.json``, and its figure as PNG."""
 
     result: Dict[str, Any]
     figure: bytes
@@ -37,10 +37,10 @@ class DescribedData(NamedTuple):
 def describe_data(
     variants: Sequence[Variant], data_dir: Optional[pathlib.Path], folder: pathlib.Path
 ) -> Dict[str, DescribedData]:
-    """Run the sections that describe the data of ``variants``; what they left, by name.
+    """Run the sections that describe the data of ``variants``; return their files by section.
 
-    The data is fetched where it is not there yet, and each section's files are left in the folder
-    ``folder``. Raises what the sections raise.
+    Missing data is fetched. Each section writes its files into ``folder``. Raises what the sections
+    raise.
     """
     names = dict.fromkeys(describing(variant) for variant in variants)
     for name in names:
@@ -49,7 +49,7 @@ def describe_data(
 
 
 def describing(variant: Variant) -> str:
-    """The section that describes the data of ``variant``."""
+    """The name of the section that describes the data of ``variant``."""
     return "ctr" if variant.section.on_clicks else "movielens"
 
 
@@ -62,9 +62,9 @@ def plan(
     folder: pathlib.Path,
     jobs: int,
 ) -> List[PlannedRun]:
-    """The runs of ``variants`` for each of ``seeds``, seed by seed, with folders in ``folder``.
+    """Plan a run for each of ``seeds`` and ``variants``, seed by seed, with folders in ``folder``.
 
-    ``data`` comes from ``describe_data``; a run on clicks takes those that are described there.
+    ``data`` comes from ``describe_data``. Runs on clicks use the clicks that it describes.
     """
     made_with = {"code": code_digest(), "environment": environment(), "jobs": jobs}
     planned = []
@@ -96,9 +96,10 @@ def do_all(
     jobs: int,
     quiet: bool = False,
 ) -> Tuple[Dict[str, DescribedData], List[FinishedRun]]:
-    """Run ``variants`` with each of ``seeds``, but for what is done, and show progress.
+    """Run ``variants`` with each of ``seeds``; skip what is finished; show progress.
 
-    Returns what the data is and all the runs. Raises Stopped on Ctrl-C, and what its parts raise.
+    Returns the described data and all the runs. Raises Stopped on Ctrl-C, and what
+    ``describe_data`` and ``finish_runs`` raise.
     """
     folder = runs_folder(results, num_devices)
     data = describe_data(variants, data_dir, folder)
@@ -107,11 +108,11 @@ def do_all(
 
 
 def do(run: PlannedRun) -> None:
-    """Do a run: its section's files, then its stamp. What was in its folder is removed first."""
+    """Do one run: empty its folder, run its section, and write its stamp last."""
     stamp = run.stamp
     given = {"seed": stamp["seed"], "num_devices": stamp["num_devices"], **stamp["options"]}
     run.run_section(VARIANTS[stamp["variant"]].section, **given)
-    # What is finished is not gone on with, and seeds add up to much on disk.
+    # A finished run needs no checkpoint, and many seeds would take much space on disk.
     (run.folder / CHECKPOINT).unlink()
     write_files(run.folder, {STAMP: as_json(stamp)})
 
@@ -119,9 +120,9 @@ def do(run: PlannedRun) -> None:
 def gather(
     results: pathlib.Path, num_devices: int
 ) -> Tuple[Dict[str, DescribedData], List[FinishedRun]]:
-    """What ``results`` has: of the sections on data, and of all runs on so many devices.
+    """Read the described data and all runs on ``num_devices`` devices from ``results``.
 
-    Raises DataError where there is no run, and where runs were not all made alike.
+    Raises DataError if there is no run, or if the runs differ in code, data or versions.
     """
     folder = runs_folder(results, num_devices)
     runs = [
@@ -140,8 +141,8 @@ def gather(
         for name, group in made_with.items():
             if first.setdefault((name, group), run.stamp[name]) != run.stamp[name]:
                 raise DataError(
-                    f"the runs in {folder} differ in their {name}; {again}, which repeats those "
-                    "that are of old"
+                    f"the runs in {folder} differ in their {name}; {again}, which repeats the "
+                    "outdated ones"
                 )
     described = [name for name, section in SECTIONS.items() if not section.trains]
     data = {n: read_described(folder, n) for n in described if (folder / n).is_dir()}
@@ -149,11 +150,14 @@ def gather(
 
 
 def read_described(folder: pathlib.Path, name: str) -> DescribedData:
-    """What the section ``name`` on data left in ``folder``; DataError where that is not whole."""
+    """Read the files of the section ``name`` on data in ``folder``; DataError if one is damaged."""
     path = folder / name / SECTIONS[name].figure
     result = read_result(path.parent)
     if not set(result["dataset"]) >= DATASET:
-        raise DataError(f"{path.parent} tells too little; run 'd2l-recsys run {name}' again")
+        raise DataError(
+            f"the result in {path.parent} lacks a key of its dataset; run 'd2l-recsys run {name}' "
+            "again"
+        )
     try:
         return DescribedData(result, path.read_bytes())
     except OSError as error:
@@ -161,24 +165,24 @@ def read_described(folder: pathlib.Path, name: str) -> DescribedData:
 
 
 def read_run(folder: pathlib.Path) -> FinishedRun:
-    """What a finished run left in ``folder``; DataError where it lacks a file or one is damaged."""
+    """Read the finished run in ``folder``; DataError if a file is missing or damaged."""
     result = read_result(folder)
     with reading_run(folder):
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
         history = History.from_csv(folder / HISTORY)
     if not isinstance(stamp, dict) or not set(stamp) >= STAMPED or type(stamp["seed"]) is not int:
-        raise DataError(f"{folder / STAMP} is not a run's; run it again")
+        raise DataError(f"{folder / STAMP} does not describe a run; run it again")
     if (folder.parent.name, folder.name) != (stamp["variant"], f"seed-{stamp['seed']}"):
-        raise DataError(f"{folder} has another run's {STAMP}; delete the folder")
+        raise DataError(f"{folder} has the {STAMP} of another run; delete the folder")
     if not _is_of_run(result):
-        raise DataError(f"the result.json in {folder} is not a run's; run it again")
+        raise DataError(f"{folder / 'result.json'} is not the result of a run; run it again")
     if len(history) != result["settings"].get("num_epochs"):
         raise DataError(f"{folder / HISTORY} lacks epochs; run it again")
     return FinishedRun(stamp, result, history)
 
 
 def _is_of_run(result: Dict[str, Any]) -> bool:
-    """Whether a result has what the report takes from that of a run."""
+    """Whether a result has all that the report needs of a run."""
     made_with = result.get("environment")
     return (
         result.get("protocol") in ("printed", "defined")
@@ -192,11 +196,11 @@ def _is_of_run(result: Dict[str, Any]) -> bool:
 
 
 def runs_folder(results: pathlib.Path, num_devices: int) -> pathlib.Path:
-    """The folder of the runs on so many devices: of each variant one, in it one of each seed."""
+    """The folder of all runs on ``num_devices`` devices. Inside: VARIANT/seed-SEED."""
     return results / f"devices-{num_devices}"
 
 
 def _seed(path: pathlib.Path) -> int:
-    """The seed of a run's stamp at ``path``; -1 where its folder is not named by one."""
+    """The seed in the name of the folder of the stamp ``path``; -1 if the name has none."""
     seed = path.parent.name.partition("-")[2]
     return int(seed) if seed.isdecimal() else -1

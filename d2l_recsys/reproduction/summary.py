@@ -1,18 +1,18 @@
-"""Results over seeds: how each number spreads, and how the reported one compares with them."""
+"""Results over seeds: the spread of each number, and where the reported number lies in it."""
 
 import math
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from d2l_recsys.runs.results import reported_decimals
+from d2l_recsys.runs.reported import reported_decimals
 
-# Digits that a float32 computation can stand for.
+# float32 computations give about six correct digits.
 SIGNIFICANT_DIGITS = 6
 
 
 class Spread(NamedTuple):
-    """A number over seeds: mean, standard deviation (n - 1; 0 of one value), range, values."""
+    """One number over seeds. ``sd`` divides by n - 1, and is 0 for a single value."""
 
     mean: float
     sd: float
@@ -22,12 +22,13 @@ class Spread(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A reported number, compared with reproduced ones.
+    """A reported number, compared with the reproduced numbers of several seeds.
 
-    ``z`` is its distance from their mean in units of ``scale``, their standard deviation with the
-    error of its rounding; None where they are too few to have one. ``percentile`` is the share of
-    them below it, in percent, equals counted half; ``outside`` says whether it is smaller or larger
-    than all.
+    ``z`` is the distance of the reported number from the mean of the reproduced numbers, in units
+    of ``scale``; it is None for a single seed. ``scale`` is the standard deviation, widened by the
+    error of rounding the reported number. ``percentile`` is the percentage of seeds below the
+    reported number; equal seeds count half. ``outside`` is true if the reported number is below
+    all seeds or above all seeds.
     """
 
     z: Optional[float]
@@ -37,11 +38,11 @@ class Comparison(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What is said of the runs of one variant, which differ in their seed alone.
+    """The runs of one variant, which differ only in their seed, as one.
 
-    ``name``, ``section``, ``settings``, ``dataset`` and ``reported`` are those of the runs,
-    ``printed`` and ``defined`` the spread of each number, ``comparisons`` those of the reported
-    numbers that compare, ``seconds`` of each phase and ``examples_per_second`` the speed.
+    ``name``, ``section``, ``settings``, ``dataset`` and ``reported`` are the same in all runs.
+    ``printed`` and ``defined`` have the spread of each number. ``comparisons`` has each reported
+    number that can be compared. ``seconds`` has the time of each phase.
     """
 
     name: str
@@ -58,18 +59,18 @@ class Summary(NamedTuple):
 
 
 def spread(values: Sequence[Optional[float]]) -> Spread:
-    """The spread of ``values``, at least one; None, which stands for NaN in a result, is NaN."""
+    """The spread of one or more ``values``. None becomes NaN, because a result has null for NaN."""
     numbers = [math.nan if value is None else value for value in values]
     sd = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else 0.0
     return Spread(float(np.mean(numbers)), sd, min(numbers), max(numbers), numbers)
 
 
 def compare(reported: float, decimals: int, values: Sequence[float]) -> Comparison:
-    """Compare ``reported``, a number printed with so many ``decimals``, with ``values``.
+    """Compare a ``reported`` number, which has so many ``decimals``, with ``values`` over seeds.
 
-    Rounding hides something of the reported number: a uniform error with the variance u^2 / 12,
-    where u is a unit of its last decimal, which here widens the spread of the values. The
-    percentile compares with the values rounded alike.
+    Rounding gives the reported number a uniform error of variance u^2 / 12, where u is one unit of
+    its last decimal. ``scale`` adds this variance to that of the values. The percentile compares
+    with the values rounded to the same decimals.
     """
     of_values = spread(values)
     scale = math.hypot(of_values.sd, 10**-decimals / math.sqrt(12))
@@ -82,9 +83,9 @@ def compare(reported: float, decimals: int, values: Sequence[float]) -> Comparis
 
 
 def summarise(name: str, results: Sequence[Mapping[str, Any]]) -> Summary:
-    """Put the results of ``name``, which differ in their seed alone, together.
+    """Summarize the results of variant ``name``, which differ only in their seed.
 
-    A reported number is compared with where the results quote it and their data is the chapter's.
+    A reported number is compared if the results quote it and they ran on the chapter's data.
     """
     first = results[0]
     spreads = {
@@ -120,7 +121,7 @@ def summarise(name: str, results: Sequence[Mapping[str, Any]]) -> Summary:
 
 
 def as_reference(summaries: Sequence[Summary]) -> Dict[str, Any]:
-    """The summaries as they are kept for later runs to be held against: the numbers alone."""
+    """The numbers of the summaries, in the form that later runs are compared with."""
     return {
         summary.name: {
             "section": summary.section,

@@ -1,13 +1,14 @@
-"""Reported beside reproduced, number by number: the lines of every table, and the terminal's."""
+"""The tables: for each number, what the book reports beside what the runs give."""
 
 import math
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from tabulate import tabulate
 
 from d2l_recsys.reproduction.summary import Comparison, Spread, Summary
+from d2l_recsys.runs.reported import Conditions, differing_conditions, note_on_loss
 
-# The settings that make one variant of a section another.
+# The settings that distinguish the variants of a section.
 VARIANT = ("split", "variant", "head", "loss", "L", "trained_on", "dataset")
 VALUES = {"L": "L {}", "trained_on": "on {}"}
 DECIMALS = {"sparsity": 6, "examples_per_sec": 0}
@@ -16,7 +17,7 @@ ABSENT = "-"
 
 
 def label(result: Mapping[str, Any]) -> str:
-    """What sets this run of its section apart, in a few words."""
+    """Name the variant of the section that was run, by its settings."""
     return ", ".join(
         VALUES.get(name, "{}").format(value)
         for name, value in ((name, result["settings"].get(name)) for name in VARIANT)
@@ -25,7 +26,7 @@ def label(result: Mapping[str, Any]) -> str:
 
 
 class Line(NamedTuple):
-    """A number in a table, as text: reported, printed and how the two compare, defined."""
+    """One row of a table, as text. ``z`` and ``percentile`` compare reported with printed."""
 
     number: str
     reported: str
@@ -38,7 +39,7 @@ class Line(NamedTuple):
 
 
 def lines(summary: Summary) -> List[Line]:
-    """A line for each number of ``summary``, the speed last."""
+    """Return a line for each number of ``summary``; the speed is the last."""
     speed = {"examples_per_sec": summary.examples_per_second}
     defined = {**summary.defined, **speed}
     found = []
@@ -64,7 +65,10 @@ def _number(name: str, value: Optional[float]) -> str:
 
 
 def _spread(name: str, spread: Optional[Spread]) -> Tuple[str, str]:
-    """Mean ± standard deviation, one decimal more than of a single number; and the range."""
+    """Mean ± standard deviation, and the range.
+
+    They have one decimal more than the number of a single run. Whole numbers get no decimals.
+    """
     if spread is None or math.isnan(spread.mean):
         return ABSENT, ABSENT
     if len(spread.values) == 1:
@@ -76,19 +80,19 @@ def _spread(name: str, spread: Optional[Spread]) -> Tuple[str, str]:
 
 
 def _comparison(found: Optional[Comparison]) -> Tuple[str, str]:
-    """The z score and the percentile, where there is a distribution to compare with."""
+    """The z score and the percentile, if there are enough seeds to compare with."""
     if found is None or found.z is None:
         return ABSENT, ABSENT
     beyond = "" if not found.outside else " (below all)" if found.z < 0 else " (above all)"
-    # Adding 0 makes -0 a 0.
+    # Adding 0 turns -0.0 into 0.0.
     return f"{round(found.z, 1) + 0:+.1f}", f"{found.percentile:.0f} %{beyond}"
 
 
 def table(summaries: Sequence[Summary], labels: Sequence[str] = ()) -> str:
-    """For the terminal: each number as reported, reproduced as printed, and as defined.
+    """The table for the terminal: each number as reported, as printed, and as defined.
 
-    Over several seeds with the standard deviation and the reported number's z score. Names whose
-    data is not the chapter's are marked with an asterisk; ``labels`` say more of each summary.
+    With several seeds it has standard deviations, and the z score of the reported number. An
+    asterisk marks names whose data is a substitute. ``labels`` has a text for each summary.
     """
     over_seeds = any(len(summary.seeds) > 1 for summary in summaries)
     headers = ["section", *["variant"] * bool(labels), "number", "reported", "printed"]
@@ -106,7 +110,7 @@ def table(summaries: Sequence[Summary], labels: Sequence[str] = ()) -> str:
 def aligned(
     headers: Sequence[str], rows: Sequence[Sequence[str]], left: int, style: str = "simple"
 ) -> str:
-    """A table whose first ``left`` columns are aligned left, the others right.
+    """A table: the first ``left`` columns are aligned left, all other columns right.
 
     ``style`` is one of tabulate's: "simple" for the terminal, "pipe" for Markdown.
     """
@@ -115,22 +119,44 @@ def aligned(
 
 
 def count(number: int, noun: str) -> str:
-    """The number with the noun, in the plural unless it is 1."""
+    """The number and the noun; the noun is in the plural unless the number is 1."""
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def marked(summary: Summary) -> str:
-    """The name, with an asterisk where the data is not the chapter's."""
+    """The name, with an asterisk if the data is a substitute."""
     return summary.name + "*" * bool(summary.dataset.get("substitute"))
 
 
 def data_lines(datasets: Sequence[Mapping[str, Any]]) -> List[str]:
-    """A line for each data set: name, source, checksum, and whether it is a substitute."""
+    """A line for each data set: its name, source and checksum, and whether it is a substitute."""
     found = []
     for dataset in datasets:
         line = f"data: {dataset['name']} from {dataset['source']}, "
         line += f"SHA-256 {dataset['sha256'][:16]}"
         if dataset.get("substitute"):
-            line += "; * not the chapter's data: its numbers do not compare"
+            line += "; * not the chapter's data: do not compare these numbers with the book's"
+
         found.append(line)
     return list(dict.fromkeys(found))
+
+
+def condition_lines(summaries: Sequence[Summary]) -> List[str]:
+    """Say which sections the book ran with other settings or devices: a line for each difference.
+
+    There is no line for sections without numbers in the book, or that ran as in the book.
+    """
+    names: Dict[Conditions, List[str]] = {}
+    notes: Dict[str, List[str]] = {}
+    for summary in summaries:
+        if summary.reported:
+            found = differing_conditions(summary.section, summary.settings)
+            names.setdefault(found, []).append(summary.name)
+            note = note_on_loss(summary.section, summary.settings)
+            notes.setdefault(note, []).append(summary.name)
+    differing = [
+        f"the book ran {', '.join(sections)} {found.book}; these runs had {found.ours}"
+        for found, sections in names.items()
+        if found.ours
+    ]
+    return differing + [f"{', '.join(of)}: {note}" for note, of in notes.items() if note]

@@ -1,7 +1,7 @@
-"""Work in several processes, each of which loads its libraries once and then does job after job.
+"""Worker processes. Each loads its libraries once and then does one job after another.
 
-The processes end with the one that started them, however that one ends: what they were at is then
-lost, what they have finished stays.
+The workers end when their parent process ends, for whatever reason. Their current jobs are then
+lost; finished jobs are kept.
 """
 
 import contextlib
@@ -23,15 +23,16 @@ Job = TypeVar("Job")
 def work_off(
     jobs: Sequence[Job], work: Callable[[Job], Any], num_processes: int
 ) -> Iterator[Tuple[Job, Any]]:
-    """Yield each of ``jobs`` with what ``work`` returns for it, in the order in which they end.
+    """Yield (job, ``work(job)``) for each of ``jobs``, in the order in which the jobs end.
 
-    ``work`` is a function of a module; jobs and results are pickled. Processes are started anew,
-    not forked, since MXNet's threads do not survive a fork. Each computes with one thread: sums of
-    floating-point numbers depend on the number of threads, and no result may on that of processes.
+    ``work`` is a function of a module. Jobs and results are pickled. The processes are spawned, not
+    forked, because MXNet's threads do not survive a fork. Each process uses one thread: sums of
+    floating-point numbers depend on the number of threads, and results must not depend on the
+    number of processes.
 
-    Raises what a job raises, if that is the user's to mend (RecsysError, OSError), RuntimeError
-    with the traceback for any other exception, and WorkerError where a process was ended from
-    outside. Jobs under way are then ended, and no other is begun.
+    Raises RecsysError or OSError if a job raises one, because the user can act on it. Raises
+    RuntimeError with the traceback for any other exception of a job, and WorkerError if a process
+    was killed. After an error all running jobs are killed, and no new job starts.
     """
     todo = list(reversed(jobs))
     workers: List[_Worker] = []
@@ -57,12 +58,12 @@ def work_off(
 
 
 class _Worker:
-    """A process, and this end of the line to it."""
+    """A worker process, and our end of the connection to it."""
 
     def __init__(self, work: Callable) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        # A daemon is ended when this process exits.
+        # A daemon process ends when this process exits.
         self._process = context.Process(target=_serve, args=(theirs, work), daemon=True)
         with _as_children_begin():
             self._process.start()
@@ -70,7 +71,7 @@ class _Worker:
 
     def begin(self, job: Any) -> None:
         self.job = job
-        # Where the process has been ended, the result tells.
+        # If the process has died, ``result`` reports it.
         with contextlib.suppress(OSError):
             self.connection.send(job)
 
@@ -80,18 +81,18 @@ class _Worker:
         except (EOFError, OSError):
             self._process.join()
             raise WorkerError(
-                f"the process at work on {self.job} was ended (exit code {self._process.exitcode}; "
-                "-9 is often too little memory); what was finished is kept: the same command goes "
-                "on from there"
+                f"the process that ran {self.job} was killed (exit code {self._process.exitcode}; "
+                "-9 often means too little memory); finished runs are kept: repeat the command to "
+                "continue"
             ) from None
         if error is not None:
             raise error
         if trace is not None:
-            raise RuntimeError(f"at work on {self.job}:\n{trace}")
+            raise RuntimeError(f"error in {self.job}:\n{trace}")
         return value
 
     def end(self, at_once: bool) -> None:
-        """Let an idle process leave as any program does; or end it at once, whatever it is at."""
+        """Let an idle process exit by itself, or kill it at once."""
         if at_once:
             self._process.kill()
         self.connection.close()
@@ -102,9 +103,10 @@ class _Worker:
 
 @contextlib.contextmanager
 def _as_children_begin() -> Iterator[None]:
-    """What a process begins with it has from this one, so for the time being this one has it.
+    """Set one thread and ignore Ctrl-C while a child process starts.
 
-    One thread; and no heed of Ctrl-C, which reaches every process of a terminal: this one decides.
+    Child processes inherit our environment and signal handlers, so set them here while starting
+    one. Ctrl-C reaches every process of a terminal; only the parent process shall act on it.
     """
     before = os.environ.get("OMP_NUM_THREADS")
     handler = None
@@ -123,7 +125,7 @@ def _as_children_begin() -> Iterator[None]:
 
 
 def _serve(connection: multiprocessing.connection.Connection, work: Callable) -> None:
-    """What a process does: job after job, until it or the process that started it is ended."""
+    """The main loop of a worker: do one job after another until the connection closes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
@@ -138,7 +140,8 @@ def _serve(connection: multiprocessing.connection.Connection, work: Callable) ->
         except Exception:
             trace = traceback.format_exc()
         connection.send((value, error, trace))
-        # Nets and their graphs refer to one another in circles, and keep their memory till then.
+        # Nets and their graphs are in reference cycles, so only the collector frees their memory.
+
         gc.collect()
 
 

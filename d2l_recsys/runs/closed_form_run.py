@@ -1,4 +1,4 @@
-"""The run of a system that is computed, not trained: from its options to its files; no MXNet."""
+"""Runs of systems that are computed in closed form instead of trained; they need no MXNet."""
 
 import time
 from typing import Any, Callable, Dict, Mapping
@@ -17,10 +17,10 @@ from d2l_recsys.settings import Scores
 
 
 class ClosedFormRun(OnRankings):
-    """One run of a system in closed form, tested by ranking.
+    """One run of a closed-form system, tested by ranking.
 
-    Raises DataError where there is no data, OutputError where the folder for the results cannot be
-    made.
+    Raises DataError if the data cannot be read, OutputError if the folder for the results cannot
+    be made.
     """
 
     def __init__(self, name: str, settings: Mapping[str, Any], **options: Any) -> None:
@@ -30,7 +30,7 @@ class ClosedFormRun(OnRankings):
         self._seconds_train = 0.0
 
     def fit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What ``function(data, *arguments)`` returns; its time is that of training."""
+        """Return ``function(data, *arguments)``, and count its time as training."""
         started = time.perf_counter()
         with fixed_num_threads():
             fitted = function(self.data, *arguments)
@@ -43,11 +43,11 @@ class ClosedFormRun(OnRankings):
         scores: Mapping[str, float] = {},
         files: Mapping[str, bytes] = {},
     ) -> Dict[str, Any]:
-        """Rank with ``model`` and leave ``result.json``, the figure and the model; the result.
+        """Rank the items with ``model``, write the files, and return the result.
 
-        ``scores`` are numbers of it beside those of its ranking, ``files`` more to leave. Unless
-        the run is quiet, lines tell the numbers and name the files. Raises OutputError where the
-        files cannot be written.
+        The files are ``result.json``, the figure, the model, and ``files``. ``scores`` are further
+        numbers for the result. Unless the run is quiet, it prints the numbers and the names of the
+        files. Raises OutputError if the files cannot be written.
         """
         started = time.perf_counter()
         with fixed_num_threads():
@@ -74,4 +74,4 @@ class ClosedFormRun(OnRankings):
 
 
 class SeededClosedFormRun(ClosedFormRun):
-    """The run of a system in closed form that draws where it begins: it has a seed."""
+    """The run of a closed-form system with a seed: it starts from random factors."""

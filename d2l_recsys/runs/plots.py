@@ -1,4 +1,4 @@
-"""The chapter's figures, drawn without touching matplotlib's global state."""
+"""All figures. They do not use pyplot, so they leave matplotlib's global state alone."""
 
 import io
 from typing import Mapping, Sequence, Tuple
@@ -27,12 +27,12 @@ def draw_curves(
     reported: Sequence[float] = (),
     title: str = "",
 ) -> Figure:
-    """The section's figure: one line per name in ``legend``, one point per epoch (from 1).
+    """Draw the section's figure: one line per name in ``legend``, one point per epoch (from 1).
 
-    ``curves`` has a row per epoch and a column per line, NaN where there is no point; or it has
-    such a table for each of several runs: lines are then their means, in a band from the smallest
-    to the largest. ``reported`` are numbers that the chapter reports, drawn as levels to reach;
-    ``title`` stands above the axes.
+    ``curves`` has shape (epochs, lines), with NaN for a missing point. For several runs it has
+    shape (runs, epochs, lines): each line is then the mean, in a band from the smallest to the
+    largest value. ``reported`` are numbers of the book, drawn as horizontal levels. ``title``
+    stands above the axes.
     """
     figure, axes = _figure()
     runs = np.array(curves, ndmin=3)
@@ -67,10 +67,10 @@ def draw_curves(
 
 
 def draw_standings(standings: Sequence[Tuple[str, Sequence[float], float]]) -> Figure:
-    """Where reported numbers stand among reproduced ones, a row for each.
+    """Draw reported numbers among reproduced numbers, one row for each.
 
-    ``standings`` are (name, the distances of the reproduced numbers from their mean, that of the
-    reported one); each row has distances in a scale of its own.
+    ``standings`` has (name, distances, z): the distances of the reproduced numbers from their mean,
+    and the distance of the reported number from the same mean. Each row has its own scale.
     """
     figure, axes = _figure((5.2, 0.8 + 0.24 * len(standings)))
     for row, (_, distances, z) in enumerate(standings):
@@ -91,10 +91,10 @@ def draw_standings(standings: Sequence[Tuple[str, Sequence[float], float]]) -> F
 
 
 def draw_hits(ranks: Mapping[str, np.ndarray], num_items: int, title: str = "") -> Figure:
-    """The share of users whose held-out item is among the first k, over k up to ``num_items``.
+    """Draw the share of users whose held-out item is among the first k, for k to ``num_items``.
 
-    ``ranks`` holds, for each line by its name, the rank (from 0) of each user's item; the line of
-    an order by chance is drawn below.
+    ``ranks`` maps the name of each line to the rank (from 0) of each user's held-out item. Another
+    line shows a random order.
     """
     figure, axes = _figure()
     k = np.arange(1, num_items + 1)
@@ -114,13 +114,13 @@ def draw_hits(ranks: Mapping[str, np.ndarray], num_items: int, title: str = "") 
 def draw_leaderboard(
     points: Sequence[Tuple[str, float, float, Tuple[float, float]]], bar: float
 ) -> Figure:
-    """Quality against seconds of training, on a logarithmic scale, a point for each system.
+    """Draw NDCG@10 against seconds of training (logarithmic), one point for each system.
 
-    ``points`` are (name, seconds, NDCG@10, its interval); ``bar`` is the level that all should
-    clear. Names stand beside their points, or are led to them where there is no room.
+    ``points`` has (name, seconds, NDCG@10, its interval). ``bar`` is the level that every system
+    should reach. Each name stands beside its point; if there is no room, a line connects them.
     """
     figure, axes = _figure((7.0, 5.0))
-    # Times are told to a thousandth: less cannot stand on the scale.
+    # Times are rounded to 0.001 s, and 0 cannot be drawn on a logarithmic scale.
     points = [(name, max(seconds, 1e-3), *rest) for name, seconds, *rest in points]
     axes.axhline(bar, color="0.6", linewidth=0.8)
     for _, seconds, quality, (low, high) in points:
@@ -137,7 +137,7 @@ def draw_leaderboard(
 
 
 def _place_names(axes: Axes, points: Sequence[Tuple[str, float, float]]) -> None:
-    """Write each name beside its point, at the nearest place that no other name or point takes."""
+    """Write each name at the free place nearest to its point."""
     size, height = 6.5, 9.0
     at = axes.transData.transform([(x, y) for _, x, y in points]) * 72 / axes.figure.dpi
     taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in at]
@@ -168,7 +168,7 @@ def _place_names(axes: Axes, points: Sequence[Tuple[str, float, float]]) -> None
 
 
 def draw_rating_histogram(counts: Sequence[int], title: str) -> Figure:
-    """How often each rating 1, 2, ... was given, with its share written on the bar."""
+    """Draw how often each rating 1, 2, ... was given, with its share above the bar."""
     figure, axes = _figure()
     ratings = range(1, len(counts) + 1)
     bars = axes.bar(ratings, counts, width=0.8, color="C0")
@@ -182,8 +182,8 @@ def draw_rating_histogram(counts: Sequence[int], title: str) -> Figure:
 
 
 def draw_field_sizes(sizes: Mapping[str, int], title: str) -> Figure:
-    """How many features each field has, on a logarithmic scale, in the order given."""
-    # Names need room; where there are many fields, the figure is as wide as they need.
+    """Draw how many features each field has (logarithmic), in the given order."""
+    # The names of many fields need a wider figure.
     figure, axes = _figure((max(FIGSIZE[0], 0.16 * len(sizes)), FIGSIZE[1]))
     positions = range(len(sizes))
     axes.bar(positions, list(sizes.values()), width=0.8, color="C0")
@@ -194,7 +194,7 @@ def draw_field_sizes(sizes: Mapping[str, int], title: str) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """``figure`` as a PNG file."""
+    """The bytes of ``figure`` as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -1,6 +1,5 @@
-"""The result of a run and its files: rendered in memory, then written, none of them by halves."""
+"""The result of a run, ``result.json``: make it, write it with the run's other files, read it."""
 
-import decimal
 import importlib.metadata
 import json
 import math
@@ -10,10 +9,11 @@ import platform
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 from d2l_recsys.errors import DataError
+from d2l_recsys.runs.reported import all_reported
 from d2l_recsys.settings import Scores
 from d2l_recsys.storage.files import write_files
 
-# What a result has to have to be reported on.
+# A report needs these keys of a result.
 RESULT_KEYS = {
     "chapter": str,
     "printed": dict,
@@ -22,29 +22,14 @@ RESULT_KEYS = {
     "dataset": dict,
     "settings": dict,
 }
-# What is said of a result whose dataset is a substitute.
-SUBSTITUTE = "data: {name}, not the chapter's: its numbers do not compare"
+# Printed if the data set is a substitute.
+SUBSTITUTE = "data: {name}, not the chapter's data: do not compare these numbers with the book's"
 PARTIAL = ".partial"
 PathLike = Union[str, "os.PathLike[str]"]
 
 
-def reported_numbers(chapter: str) -> Dict[str, float]:
-    """The numbers that the chapter prints for one of its sections."""
-    return json.loads(_reported())[chapter]
-
-
-def reported_decimals(chapter: str) -> Dict[str, int]:
-    """With how many decimals the chapter prints each of the section's numbers."""
-    exact = json.loads(_reported(), parse_float=decimal.Decimal, parse_int=decimal.Decimal)
-    return {name: -number.as_tuple().exponent for name, number in exact[chapter].items()}
-
-
-def _reported() -> str:
-    return pathlib.Path(__file__).with_name("reported.json").read_text(encoding="utf-8")
-
-
 def environment(devices: Sequence[object] = ()) -> Dict[str, object]:
-    """What the run ran on: versions (None where not installed), platform, devices."""
+    """The versions (None if not installed), the platform and the devices of a run."""
     return {
         "python": platform.python_version(),
         "mxnet": _version("mxnet") or _version("mxnet-cu112"),
@@ -74,7 +59,7 @@ def make_result(
     examples_per_second: Optional[float] = None,
     devices: Sequence[object] = (),
 ) -> Dict[str, object]:
-    """The content of ``result.json``; the README explains its keys."""
+    """The content of ``result.json``; ``docs/running.md`` explains its keys."""
     return {
         "chapter": chapter,
         "protocol": protocol,
@@ -93,42 +78,44 @@ def make_result(
 def leave_files(
     folder: pathlib.Path, files: Mapping[str, bytes], dataset: Mapping[str, Any], quiet: bool
 ) -> None:
-    """Write the files of a run on ``dataset``; unless ``quiet``, a line names them.
+    """Write the files of a run into ``folder``, all or none, and print their names.
 
-    Another says so where the data is a substitute. Raises what ``write_files`` raises.
+    ``files`` maps names to contents. If ``dataset`` is a substitute, another line says so. If
+    ``quiet``, nothing is printed. Raises OutputError if a file cannot be written.
     """
     write_files(folder, files)
     if not quiet:
         if dataset["substitute"]:
             print(SUBSTITUTE.format(**dataset))
-        print(f"left in {folder}: {', '.join(files)}")
+        print(f"written to {folder}: {', '.join(files)}")
 
 
 def read_result(folder: PathLike) -> Dict[str, object]:
-    """The result in ``folder``. Raises DataError where there is none or it is not one.
+    """Read and check ``result.json`` in ``folder``.
 
-    What a report calculates with are numbers then, or None where the result has null.
+    Everything that a report calculates with is a number, or None if the file has null. Raises
+    DataError if the file does not exist, cannot be read, or is not a result.
     """
     path = pathlib.Path(folder) / "result.json"
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run the chapter that leaves it there") from None
+        raise DataError(f"{path} does not exist; run its section first") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read ({error}); run its chapter again") from error
+        raise DataError(f"{path} cannot be read ({error}); run its section again") from error
     if not isinstance(result, dict):
-        raise DataError(f"{path} is not a result; run its chapter again")
+        raise DataError(f"{path} is not a result; run its section again")
     for key, kind in RESULT_KEYS.items():
         if not isinstance(result.get(key), kind):
-            raise DataError(f"{path} is not a result: it lacks {key}; run its chapter again")
+            raise DataError(f"{path} is not a result: it lacks {key}; run its section again")
     wrong = _wrong_in(result)
     if wrong is not None:
-        raise DataError(f"{path} is not a result: {wrong} cannot be; run its chapter again")
+        raise DataError(f"{path} is not a result: {wrong} cannot be right; run its section again")
     return result
 
 
 def _wrong_in(result: Mapping[str, Any]) -> Optional[str]:
-    """The first part of a result that its reader could not work with, None where all is well."""
+    """Name the first part of a result that a report could not work with; None if all is well."""
     rates = {"examples_per_second": result.get("examples_per_second")}
     for key in ("printed", "defined", "reported", "seconds", "rates"):
         numbers = rates if key == "rates" else result.get(key, {})
@@ -138,10 +125,8 @@ def _wrong_in(result: Mapping[str, Any]) -> Optional[str]:
         ):
             return "the numbers in " + ("examples_per_second" if key == "rates" else key)
     chapter, seed, dataset = result["chapter"], result.get("seed"), result["dataset"]
-    if result["reported"]:
-        chapters = json.loads(_reported())
-        if set(result["reported"]) != set(chapters.get(chapter, ())):
-            return "the names in reported"
+    if result["reported"] and set(result["reported"]) != set(all_reported().get(chapter, ())):
+        return "the names in reported"
     if not (seed is None or type(seed) is int):
         return "the seed"
     if not all(isinstance(dataset.get(key, ""), str) for key in ("name", "source", "sha256")):

@@ -1,4 +1,4 @@
-"""The runs of sections that are trained by gradient."""
+"""Runs of sections that are trained by gradient descent."""
 
 import time
 from typing import Any, Callable, Dict, Mapping, Optional
@@ -37,15 +37,15 @@ CURVES = {
 
 
 class Run(SectionRun):
-    """One run of a section of the chapter that is trained, from its options to its files.
+    """One training run of a section, from its options to its files.
 
     Parameters
     ----------
-    num_devices, device, protocol, resume : the options of that name
+    num_devices, device, protocol, resume : options of the same names
     name, settings, options : as in ``SectionRun``; ``settings`` has ``num_epochs``
 
-    It has the ``devices``, and with the net that ``build`` makes the ``saver``. Raises SettingError
-    and DeviceError for devices that are not there, DataError where there is no data.
+    Attributes: ``devices``, and after ``build`` the ``saver`` of checkpoints. Raises SettingError
+    or DeviceError if the machine lacks the devices, DataError if the data cannot be read.
     """
 
     def __init__(
@@ -66,27 +66,27 @@ class Run(SectionRun):
         self.dataset = self._described()
 
     def _described(self) -> Dict[str, Any]:
-        """The description of the data, as far as it is known before it is loaded."""
+        """Describe the data, as far as possible before it is loaded."""
         return dataset_ml100k(self.data_dir)
 
     @property
     def options(self) -> Dict[str, Any]:
-        """What each of the chapter's loops takes last."""
+        """The last arguments of each training loop of the chapter."""
         return {"protocol": self.protocol, "quiet": self.quiet, "saver": self.saver}
 
     def build(self, model: Callable[..., gluon.Block], *arguments: Any, ids: Ids) -> gluon.Block:
-        """The net ``model(*arguments)``, which is to be initialised from the seed.
+        """Make the net ``model(*arguments)``; seed MXNet so that the caller can initialize it.
 
-        ``ids`` are those of its rows; ``finish`` saves them with it. The data is loaded by now, and
-        from here on MXNet has numpy's semantics. Raises what ``model``, ``data_loaded`` and
-        ``Saver`` raise.
+        ``ids`` are the ids of the net's rows; ``finish`` saves them with the net. Call this when
+        the data is loaded. It switches MXNet to numpy semantics. Raises what ``model``,
+        ``data_loaded`` and ``Saver`` raise.
         """
         npx.set_np()
         mx.random.seed(self.seed)
         net = model(*arguments)
         self._model = TrainedModel(self.name, net, arguments_of(model, *arguments), ids)
         self.data_loaded()
-        # Epochs do not depend on how many are to follow.
+        # A resumed run may have more epochs: they do not change the earlier ones.
         settings = {name: v for name, v in self.settings.items() if name != "num_epochs"}
         made_with = environment()
         depends_on = {
@@ -104,12 +104,12 @@ class Run(SectionRun):
     def finish(
         self, history: History, *, compares: bool, scores: Optional[Scores] = None
     ) -> Dict[str, Any]:
-        """Leave ``result.json``, ``history.csv``, ``curve.png`` and the model; return the result.
+        """Write ``result.json``, ``history.csv``, ``curve.png`` and the model; return the result.
 
-        ``scores`` are the final numbers, by default the history's. ``compares`` says whether the
-        run does what the chapter reports numbers of (its split, its variant): if not, none are
-        quoted. Unless the run is quiet, a line names the files. Raises OutputError where they
-        cannot be written, and Stopped on Ctrl-C.
+        ``scores`` are the final numbers, by default those of the history. ``compares`` says whether
+        the book reports numbers of this split and variant; if not, ``reported`` is empty. Unless
+        the run is quiet, it prints the book's numbers and the names of the files. Raises
+        OutputError if the files cannot be written, and Stopped on Ctrl-C.
         """
         try:
             return self._leave(
@@ -130,10 +130,10 @@ class Run(SectionRun):
             self.saver.stop()
 
     def _draw(self, history: History, reported: Mapping[str, float]) -> Figure:
-        """The curve over epochs.
+        """Draw the curves over epochs, and the book's numbers as levels.
 
-        What the chapter reports is a level to reach only for what it computes, on its data. (The
-        training loss that it draws is not the one it reports.)
+        The levels are drawn only for printed numbers on the chapter's data. The training loss has
+        none, because the loss that the chapter draws is not the loss that it reports.
         """
         curve = CURVES[SYSTEMS[self.name].kind]
         same = self.protocol is Protocol.printed and not self.dataset["substitute"]
@@ -164,46 +164,46 @@ class ClickRun(OnClicks, Run):
         self._compares = as_printed and options["dataset"] in REPORTED_ON
 
     def _described(self) -> Dict[str, Any]:
-        """Nothing: clicks are described when they are encoded."""
+        """Return an empty description: clicks are described when they are encoded."""
         return {}
 
     def load_data(self) -> CTRData:
-        """As ``OnClicks.load_data``, in the batches that the run trains on."""
+        """Load the clicks as ``OnClicks.load_data`` does, in the batches of the training."""
         batches = {"batch_size": self.settings["batch_size"], "shuffle_rng": self.streams.shuffle}
         data = super().load_data(**batches)
         self._ids = ClickIds(data.train.feat_mapper, data.train.defaults)
         return data
 
     def build(self, model: Callable[..., gluon.Block], *arguments: Any) -> gluon.Block:
-        """As ``Run.build``, with the ids of the clicks that were loaded."""
+        """Do what ``Run.build`` does, with the ids of the loaded clicks."""
         return super().build(model, *arguments, ids=self._ids)
 
     def finish(self, history: History) -> Dict[str, Any]:
-        """As ``Run.finish``; the run's clicks and protocol say whether it compares."""
+        """Do what ``Run.finish`` does; the data set and the protocol decide ``compares``."""
         return super().finish(history, compares=self._compares)
 
 
 class RankingRun(OnRankings, Run):
-    """One run of a section that is trained and tested by ranking. Raises what its bases raise."""
+    """One training run of a section that is tested by ranking. Raises what its bases raise."""
 
     @property
     def options(self) -> Dict[str, Any]:
-        """What ``train_ranking`` takes last."""
+        """The last arguments of ``train_ranking``."""
         ranking = {"candidates": self.data.candidates, "cutoffs": self.settings["cutoff"]}
         return {**super().options, **ranking}
 
     def build(self, model: Callable[..., gluon.Block], *arguments: Any) -> gluon.Block:
-        """As ``Run.build``, with the ids of the data."""
+        """Do what ``Run.build`` does, with the ids of the data."""
         return super().build(model, *arguments, ids=self._ids)
 
     def finish(self, history: History, *, compares: bool) -> Dict[str, Any]:
-        """As ``Run.finish``; the chapter reports nothing of another split than its own."""
+        """Do what ``Run.finish`` does; the book reports numbers of the split seq-aware only."""
         compares = compares and self.settings["split"] is TimeSplit.seq_aware
         return super().finish(history, compares=compares)
 
 
 class CompanionRun(RankingRun):
-    """One run of a companion of the chapter; it is shown as defined.
+    """One training run of a companion. It shows the defined numbers.
 
     Raises what ``RankingRun`` and ``HeldOut`` raise.
     """
@@ -220,7 +220,7 @@ class CompanionRun(RankingRun):
         loss: Optional[RankingLoss] = None,
         **options: Any,
     ) -> Dict[str, Any]:
-        """``train`` on pairs of a seen and an unseen item, by ``loss`` or else the net's own."""
+        """Call ``train`` with pairs of a seen and an unseen item, and ``loss`` or the net's own."""
         data = self.data
 
         def loss_of(net: gluon.Block) -> Callable:
@@ -242,17 +242,18 @@ class CompanionRun(RankingRun):
         begin_epoch: Callable[[int], None] = lambda epoch: None,
         measure: Callable[[gluon.Block], Dict[str, float]] = lambda net: {},
     ) -> Dict[str, Any]:
-        """Train the net ``model(*arguments)`` with Adam, rank with it, leave the files.
+        """Train the net ``model(*arguments)`` with Adam, rank the items, write the files.
 
         Parameters
         ----------
-        loss : maps the net to the function of a batch that is minimised, such as ``own_loss``
+        loss : maps the net to the function of a batch that is minimized, such as ``own_loss``
         train_iter : yields the batches
         lr, wd : learning rate and weight decay of Adam
-        initializer : of the weights, default Xavier's
-        prepare : given the net when it is initialised, before it is trained
+        initializer : initializer of the weights, by default Xavier's
+        prepare : called with the initialized net before training
         begin_epoch : as in ``train_recommender``
-        measure : numbers of the net beside those of its ranking, after each epoch
+        measure : called with the net after each epoch; returns further numbers for the result
+
 
         Returns the result. Raises what ``Run.build``, ``train_recommender`` and ``Run.finish``
         raise.

@@ -1,4 +1,4 @@
-"""What the run of every section does besides its section; no MXNet."""
+"""What all kinds of runs share: options, data, folder and result files; needs no MXNet."""
 
 import enum
 import pathlib
@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from d2l_recsys.data import CTRData, load_data_ctr, load_ranking_ml100k
 from d2l_recsys.runs.plots import png
-from d2l_recsys.runs.results import leave_files, make_result, reported_numbers
+from d2l_recsys.runs.reported import beside_the_book, reported_numbers
+from d2l_recsys.runs.results import leave_files, make_result
 from d2l_recsys.saved_models.ids import RatingIds
 from d2l_recsys.sections.registry import SYSTEMS
 from d2l_recsys.seeds import seed_streams
@@ -18,15 +19,17 @@ from d2l_recsys.storage.files import as_json, prepare_folder
 
 
 class SectionRun:
-    """One run of a section, from its options to its files: the base of all kinds of runs.
+    """One run of a section, from its options to its files. It is the base of all kinds of runs.
 
     Parameters
     ----------
-    name : the section's, as in the registry
-    settings : the section's own options, as ``result.json`` will have them
-    data_dir, out, quiet, seed : the options of that name; ``seed`` is None where nothing is drawn
+    name : name of the section in the registry
+    settings : the section's own options and their values; they go to ``result.json``
+    data_dir, out, quiet, seed : options of the same names; ``seed`` is None if the section draws
+        no random numbers
 
-    It has the ``streams`` of the seed, and ``dataset``, which describes the data.
+    Attributes: ``streams`` are the random generators of the seed, and ``dataset`` describes the
+    data.
     """
 
     def __init__(
@@ -42,22 +45,22 @@ class SectionRun:
         self._started = time.perf_counter()
         self.name, self.seed = name, seed
         self.data_dir, self.out, self.quiet = data_dir, out, quiet
-        # Numbers stand first in a result, then choices.
+        # result.json lists numbers first, then choices.
         ordered = sorted(settings.items(), key=lambda item: isinstance(item[1], enum.Enum))
         self.settings = {n: list(v) if isinstance(v, tuple) else v for n, v in ordered}
         self.streams = seed_streams(seed or 0)
         self.dataset: Dict[str, Any] = {}
 
     def say(self, line: str) -> None:
-        """Print a line, unless the run is quiet."""
+        """Print ``line``, unless the run is quiet."""
         if not self.quiet:
             print(line)
 
     def data_loaded(self, dataset: Optional[Mapping[str, Any]] = None) -> None:
-        """Note the time, and make the folder for the results before they cost any.
+        """Note the time and make the folder for the results, so that a bad folder fails early.
 
-        ``dataset`` describes the data, where the run does not know it yet. Raises OutputError where
-        the folder cannot be made.
+        ``dataset`` describes the data, if the run does not know it yet. Raises OutputError if the
+        folder cannot be made or written.
         """
         if dataset is not None:
             self.dataset = dict(dataset)
@@ -66,7 +69,7 @@ class SectionRun:
 
     @property
     def title(self) -> str:
-        """What stands above a figure: a warning where the data is not the chapter's, or nothing."""
+        """The title of the figure: a warning if the data is a substitute, else ""."""
         return f"{self.dataset['name']}, not the chapter's data" * self.dataset["substitute"]
 
     def _leave(
@@ -81,12 +84,20 @@ class SectionRun:
         more: Mapping[str, Any] = {},
         **measured: Any,
     ) -> Dict[str, Any]:
-        """Leave ``result.json``, the figure that ``draw(result)`` makes, and ``files``; the result.
+        """Write ``result.json``, the figure ``draw(result)`` and ``files``; return the result.
 
-        ``compares`` says whether the chapter reports numbers of what was run: if not, none are
-        quoted. ``seconds`` has the phases after loading, ``more`` what stands in the result beside
-        what all have, ``measured`` further arguments of ``make_result``. Raises OutputError where
-        the files cannot be written.
+        Parameters
+        ----------
+        scores : the printed and the defined numbers
+        draw : makes the figure from the result
+        files : further files: names and contents
+        seconds : wall time of each phase after loading
+        compares : whether the book reports numbers of this variant; if not, ``reported`` is empty
+        protocol : whose numbers are shown
+        more : keys of the result that only some sections have
+        measured : further arguments of ``make_result``
+
+        Also prints the book's numbers. Raises OutputError if the files cannot be written.
         """
         result = make_result(
             chapter=self.name,
@@ -105,16 +116,19 @@ class SectionRun:
             **files,
             "result.json": as_json(result),
         }
+        book = beside_the_book(result)
+        if book:
+            self.say(book)
         leave_files(self._folder, left, self.dataset, self.quiet)
         return result
 
 
 class OnClicks(SectionRun):
-    """What the runs of sections on clicks have in common: the options that say which clicks.
+    """The base of runs on clicks. It holds the options that choose the clicks.
 
     Parameters
     ----------
-    dataset, strict, min_threshold : the options of that name
+    dataset, strict, min_threshold : options of the same names
     name, settings, options : as in ``SectionRun``
     """
 
@@ -132,9 +146,9 @@ class OnClicks(SectionRun):
         self._clicks = {"dataset": dataset, "strict": strict, "min_threshold": min_threshold}
 
     def load_data(self, **options: Any) -> CTRData:
-        """The clicks in batches; from here on the run can tell which they are.
+        """Load the clicks in batches, and keep their description in ``dataset``.
 
-        ``options`` are further ones of ``load_data_ctr``, whose errors are raised.
+        ``options`` are further options of ``load_data_ctr``. Raises what ``load_data_ctr`` raises.
         """
         data = load_data_ctr(data_dir=self.data_dir, quiet=self.quiet, **self._clicks, **options)
         self.dataset = data.dataset
@@ -143,15 +157,15 @@ class OnClicks(SectionRun):
 
 
 class OnRankings(SectionRun):
-    """What the runs of systems that are tested by ranking have in common: options, and the data.
+    """The base of runs that are tested by ranking. It loads the data.
 
     Parameters
     ----------
-    split : what is held out of each user's items
-    cutoff : where else to cut the metrics off
+    split : which item of each user is held out
+    cutoff : further cutoffs k of the metrics
     name, settings, options : as in ``SectionRun``
 
-    It has the ``data``. Raises what ``load_ranking_ml100k`` raises.
+    Attribute ``data`` is what ``load_ranking_ml100k`` returns. Raises what that function raises.
     """
 
     def __init__(
@@ -169,7 +183,7 @@ class OnRankings(SectionRun):
 
 
 class DataRun(SectionRun):
-    """The run of a section that describes data."""
+    """The run of a section that describes a data set."""
 
     def finish(
         self,
@@ -179,11 +193,11 @@ class DataRun(SectionRun):
         compares: bool = False,
         more: Mapping[str, Any] = {},
     ) -> Dict[str, Any]:
-        """Leave ``result.json`` and the figure; return the result.
+        """Write ``result.json`` and the figure; return the result.
 
-        ``statistics`` are its numbers, printed and defined alike, ``more`` what else stands in it.
-        ``compares`` says whether the chapter reports them. Raises OutputError where the files
-        cannot be written.
+        ``statistics`` are its numbers; printed and defined are the same. ``more`` are further keys
+        of the result. ``compares`` says whether the book reports these numbers. Raises OutputError
+        if the files cannot be written.
         """
         return self._leave(
             Scores(printed=dict(statistics), defined=dict(statistics)),
@@ -196,10 +210,10 @@ class DataRun(SectionRun):
 
 
 class ClickDataRun(OnClicks, DataRun):
-    """The run of a section that describes clicks."""
+    """The run of a section that describes a data set of clicks."""
 
     def load_data(self, **options: Any) -> CTRData:
-        """As ``OnClicks.load_data``; the folder for the results is there by then."""
+        """Load the clicks as ``OnClicks.load_data`` does, and make the folder for the results."""
         data = super().load_data(**options)
         self.settings["min_threshold"] = self._clicks["min_threshold"]
         self.data_loaded()

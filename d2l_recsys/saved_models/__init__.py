@@ -1,6 +1,6 @@
-"""A trained model on disk: what a run leaves beside its result, and how to have it back.
+"""Save a trained model to a file, and load it again.
 
-MXNet is loaded for the models that are Gluon nets, not for closed forms.
+Only models that are Gluon nets need MXNet; closed forms do not.
 """
 
 import inspect
@@ -24,9 +24,9 @@ __all__ = ["MODEL", "TrainedModel", "arguments_of", "load_model", "model_bytes",
 MODEL = "model.safetensors"
 KIND, VERSION = "model", 1
 PARAMETERS, IDS = "parameters/", "ids/"
-MEND = "run its section again"
+MEND = "run its section again to replace the file"
 Ids = Union[RatingIds, ClickIds]
-# What a file may give rise to that is read well, but not a model.
+# The errors that a readable file can cause if its content is not a model.
 WRONG_CONTENT = (
     ArithmeticError,
     AttributeError,
@@ -40,9 +40,10 @@ WRONG_CONTENT = (
 
 
 class TrainedModel(NamedTuple):
-    """A Gluon net or closed form as it was at the end of a run of ``section``; the ids it knows.
+    """A trained model: the Gluon net or closed form from the end of a run of ``section``.
 
-    ``arguments`` are those it was made with, of a closed form its numbers.
+    ``arguments`` are the arguments of the net's class, or the numbers of a closed form. ``ids``
+    maps the ids in the data set to the rows of the model.
     """
 
     section: str
@@ -52,18 +53,18 @@ class TrainedModel(NamedTuple):
 
 
 def arguments_of(model: Callable[..., Any], *arguments: Any) -> Dict[str, Any]:
-    """The ``arguments`` of a model's class by name, as JSON has them."""
+    """The ``arguments`` of a model's class by name, with values that JSON can store."""
     bound = inspect.signature(model).bind(*arguments).arguments
     return json.loads(json.dumps(dict(bound), default=lambda array: array.tolist()))
 
 
 def save_model(folder: Union[str, "os.PathLike[str]"], model: TrainedModel) -> None:
-    """Put ``model`` where ``load_model`` finds it. Raises OutputError where that cannot be."""
+    """Save ``model`` in ``folder`` for ``load_model``. Raises OutputError if writing fails."""
     write_files(pathlib.Path(folder), {MODEL: model_bytes(model)})
 
 
 def model_bytes(model: TrainedModel) -> bytes:
-    """``model`` as a file."""
+    """The bytes of the file that stores ``model``."""
     arrays = {PARAMETERS + name: array for name, array in _parameters(model.net).items()}
     arrays.update({IDS + name: array for name, array in model.ids.as_arrays().items()})
     content = {"section": model.section, "arguments": model.arguments}
@@ -81,16 +82,19 @@ def _parameters(model: Any) -> Dict[str, np.ndarray]:
 def load_model(
     folder: Union[str, "os.PathLike[str]"], device: Optional[Any] = None
 ) -> TrainedModel:
-    """The model that a run has left in ``folder``; a net is on ``device`` (default: ``mx.cpu()``).
+    """Load the model that a run saved in ``folder``; a net is on ``device``, default ``mx.cpu()``.
 
-    It gives the bits that it gave there. Nothing in the file is executed: it holds numbers, and
-    the class is that of the section it names. For a net, sets MXNet's numpy semantics.
+    The model predicts the same bits as at the end of its run. Loading executes nothing from the
+    file: the file has numbers and the name of a section, and the section has the model's class. For
+    a net, this function sets MXNet's numpy semantics.
 
-    Raises DataError where there is no model, or none that can be read.
+    Raises DataError if there is no model or the file cannot be read.
     """
     path = pathlib.Path(folder) / MODEL
     if not path.exists():
-        raise DataError(f"there is no {path}; a section's run leaves it in its folder")
+        raise DataError(
+            f"there is no {path}; name the folder of a finished run, which has this file"
+        )
     content, arrays = unpack(path, KIND, VERSION, MEND)
     try:
         section = SYSTEMS[content["section"]]
@@ -104,7 +108,7 @@ def load_model(
             _check_rows(ids, arguments)
             net = _net(model, arguments, values, device)
     except WRONG_CONTENT as error:
-        raise DataError(f"{path} is not a whole model ({shown(error)}); {MEND}") from error
+        raise DataError(f"{path} is not a complete model ({shown(error)}); {MEND}") from error
     return TrainedModel(section.name, net, arguments, ids)
 
 
@@ -121,7 +125,7 @@ def _net(
     npx.set_np()
     try:
         net = model(**arguments)
-        # Before any table is made, the file has shown the numbers that will fill it.
+        # Compare shapes before memory is allocated: a damaged file may name a huge table.
         check_alike(net._collect_params_with_prefix(), values, "parameters")
     except mx.MXNetError as error:
         raise ValueError(str(error)) from error
@@ -131,14 +135,14 @@ def _net(
 
 
 def _check_rows(ids: Ids, arguments: Mapping[str, Any]) -> None:
-    """Raise ValueError where there is not one id for each row of a table."""
+    """Raise ValueError if a table of the model does not have one row for each id."""
     if isinstance(ids, ClickIds):
         rows = {"field_dims": [len(values) + 1 for _, values in sorted(ids.feat_mapper.items())]}
     else:
         rows = {f"num_{name}": len(part) for name, part in ids._asdict().items()}
     for name, count in rows.items():
         if arguments.get(name, count) != count:
-            raise ValueError(f"its ids are those of another model: {name} is not {count}")
+            raise ValueError(f"its ids belong to another model: {name} is not {count}")
 
 
 def _named(arrays: Mapping[str, Any], prefix: str) -> Dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What can be run, with which options, and how it is started from the command line."""
+"""The sections that can be run, their options, and their command line."""

@@ -1,7 +1,11 @@
-"""Run a function from the command line: its arguments are the options.
+"""Run a function from the command line: each of its parameters becomes an option.
 
-Bad input, and files that the system refuses, end with one line on standard error and exit code 2,
-a run whose process was ended with one line and 1, Ctrl-C with 130, a bug with its traceback and 1.
+How a command ends:
+
+- bad input, or a file that the system cannot open or write: one line on standard error, exit code 2
+- a process of the run was ended from outside: one line on standard error, exit code 1
+- Ctrl-C: exit code 130
+- a bug: a traceback, exit code 1
 """
 
 import functools
@@ -17,35 +21,37 @@ from d2l_recsys.errors import RecsysError
 from d2l_recsys.sections.options import choices_of, help_of
 from d2l_recsys.settings import option
 
-# What an installation without an extra lacks.
+# Modules that only the extras install.
 EXTRA_MODULES = ("matplotlib",)
-# The base class of typer's complaints about the words of a command; its own home has moved.
+# The base class of typer's errors about the arguments of a command. Its module differs between
+# versions of typer, so take it from a class that every version exports.
 UsageError = typer.BadParameter.__mro__[1]
 
 
 def run(main: Callable, arguments: Optional[List[str]] = None) -> None:
-    """Call ``main`` with the options in ``arguments`` (default: ``sys.argv``), then exit."""
+    """Run ``main`` with the options in ``arguments`` (default: ``sys.argv``), then exit."""
     app = make_app(add_completion=False)
     app.command()(command(main))
     start(app, arguments)
 
 
 def make_app(**options: Any) -> typer.Typer:
-    """A typer application in plain text, whose errors ``start`` tells."""
+    """A typer application that prints plain text and leaves its errors to ``start``."""
     return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, **options)
 
 
 def demand_command(context: typer.Context) -> None:
-    """Show the help of a group of commands on standard error, where none is named: exit code 2."""
+    """If the user names no command of a group, print the group's help and exit with code 2."""
     if context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)
         raise typer.Exit(2)
 
 
 def command(main: Callable) -> Callable:
-    """``main`` for typer; errors that the user has to mend end in one line and the exit code.
+    """Wrap ``main`` as a command of typer.
 
-    Each parameter is an option, described as ``options.help_of`` says.
+    Each parameter of ``main`` becomes an option with the help of ``options.help_of``. An error that
+    the user can correct ends the command with one line on standard error and an exit code.
     """
 
     @functools.wraps(main)
@@ -67,13 +73,13 @@ def command(main: Callable) -> Callable:
     parameters = [_for_typer(p) for p in inspect.signature(main).parameters.values()]
     guarded.__signature__ = inspect.Signature(parameters)
     guarded.__annotations__ = {p.name: p.annotation for p in parameters}
-    # What follows in it are the options, which typer tells itself.
+    # Leave out the options in the docstring, since typer prints its own list of options.
     guarded.__doc__ = (inspect.getdoc(main) or "").partition("\n\nParameters\n")[0]
     return guarded
 
 
 def _for_typer(parameter: inspect.Parameter) -> inspect.Parameter:
-    """The parameter as an option; one that is annotated for typer stays as it is."""
+    """The parameter as an option of typer; unchanged if it is already annotated for typer."""
     kind, default = parameter.annotation, parameter.default
     parts = get_args(kind) if get_origin(kind) is Annotated else (kind,)
     known = (typer.models.OptionInfo, typer.models.ArgumentInfo)
@@ -81,7 +87,8 @@ def _for_typer(parameter: inspect.Parameter) -> inspect.Parameter:
         return parameter
     kind, choices, words = parts[0], choices_of(parts[0]), None
     if choices is not None:
-        # Not typer's own choices: a word that is none is refused as any other bad setting.
+        # For typer the choice is a string. ``main`` checks it, so that a wrong word gets the same
+        # message as any other bad setting.
         words = "|".join(member.value for member in choices)
         kind = str if isinstance(default, choices) else Optional[str]
         default = default and default.value
@@ -92,9 +99,9 @@ def _for_typer(parameter: inspect.Parameter) -> inspect.Parameter:
 def start(
     app: typer.Typer, arguments: Optional[List[str]] = None, name: Optional[str] = None
 ) -> None:
-    """Run ``app`` on ``arguments`` (default: ``sys.argv``), then exit.
+    """Run ``app`` with ``arguments`` (default: ``sys.argv``), then exit.
 
-    ``name`` is what its usage calls the program, by default the script's.
+    ``name`` is the name of the program in the usage line, by default the name of the script.
     """
     try:
         status = app(arguments, prog_name=name, standalone_mode=False)
@@ -102,13 +109,13 @@ def start(
         _complain(error.format_message())
         status = 2
     except RecsysError as error:
-        # Before a section's main is called its module is imported, and MXNet with it.
+        # Commands handle their own errors (``command``); this one was raised outside a command.
         _complain(error)
         status = error.exit_code
     except ModuleNotFoundError as error:
         if error.name not in EXTRA_MODULES:
             raise
-        _complain(f"{error}; 'make reproduce' or the extra [cpu] installs all that is needed")
+        _complain(f"{error}; run 'make reproduce' or install the extra [cpu], which brings it")
         status = 2
     sys.exit(status or 0)
 
@@ -119,6 +126,6 @@ def _complain(message: object) -> None:
 
 def _say(message: object) -> None:
     folder, name = os.path.split(sys.argv[0])
-    # A package that is run is called by its name.
+    # For a package that is run, the script is __main__.py; show the name of the package instead.
     name = os.path.basename(folder).replace("_", "-") if name == "__main__.py" else name
     print(f"{name}: {' '.join(str(message).split())}", file=sys.stderr)

@@ -1,18 +1,20 @@
-"""``@section``: a function whose parameters are a section's options, with its run handed in.
+"""``@section``: make a function the command of a section, with its parameters as the options.
 
     @section("mf")
     def main(run: Run, num_factors: int = 30, lr: float = 0.002) -> Dict[str, Any]:
 
-is called as ``main(seed=3, num_factors=50)``. Its options are those that every run of this kind
-has, ``SHARED``, and after them the section's own, which are the other parameters. Each value is
-checked, then the run is made, and ``main`` begins.
+A user calls this command as ``main(seed=3, num_factors=50)``. It first has the options that all
+runs of this kind share (``SHARED``), and then the section's own options, which are the other
+parameters of ``main``. The command checks each value, makes the run from the shared options, and
+calls the function with the run and the section's own options.
 
-What an option means stands once: a number's help and range in ``settings.SETTINGS``, under the name
-of the parameter; the words and the help of a choice in the enumeration that annotates it. Where the
-general help does not fit, ``Annotated[int, "..."]`` has another.
+The meaning of an option is written in one place. For a number, ``settings.SETTINGS`` has the help
+and the range, under the name of the parameter. For a choice, the enumeration that annotates the
+parameter has the words and the help. If the general help does not fit, ``Annotated[int, "..."]``
+gives another.
 
-The options can also be read from a section's source, by ``read_options``: MXNet, which the source
-imports, is then not loaded.
+``read_options`` reads the options from the source of a section. It does not import the section, so
+it does not load MXNet.
 """
 
 import ast
@@ -51,14 +53,14 @@ def _every_run(
     split: TimeSplit = TimeSplit.seq_aware,
     cutoff: List[int] = (),
 ) -> None:
-    """All options that runs of one kind share, with their defaults."""
+    """The options that runs share, with their defaults; ``SHARED`` has those of each kind."""
 
 
 _DATA = ("data_dir", "out", "quiet")
 _CLICKS = ("dataset", "strict", "min_threshold")
 _RANKING = ("split", "cutoff")
 _TRAINING = ("seed", "num_devices", "device", "resume", *_DATA)
-# Which of them each kind of run has, by the name of its class.
+# The names of the shared options of each kind of run, by the name of its class.
 SHARED = {
     "DataRun": _DATA,
     "ClickDataRun": (*_DATA, *_CLICKS),
@@ -72,11 +74,11 @@ SHARED = {
 
 
 def section(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make ``main(run, ...)`` the command of the section ``name``, as the registry has it.
+    """Make ``main(run, ...)`` the command of the section that the registry calls ``name``.
 
-    The annotation of ``run`` says which kind of run is made. All options are keywords. The command
-    raises SettingError for a value that an option does not take, TypeError for an argument without
-    a keyword, and what the run and ``main`` raise.
+    The annotation of ``run`` is the class of the run. All options are keyword arguments. The
+    command raises SettingError for a value that an option does not take, TypeError for a positional
+    argument or an unknown option, and the errors of the run and of ``main``.
     """
 
     def decorate(main: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,9 +110,9 @@ def section(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _kind_and_options(main: Callable[..., Any]) -> Tuple[Any, inspect.Signature]:
-    """The annotation of the first parameter of ``main``, and its options.
+    """The kind of run of ``main`` (the annotation of its first parameter), and all its options.
 
-    Those that runs of the kind share come first. The kind is a class, or the name of one.
+    The shared options come first. The kind is a class, or the name of a class.
     """
     first, *own = inspect.signature(main).parameters.values()
     kind = first.annotation
@@ -123,7 +125,7 @@ def _kind_and_options(main: Callable[..., Any]) -> Tuple[Any, inspect.Signature]
 
 
 def _checked(parameter: inspect.Parameter, value: Any) -> Any:
-    """``value`` as ``main`` takes it; SettingError where the option does not take it."""
+    """``value`` in the form that ``main`` takes. Raises SettingError if it is not allowed."""
     choices = choices_of(parameter.annotation)
     if choices is not None:
         if value is None and parameter.default is None:
@@ -137,20 +139,20 @@ def _checked(parameter: inspect.Parameter, value: Any) -> Any:
 
 
 def _parameters_section(signature: inspect.Signature) -> str:
-    """What each option means, as a docstring has it."""
+    """The section "Parameters" of a docstring, with the help of each option."""
     lines = [f"{name} : {help_of(p)}" for name, p in signature.parameters.items()]
     return "\n".join(["Parameters", "----------", *lines])
 
 
 def choices_of(annotation: Any) -> Optional[Type[Choice]]:
-    """The enumeration of a parameter annotated by one, or by Optional of one; else None."""
+    """The ``Choice`` in an annotation such as ``Split`` or ``Optional[Split]``, or None."""
     parts = get_args(annotation) if get_origin(annotation) in (Union, Annotated) else [annotation]
     found = (part for part in parts if inspect.isclass(part) and issubclass(part, Choice))
     return next(found, None)
 
 
 def help_of(parameter: inspect.Parameter) -> str:
-    """What an option means. Raises KeyError for one that has no help anywhere."""
+    """The help of an option. Raises KeyError if the option has no help."""
     if get_origin(parameter.annotation) is Annotated:
         for part in get_args(parameter.annotation)[1:]:
             if isinstance(part, str):
@@ -162,10 +164,10 @@ def help_of(parameter: inspect.Parameter) -> str:
 
 
 def read_options(path: pathlib.Path) -> inspect.Signature:
-    """The options of ``main`` in the section at ``path``, from its source.
+    """The options of ``main`` in the section at ``path``, read from its source.
 
-    Only what the options name is executed: the definitions and imports of their enumerations and
-    constants, and those that these need.
+    Executes only the definitions and imports that the options need: their enumerations, their
+    constants, and what these need in turn.
     """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     (main,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main")
@@ -183,7 +185,7 @@ def _names(node: ast.AST) -> Set[str]:
 
 
 def _defining(names: Iterable[str], body: List[ast.stmt]) -> List[ast.stmt]:
-    """The statements of ``body`` that define ``names``, and what they need, in their order."""
+    """The statements of ``body`` that define ``names`` and all that these need, in order."""
     found: Dict[int, ast.stmt] = {}
     todo, seen = list(names), set()
     while todo:
@@ -210,7 +212,7 @@ def _without_names(node: Union[ast.ImportFrom, ast.Import]) -> Union[ast.ImportF
 
 
 def _defined(node: ast.stmt) -> Set[str]:
-    """The names that a statement gives a class or a value."""
+    """The names that a class definition or an assignment defines."""
     if isinstance(node, ast.ClassDef):
         return {node.name}
     return _names(ast.Module(node.targets, [])) if isinstance(node, ast.Assign) else set()

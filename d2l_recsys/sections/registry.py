@@ -1,9 +1,10 @@
-"""The sections of the chapter, its companions, and the runs that reproduce it.
+"""The registry: the sections of the chapter, the companions, and the variants of the sections.
 
-Whatever goes over sections, the command line, ``make reproduce`` or the report, finds them here. A
-new section is a module in ``chapters`` with a ``main`` and a line in ``SECTIONS``; a way to run it
-that has its own numbers is a line in ``VARIANTS``. A system that is no section, but belongs beside
-them, is a module of the same shape and a line in ``COMPANIONS``.
+The command line, ``make reproduce`` and the report find all sections here. To add a section, add a
+module with a ``main`` to ``chapters`` and a line to ``SECTIONS``. A variant is a way to run a
+section that gets its own numbers in the report: add a line to ``VARIANTS``. A companion is a system
+beside the chapter's six models: add a module of the same shape to ``chapters/extras`` and a line to
+``COMPANIONS``.
 """
 
 import difflib
@@ -18,9 +19,9 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Seq
 from d2l_recsys.errors import SettingError
 from d2l_recsys.sections.options import read_options
 
-# Where the folder ``chapters`` is installed.
+# The package name of the folder ``chapters``.
 CHAPTERS = "d2l_recsys.chapters"
-# And that of the systems beside the book's.
+# The package name of the folder of the companions.
 EXTRAS = "d2l_recsys.chapters.extras"
 
 
@@ -34,10 +35,11 @@ class Kind(enum.Enum):
 
 
 class Section(NamedTuple):
-    """A section of the chapter or a companion: the module's name, its source, what it does.
+    """A section of the chapter or a companion.
 
-    The source is a number in the book, or a companion's paper. ``class_name`` is its model's, where
-    it has one; ``figure`` is the file that its run leaves, beside ``result.json``.
+    ``name`` is the name of its module. ``source`` is the number of the section in the book, or the
+    paper of the companion. ``class_name`` is the name of its model's class, empty if it has no
+    model. ``figure`` is the name of the figure that a run writes beside ``result.json``.
     """
 
     name: str
@@ -49,18 +51,18 @@ class Section(NamedTuple):
 
     @property
     def described(self) -> str:
-        """Title and source, in a line."""
+        """Title and source in one line."""
         source = f"section {self.source}" if self.name in SECTIONS else self.source
         return f"{self.title} ({source})"
 
     @property
     def trains(self) -> bool:
-        """Whether there is a seed, a history and a curve."""
+        """Whether it has a model (otherwise it only describes data)."""
         return self.kind is not Kind.data
 
     @property
     def on_clicks(self) -> bool:
-        """Whether it learns from clicks, not from ratings."""
+        """Whether its model learns from clicks, not from ratings."""
         return self.kind is Kind.clicks
 
     @property
@@ -69,11 +71,11 @@ class Section(NamedTuple):
         return "seed" in self.options().parameters
 
     def options(self) -> inspect.Signature:
-        """The options of the section's ``main``, from its source: MXNet is not loaded."""
+        """The options of the section's ``main``, read from its source without loading MXNet."""
         return read_options(pathlib.Path(importlib.util.find_spec(self._module_name).origin))
 
     def main(self) -> Callable[..., Dict[str, Any]]:
-        """The section's ``main``; a section that trains imports MXNet for it."""
+        """The section's ``main``. Imports the section, and MXNet if its model is a Gluon net."""
         return self._module().main
 
     def model(self) -> Callable[..., Any]:
@@ -89,7 +91,7 @@ class Section(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """A section with some of its options: a run that has numbers of its own."""
+    """A section with some options set, which gets its own numbers in the report."""
 
     name: str
     section: Section
@@ -120,7 +122,7 @@ SECTIONS: Dict[str, Section] = _by_name(
     ]
 )
 
-# What a run of a system that is not trained by gradient leaves in place of a curve over epochs.
+# The figure of a closed form, which is not trained by gradient and has no curve over epochs.
 HITS = "hits.png"
 
 COMPANIONS: Dict[str, Section] = _by_name(
@@ -128,7 +130,7 @@ COMPANIONS: Dict[str, Section] = _by_name(
         Section(
             "popularity",
             "Cremonesi et al. 2010",
-            "Popularity: what most users have seen",
+            "Popularity: the items with the most users",
             Kind.ranking,
             "Popularity",
             HITS,
@@ -136,7 +138,7 @@ COMPANIONS: Dict[str, Section] = _by_name(
         Section(
             "bias",
             "Koren and Bell 2011",
-            "Bias: how users rate and how items are rated",
+            "Bias: how high users rate and how high items are rated",
             Kind.ranking,
             "Bias",
             HITS,
@@ -167,15 +169,15 @@ COMPANIONS: Dict[str, Section] = _by_name(
             "ALS",
             HITS,
         ),
-        Section("gmf", "He et al. 2017", "GMF: NeuMF's first tower alone", Kind.ranking, "GMF"),
-        Section("mlp", "He et al. 2017", "MLP: NeuMF's second tower alone", Kind.ranking, "MLP"),
+        Section("gmf", "He et al. 2017", "GMF: only NeuMF's first tower", Kind.ranking, "GMF"),
+        Section("mlp", "He et al. 2017", "MLP: only NeuMF's second tower", Kind.ranking, "MLP"),
         Section(
             "neumf_ratings", "He et al. 2017", "NeuMF on ratings", Kind.ranking, "NeuMFRatings"
         ),
         Section(
             "autoencoder",
             "Hinton and Salakhutdinov 2006",
-            "An autoencoder of users' rows",
+            "An autoencoder on the rows of users",
             Kind.ranking,
             "Autoencoder",
         ),
@@ -188,12 +190,16 @@ COMPANIONS: Dict[str, Section] = _by_name(
             "MultVAE",
         ),
         Section(
-            "ngcf", "Wang et al. 2019", "NGCF: a graph of users and items", Kind.ranking, "NGCF"
+            "ngcf",
+            "Wang et al. 2019",
+            "NGCF: a network on the graph of users and items",
+            Kind.ranking,
+            "NGCF",
         ),
         Section(
             "lightgcn",
             "He et al. 2020",
-            "LightGCN: a graph without layers between",
+            "LightGCN: NGCF without weights and activations",
             Kind.ranking,
             "LightGCN",
         ),
@@ -213,7 +219,7 @@ COMPANIONS: Dict[str, Section] = _by_name(
         ),
     ]
 )
-# All that can be run.
+# All sections and companions: everything that ``d2l-recsys run`` can run.
 SYSTEMS: Dict[str, Section] = {**SECTIONS, **COMPANIONS}
 
 
@@ -242,10 +248,10 @@ VARIANTS: Dict[str, Variant] = _by_name(
 
 
 def as_variants(names: str) -> List[Variant]:
-    """The variants that ``names``, separated by commas, stand for, in the registry's order.
+    """The variants named in ``names`` (separated by commas), in the order of the registry.
 
-    A section's name stands for all its variants, a variant's with a dash for that one alone.
-    Raises SettingError for a name that is neither.
+    A section's name stands for all its variants. A name with a dash stands for one variant. Raises
+    SettingError for an unknown name.
     """
     chosen = [name.strip() for name in names.split(",")]
     found = [v for v in VARIANTS.values() if {v.name, v.section.name} & set(chosen)]
@@ -257,6 +263,6 @@ def as_variants(names: str) -> List[Variant]:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """What to say of a ``name`` that is not one of ``names``: the most similar one, and all."""
+    """The end of a message about an unknown ``name``: the most similar of ``names``, and all."""
     near = difflib.get_close_matches(name, names, n=1)
     return (f"did you mean {near[0]!r}? " if near else "") + f"choose from: {', '.join(names)}"

@@ -1,1 +1,1 @@
-"""Bytes on disk: files written whole or not at all, and archives of arrays."""
+"""Write files completely or not at all, and read and write archives of arrays."""

@@ -1,8 +1,8 @@
-"""Arrays and what describes them in one file that executes nothing when it is read.
+"""Archives: arrays and their description in one file. Reading an archive never executes code.
 
-The format is safetensors: a JSON header, then the arrays' bytes. Its metadata has one entry,
-``d2l_recsys``: JSON of the ``kind`` of file, the ``version`` of its layout, the ``content`` that
-describes the arrays, and the CRC-32 of that and of the arrays.
+The format is safetensors: a JSON header, then the bytes of the arrays. The metadata of the header
+has one entry, ``d2l_recsys``. Its value is JSON with the ``kind`` of the file, the ``version`` of
+its layout, the ``content`` that describes the arrays, and the CRC-32 of the content and the arrays.
 """
 
 import json
@@ -22,15 +22,15 @@ PathLike = Union[str, "os.PathLike[str]"]
 def pack(
     kind: str, version: int, content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> bytes:
-    """The bytes of such a file; ``content`` is what JSON can hold, and numbers of numpy.
+    """Returns the bytes of an archive. ``content`` has JSON values and numpy numbers.
 
     The same content and arrays give the same bytes.
     """
     from safetensors.numpy import save
 
-    # safetensors takes an array's bytes as they lie in memory.
+    # safetensors copies the bytes of an array in the order in which they are in memory.
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    # What is read back is what was written, so the checksum is of what will be read.
+    # JSON can change values, so compute the checksum from the values that a reader will get.
     content = json.loads(json.dumps(content, default=lambda value: value.tolist()))
     described = {
         "kind": kind,
@@ -44,10 +44,11 @@ def pack(
 def unpack(
     path: PathLike, kind: str, version: int, mend: str
 ) -> Tuple[Dict[str, Any], Dict[str, np.ndarray]]:
-    """The content and the arrays of the file at ``path``, in memory bounded by its size.
+    """Returns the content and the arrays of the archive at ``path``.
 
-    Raises DataError, which ends with ``mend``, for a file that cannot be read, is damaged, or is of
-    another ``kind`` or ``version``.
+    Memory is bounded by the size of the file. Raises DataError if the file cannot be read, is
+    damaged, or has another ``kind`` or ``version``. The message ends with ``mend``, which says what
+    to do.
     """
     path = pathlib.Path(path)
     described, arrays = _read(path, mend)
@@ -55,7 +56,7 @@ def unpack(
         raise DataError(f"{path} is not a {kind}; {mend}")
     if described.get("version") != version:
         raise DataError(
-            f"{path} has version {shown(described.get('version'))} of the format, this program "
+            f"{path} has version {shown(described.get('version'))} of the format, but this program "
             f"reads version {version}; {mend}"
         )
     content = described.get("content")
@@ -65,7 +66,7 @@ def unpack(
 
 
 def shown(value: Any) -> str:
-    """``value``, which a file may hold, as an error's one line can."""
+    """Returns a value from a file as printable text for a message, at most 80 characters."""
     text = str(value)
     return (text if text.isprintable() else repr(text))[:80]
 
@@ -74,10 +75,10 @@ def _read(path: pathlib.Path, mend: str) -> Tuple[Dict[str, Any], Dict[str, np.n
     from safetensors import SafetensorError, safe_open
 
     try:
-        # Opened here as well: safetensors tells neither a folder nor a missing permission.
+        # Also open the file here: safetensors does not report a folder or a missing permission.
         with path.open("rb"), safe_open(str(path), framework="np") as file:
             described = json.loads((file.metadata() or {}).get(KEY, "null"))
-            # A type that numpy has not is told as a TypeError or an AttributeError.
+            # For a dtype that numpy lacks, safetensors raises a TypeError or an AttributeError.
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}; {mend}") from error
@@ -96,7 +97,10 @@ def _read(path: pathlib.Path, mend: str) -> Tuple[Dict[str, Any], Dict[str, np.n
 
 
 def _checksum(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> int:
-    """Finds what disks and cut-off copies do; a digest against forgery would take four times."""
+    """Returns the CRC-32 of the content and the arrays, to find damaged and incomplete files.
+
+    A digest that also protects against forgery takes four times as long.
+    """
     value = zlib.crc32(json.dumps(content, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the folder they go to."""
+"""Write files completely or not at all, and make the folder for them."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ PathLike = Union[str, "os.PathLike[str]"]
 
 
 def as_json(result: Mapping[str, object]) -> bytes:
-    """``result`` as it stands in ``result.json``; a number that is not finite stands as null."""
+    """Returns ``result`` as the bytes of ``result.json``; a number that is not finite is null."""
     text = json.dumps(_finite(result), indent=2, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode("utf-8")
 
@@ -32,10 +32,10 @@ def _finite(value: object) -> object:
 def prepare_folder(
     out: Optional[PathLike], chapter: str, seed: Optional[int] = None
 ) -> pathlib.Path:
-    """Make the folder for results, before the work begins that they will cost.
+    """Make the folder for results, and check that it can be written, before a long run starts.
 
-    Where ``out`` is None it is ``results/CHAPTER/seed-SEED``, without the seed
-    ``results/CHAPTER``. Raises OutputError where it cannot be made or written.
+    If ``out`` is None, the folder is ``results/CHAPTER/seed-SEED``, or ``results/CHAPTER`` without
+    a seed. Raises OutputError if the folder cannot be made or written.
     """
     default = pathlib.Path("results", chapter, *([] if seed is None else [f"seed-{seed}"]))
     folder = default if out is None else pathlib.Path(out)
@@ -43,7 +43,7 @@ def prepare_folder(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=str(folder)):
             pass
-        # What a process that was killed while it wrote has left.
+        # Remove the files of a process that was killed while it wrote them.
         for leftover in folder.glob(f".*{PARTIAL}"):
             leftover.unlink()
     except OSError as error:
@@ -52,9 +52,9 @@ def prepare_folder(
 
 
 def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
-    """Write all files under temporary names, then rename them in order: none is ever half written.
+    """Write all files under temporary names, then rename them in order, so none is half written.
 
-    Raises OutputError where one cannot be written; the files from before are then still there.
+    Raises OutputError if a file cannot be written. The files from before then still exist.
     """
     written: Dict[str, str] = {}
     try:
@@ -64,7 +64,7 @@ def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
             ) as temporary:
                 written[name] = temporary.name
                 temporary.write(content)
-                # Renamed before it is on disk, a file can be empty after a loss of power.
+                # Without fsync, a renamed file can be empty after a power failure.
                 temporary.flush()
                 os.fsync(temporary.fileno())
             os.chmod(temporary.name, 0o644)
@@ -83,7 +83,7 @@ def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
 
 
 def _cannot_write(folder: pathlib.Path, error: OSError) -> OutputError:
-    room = "make room there or " * (error.errno == errno.ENOSPC)
+    room = "free some disk space or " * (error.errno == errno.ENOSPC)
     return OutputError(
         f"cannot write to {folder}: {error.strerror or error}; {room}"
         "choose another folder with --out or --results"

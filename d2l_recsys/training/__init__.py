@@ -1,1 +1,1 @@
-"""What the training loops are made of: losses, history, progress, checkpoints."""
+"""The parts of the training loops: losses, history, progress display, checkpoints."""

@@ -1,4 +1,4 @@
-"""A training run as it stood after an epoch, or after a batch of one: the file it goes on from."""
+"""The checkpoint file: a training run resumes from it, after an epoch or in the middle of one."""
 
 import os
 from typing import Any, Dict, List, Mapping, NamedTuple, Union
@@ -11,24 +11,25 @@ from d2l_recsys.storage.archive import pack, shown, unpack
 from d2l_recsys.training.history import EVERY_ROW
 
 CHECKPOINT = "checkpoint.safetensors"
-# Where the checkpoint of an unfinished run goes that another one replaces.
+# When a new run replaces the checkpoint of an unfinished run, the old file gets this name.
 BEFORE = "checkpoint.before.safetensors"
 KIND, VERSION = "checkpoint", 1
-ANEW = "leave --resume out to begin anew"
-# The arrays of each parameter: its values, and Adam's moments of its gradient.
+ANEW = "leave out --resume to start from scratch"
+# A parameter has three arrays: its values, and Adam's two moments of its gradient.
 PARTS = ("parameters", "means", "variances")
 PathLike = Union[str, "os.PathLike[str]"]
 
 
 class Checkpoint(NamedTuple):
-    """All that the rest of a training run depends on.
+    """The state of a training run that the rest of the run depends on.
 
-    ``history`` are the rows of the finished epochs. Of the epoch that follows, ``batches`` are
-    done, in ``seconds``, and ``measured`` is the state of what they are summed up in. ``loaders``
-    are the states of the loaders when that epoch began: from there its batches are drawn once more.
+    ``history`` has the rows of the finished epochs. ``batches`` and ``seconds`` (of training) tell
+    how far the unfinished epoch has come; ``measured`` holds its running totals. ``loaders`` are
+    the states of the loaders at the beginning of the unfinished epoch: a resumed run draws the
+    batches of that epoch again.
 
-    ``parameters`` are the values by name; ``means`` and ``variances``, likewise, Adam's moments,
-    and ``updates`` how often each parameter was updated. The three are empty before the first step.
+    ``parameters`` maps names to values. ``means`` and ``variances`` map the same names to Adam's
+    moments, and ``updates`` to the number of updates. These three are empty before the first step.
     """
 
     history: List[Dict[str, float]]
@@ -42,7 +43,7 @@ class Checkpoint(NamedTuple):
     updates: Dict[str, int]
 
     def __str__(self) -> str:
-        """How far the run has come."""
+        """How far the run has come, such as "batch 7 of epoch 2"."""
         epochs = len(self.history)
         if self.batches:
             return f"batch {self.batches} of epoch {epochs + 1}"
@@ -50,9 +51,10 @@ class Checkpoint(NamedTuple):
 
 
 def checkpoint_bytes(run: Mapping[str, Any], checkpoint: Checkpoint, num_epochs: int) -> bytes:
-    """``checkpoint`` as a file. ``run`` says whose it is: what its numbers depend on, by name.
+    """The bytes of the file that stores ``checkpoint``.
 
-    ``num_epochs`` is how many the run is to have; it may be taken up with more.
+    ``run`` identifies the run: it maps the name of each thing that the numbers depend on to its
+    value. ``num_epochs`` is the planned number of epochs; a resumed run may have more.
     """
     arrays = {
         f"{part}/{name}": array
@@ -78,7 +80,7 @@ def checkpoint_bytes(run: Mapping[str, Any], checkpoint: Checkpoint, num_epochs:
 
 
 def is_unfinished(path: PathLike) -> bool:
-    """Whether there is, at ``path``, the checkpoint of a run with epochs to go."""
+    """Whether ``path`` is a readable checkpoint of a run that has epochs left to train."""
     try:
         content, _ = unpack(path, KIND, VERSION, ANEW)
         return len(content["history"]) < content["num_epochs"]
@@ -87,27 +89,27 @@ def is_unfinished(path: PathLike) -> bool:
 
 
 def read_checkpoint(path: PathLike, run: Mapping[str, Any]) -> Checkpoint:
-    """The checkpoint at ``path``, which has to be one of ``run``.
+    """Read the checkpoint at ``path``, which must belong to ``run``.
 
-    Raises DataError for a file that is damaged, of another version, or, naming the first
-    difference, the checkpoint of another run.
+    Raises DataError if the file is damaged or has another format version. Raises DataError with the
+    first difference if the checkpoint belongs to another run.
     """
     content, arrays = unpack(path, KIND, VERSION, ANEW)
     theirs = content.get("run")
     if not isinstance(theirs, dict):
-        raise DataError(f"{path} does not say whose checkpoint it is; {ANEW}")
+        raise DataError(f"{path} does not say which run it belongs to; {ANEW}")
     for name in [*run, *(name for name in theirs if name not in run)]:
         if theirs.get(name) != run.get(name):
             there, here = (shown(of.get(name, "not set")) for of in (theirs, run))
             raise DataError(
-                f"{path} is of another run: {shown(name)} is {there} there and {here} here; "
-                f"give the options that it was made with, or {ANEW}"
+                f"{path} belongs to another run: {shown(name)} is {there} in the checkpoint and "
+                f"{here} in this run; use the options of that run, or {ANEW}"
             )
     try:
         return _checkpoint(content, arrays)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         reason = shown(repr(error))
-        raise DataError(f"{path} is not a whole checkpoint ({reason}); {ANEW}") from error
+        raise DataError(f"{path} is not a complete checkpoint ({reason}); {ANEW}") from error
 
 
 def _checkpoint(content: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Checkpoint:
@@ -119,7 +121,7 @@ def _checkpoint(content: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Check
     history = [{name: _number(v) for name, v in row.items()} for row in content["history"]]
     for epoch, row in enumerate(history, start=1):
         if row.get("epoch") != epoch or not set(row) >= EVERY_ROW:
-            raise ValueError(f"the row of epoch {epoch} is not whole")
+            raise ValueError(f"the row of epoch {epoch} is wrong or not complete")
     return Checkpoint(
         history=history,
         batches=_count(content["batches"]),
@@ -139,11 +141,11 @@ def _checkpoint(content: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Check
 
 def _number(value: Any) -> float:
     if type(value) not in (int, float):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     return value
 
 
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{value!r} is not a count")
     return value

@@ -1,4 +1,4 @@
-"""What training measured, one row per epoch."""
+"""The history of a training run: its losses, metrics and times, one row per epoch."""
 
 import math
 import os
@@ -9,16 +9,16 @@ import pandas as pd
 
 from d2l_recsys.settings import Protocol, Scores
 
-# The columns that no row lacks.
+# The columns that every row has.
 EVERY_ROW = frozenset(
     ("epoch", "examples", "seconds_train", "seconds_evaluate", "curve_train_loss")
 )
 
 
 class Curve(NamedTuple):
-    """What a section's figure draws for each epoch: names for the eye, metrics, limits.
+    """The lines in the figure of a section: their names, their metrics, the limits of the y axis.
 
-    ``loss`` is what the section's result line calls the training loss.
+    ``loss`` is the name of the training loss in the section's result line.
     """
 
     legend: Tuple[str, ...]
@@ -35,12 +35,12 @@ CTR_CURVE = Curve(
 
 
 class History:
-    """Rows of one training run, in order of epochs.
+    """The rows of one training run, in the order of its epochs.
 
-    Each row has ``epoch`` (from 1), ``examples`` (training samples), ``seconds_train`` and
-    ``seconds_evaluate`` (wall time), ``curve_train_loss`` (the training loss as the chapter draws
-    it, ``TrainLoss.curve``), and the numbers of both protocols as ``printed_NAME`` and
-    ``defined_NAME``; those of the test set only in the epochs that were evaluated.
+    Each row has ``epoch`` (from 1), ``examples`` (the number of training examples),
+    ``seconds_train`` and ``seconds_evaluate`` (wall time), and ``curve_train_loss`` (the training
+    loss that the chapter draws, ``TrainLoss.curve``). It also has the numbers of both protocols, as
+    ``printed_NAME`` and ``defined_NAME``. Only epochs with an evaluation have test metrics.
     """
 
     def __init__(self) -> None:
@@ -72,37 +72,40 @@ class History:
 
     @classmethod
     def from_csv(cls, path: Union[str, "os.PathLike[str]"]) -> "History":
-        """The history in a ``history.csv``. Raises OSError or ValueError where it cannot be read.
+        """Read the history in a file ``history.csv``.
 
-        What stood empty there, such as the test metrics of an epoch without evaluation, is left out
-        here as well.
+        Empty cells, such as the test metrics of an epoch without evaluation, are left out of the
+        rows. Raises OSError or ValueError if the file cannot be read.
         """
         history = cls()
         frame = pd.read_csv(path, float_precision="round_trip", low_memory=False)
         for name in sorted(EVERY_ROW):
             if name not in frame or frame[name].isna().any():
-                raise ValueError(f"it has no column {name}, or gaps there")
+                raise ValueError(f"the column {name} is missing or has empty cells")
         for name, kind in frame.dtypes.items():
             if kind not in (np.int64, np.float64):
                 raise ValueError(f"the column {name[:40]!r} has values that are not numbers")
         if frame["epoch"].tolist() != list(range(1, len(frame) + 1)):
-            raise ValueError("its epochs are not 1, 2, and so on")
+            raise ValueError("the epochs are not 1, 2, and so on")
         for row in frame.to_dict("records"):
             history.rows.append({name: value for name, value in row.items() if pd.notna(value)})
         return history
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The rows as a frame."""
+        """The rows as a data frame, one column per name."""
         return pd.DataFrame(self.rows)
 
     def csv(self) -> bytes:
-        """The rows as they stand in ``history.csv``."""
+        """The bytes of ``history.csv``."""
         return self.frame.to_csv(index=False).encode("utf-8")
 
     @property
     def final(self) -> Scores:
-        """The latest of each number: the last epoch's, where that one was evaluated."""
+        """The latest value of each number.
+
+        Without an evaluation in the last epoch, the test metrics come from an earlier one.
+        """
         latest = {name: value for row in self.rows for name, value in row.items()}
         return Scores(
             *(
@@ -116,9 +119,10 @@ class History:
         )
 
     def curve(self, protocol: str, metrics: Tuple[str, ...]) -> List[Tuple[float, ...]]:
-        """The values of ``metrics`` in each epoch; NaN where an epoch lacks one.
+        """The values of ``metrics`` in each epoch; a missing value is NaN.
 
-        The printed training curve is the one the chapter draws, which is not the loss it prints.
+        For ``printed``, the training loss is the one that the chapter draws. It differs from the
+        one that the chapter prints.
         """
         name = Protocol(protocol).value
         columns = [f"{name}_{metric}" for metric in metrics]
@@ -127,10 +131,10 @@ class History:
         return [tuple(row.get(column, math.nan) for column in columns) for row in self.rows]
 
     def total(self, column: str) -> float:
-        """The sum of ``column`` over epochs."""
+        """The sum of ``column`` over all epochs."""
         return sum(row[column] for row in self.rows)
 
     @property
     def examples_per_second(self) -> float:
-        """Training samples over training wall time."""
+        """Training examples per second of training wall time."""
         return self.total("examples") / self.total("seconds_train")

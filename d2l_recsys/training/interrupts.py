@@ -1,4 +1,4 @@
-"""Ctrl-C as a question that the work asks itself at points where it can stop."""
+"""Note Ctrl-C, so that training can stop at a point from which it can resume."""
 
 import contextlib
 import signal
@@ -8,15 +8,16 @@ from typing import Callable, Iterator, List, Optional
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C, heeded at a point from which the work can go on; the message says how."""
+    """Ctrl-C has stopped a run; the message says how to continue."""
 
 
 @contextlib.contextmanager
 def noting_interrupts() -> Iterator[Callable[[], bool]]:
-    """For the time being, note the first Ctrl-C; the second raises KeyboardInterrupt at once.
+    """While this context is active, note the first Ctrl-C; the second raises KeyboardInterrupt.
 
-    Yields a function that says whether there was one. Where Ctrl-C has another meaning than
-    Python's own, and outside the main thread, that is left alone.
+    Yields a function that returns whether the user has pressed Ctrl-C. Outside the main thread, or
+    if another handler than Python's own is set for Ctrl-C, the context changes nothing and the
+    function returns False.
     """
     noted: List[int] = []
     if (

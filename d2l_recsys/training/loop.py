@@ -1,7 +1,7 @@
-"""The loop behind the chapter's: batches, epochs, and what can go wrong on the way.
+"""The training loop behind ``d2l_recsys.train``: batches, epochs, and the handling of failures.
 
-A run can be saved after each epoch, interrupted in the middle of one, taken up again with the same
-bits, and stopped where its loss or its weights are no longer finite.
+A run can be saved after each epoch, interrupted within an epoch, and resumed to the same bits. It
+stops if its loss or its weights are no longer finite.
 """
 
 import contextlib
@@ -24,17 +24,18 @@ from d2l_recsys.training.progress import EpochDisplay
 from d2l_recsys.training.resume import Saver
 from d2l_recsys.training.train_loss import TrainClicks, TrainLoss
 
-# Losses are read back this many batches late: MXNet then computes while Python prepares the next
-# batches, and what is under way stays bounded.
+# At most this many batches wait in MXNet before their losses are copied to numpy. So MXNet computes
+# while Python prepares the next batches, and the number of pending batches stays bounded.
 BATCHES_UNDER_WAY = 16
 
 Measured = Union[TrainLoss, TrainClicks]
 
 
 class Steps(NamedTuple):
-    """What it takes to train on the batches of an epoch.
+    """The parts of training on the batches of one epoch.
 
-    ``loss_of_share`` returns losses, or a tuple of losses and what else is measured of a batch.
+    ``loss_of_share`` maps one device's share of a batch to its losses, or to a tuple of the losses
+    and further arrays to measure.
     """
 
     loss_of_share: Callable
@@ -46,10 +47,14 @@ class Steps(NamedTuple):
     def run(
         self, measured: Measured, done: int = 0, stop: Callable[[int], bool] = lambda number: False
     ) -> int:
-        """Train on the batches after the first ``done``, and let ``measured`` take them in.
+        """Train on the batches after the first ``done``, and add their losses to ``measured``.
 
-        Stops after a batch for whose number (from 1) ``stop`` says so. Returns the last one's, when
-        MXNet has finished it. Raises _LossNotFiniteError for the first loss that is not.
+        ``stop`` is called with the number (from 1) of each batch. If ``stop`` returns True,
+        training stops after that batch. Returns the number of the last trained batch, after MXNet
+        has finished.
+
+        Raises _LossNotFiniteError for the first batch whose loss is not finite, and SettingError if
+        the training set does not fill one batch.
         """
         under_way: deque = deque()
         number = 0
@@ -64,13 +69,14 @@ class Steps(NamedTuple):
         for number, shares in enumerate(split_and_load(self.devices, self.train_iter), start=1):
             with autograd.record():
                 outputs = [self.loss_of_share(*share) for share in shares]
-                # A device without a share still owes the trainer a gradient: zero.
+                # The trainer needs a gradient from every device: zero for one without a share.
                 idle = [
                     _losses(self.loss_of_share(*(a[:1].as_in_ctx(device) for a in shares[0]))) * 0
                     for device in self.devices[len(shares) :]
                 ]
             if number <= done:
-                # For what dropout draws alone: MXNet's generator is then where it was.
+                # This batch is already trained. Its forward pass only repeats the draws of
+                # dropout, so that MXNet's random generator reaches the state that it had.
                 if stop(number):
                     number = done
                     break
@@ -95,11 +101,15 @@ class Steps(NamedTuple):
         return number
 
     def diverged(self, where: str, saver: Optional[Saver]) -> DivergedError:
-        """The error of a loss or weights that are not finite, with the weights as they are now."""
-        kept = f"; {saver.last} is kept in {saver.path}" if saver and saver.on_disk else ""
+        """The error for a loss or weights that are not finite; it tells how large weights are."""
+        kept = (
+            f"; the checkpoint after {saver.last} is kept in {saver.path}"
+            if saver and saver.on_disk
+            else ""
+        )
         return DivergedError(
-            f"{where}, at learning rate {self.trainer.learning_rate:g}: {_worst(self.net)}; begin "
-            f"anew with a smaller --lr{kept}"
+            f"{where}, at learning rate {self.trainer.learning_rate:g}: {_worst(self.net)}; start "
+            f"from scratch with a smaller --lr{kept}"
         )
 
 
@@ -118,8 +128,17 @@ def train_epochs(
 ) -> History:
     """Train, evaluate every ``eval_step`` epochs, show ``curve`` and print the result lines.
 
-    ``measure()`` takes in the batches of an epoch. ``loaders`` are those besides ``train_iter``
-    whose batches depend on the epochs before. ``begin_epoch`` is called with the number of each.
+    Parameters
+    ----------
+    evaluate : returns the test metrics of the net
+    saver : saves the run after each epoch and resumes it; None saves nothing
+    measure : makes the object that adds up the losses (and accuracies) of an epoch
+    loaders : further loaders, besides ``train_iter``, whose batches depend on earlier epochs
+    begin_epoch : called with the number of each epoch (from 1) before its first batch
+
+    Returns the History. Raises SettingError for a setting outside its range or if the training set
+    does not fill one batch, DivergedError if a loss or a weight is not finite, and what the methods
+    of ``saver`` raise. With a ``saver``, Ctrl-C raises Stopped after the run is saved.
     """
     protocol = as_choice(Protocol, "protocol", protocol)
     check_settings(num_epochs=num_epochs, eval_step=eval_step)
@@ -132,8 +151,8 @@ def train_epochs(
                 measured.state = start.measured
             except (TypeError, ValueError) as error:
                 raise DataError(
-                    f"{saver.path} has measurements of another kind; leave --resume out to begin "
-                    "anew"
+                    f"{saver.path} has running totals that do not fit this run; leave out --resume "
+                    "to start from scratch"
                 ) from error
     with EpochDisplay(num_epochs, curve.legend, curve.ylim, quiet) as display, (
         noting_interrupts() if saver else contextlib.nullcontext(lambda: False)
@@ -165,7 +184,7 @@ def train_epochs(
             measured, done, seconds = measure(), 0, 0.0
     if not quiet:
         final = history.final.of(protocol)
-        # The loss is printed whether it is drawn or not.
+        # Print the loss even if the figure does not draw it.
         shown = {"train_loss": curve.loss}
         for name, key in zip(curve.legend, curve.metrics):
             shown.setdefault(key, name)
@@ -182,7 +201,7 @@ def _train_epoch(
     saver: Optional[Saver],
     stop: Callable[[int], bool],
 ) -> int:
-    """``steps.run`` for the batches of ``epoch``; DivergedError where they lead nowhere."""
+    """Run ``steps`` for one epoch; raise DivergedError if a loss or a weight is not finite."""
     if saver:
         saver.begin_epoch(epoch)
     try:
@@ -190,7 +209,8 @@ def _train_epoch(
     except _LossNotFiniteError as found:
         batch = found.batch
         if saver:
-            # MXNet was ahead of the losses: go back to the weights that this one is of.
+            # MXNet has already trained on later batches. Train again up to the batch before, so
+            # that the error shows the weights that gave this loss.
             saver.go_back()
             saver.begin_epoch(epoch)
             if batch > done + 1:
@@ -204,7 +224,7 @@ def _train_epoch(
 
 
 class _LossNotFiniteError(Exception):
-    """The loss of a batch of this number is infinite or no number."""
+    """The loss of the batch with this number is infinite or NaN."""
 
     def __init__(self, batch: int) -> None:
         super().__init__(batch)
@@ -212,7 +232,7 @@ class _LossNotFiniteError(Exception):
 
 
 def _worst(net: gluon.Block) -> str:
-    """The first parameter that is not finite; where all are, the one with the largest weight."""
+    """A phrase with the largest weight, or with the first parameter that is not finite."""
     trained = net._collect_params_with_prefix()
     values = {n: v for n, v in parameters_of(net).items() if trained[n].grad_req != "null"}
     for name, array in values.items():

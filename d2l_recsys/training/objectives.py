@@ -1,4 +1,4 @@
-"""What training minimises, as a function of the arrays of a batch: net and loss in one graph."""
+"""The functions that training minimizes: they map the arrays of a batch to its losses."""
 
 import functools
 from typing import Callable
@@ -9,7 +9,7 @@ from d2l_recsys.settings import Protocol
 
 
 def rating_loss(net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
-    """The losses of a batch (inputs..., labels), or of one array that is both."""
+    """The losses of a batch (inputs..., labels), or of one array that is both input and label."""
     return _compose(_rating_loss, net, loss)
 
 
@@ -19,17 +19,18 @@ def ranking_loss(net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
 
 
 def click_loss(net: gluon.Block, loss: gluon.loss.Loss, protocol: Protocol) -> Callable:
-    """The losses of a batch, the probabilities, and the logits where the net tells them.
+    """The losses of a batch, the probabilities, and the logits if the net is a ``ClickModel``.
 
-    ``printed`` hands the loss the probabilities, ``defined`` the logits.
+    ``printed`` passes the probabilities to the loss, ``defined`` passes the logits.
     """
     return _compose(functools.partial(_click_loss, protocol), net, loss)
 
 
 def own_loss(net: gluon.Block) -> Callable:
-    """What ``net.batch_loss(F, *share)`` returns of the arrays of a batch: a net that has its own.
+    """The loss of a net that defines its own, as ``net.batch_loss(F, *share)``.
 
-    A net with a ``forward`` of its own is called with ``F`` as ``mxnet.nd``, any other in a graph.
+    ``share`` are the arrays of a batch. If the net overrides ``forward``, ``F`` is ``mxnet.nd``;
+    any other net runs as a graph.
     """
     return _compose(_own_loss, net)
 
@@ -58,9 +59,10 @@ def _click_loss(protocol: Protocol, F, net: Callable, loss: Callable, features, 
 
 
 class _LossOfNet(nn.HybridBlock):
-    """Net and loss as one graph: each call into MXNet costs more than its work on a small batch.
+    """Net and loss as one graph, which needs one call into MXNet.
 
-    Of the two scores of a pair, MXNet then also computes only once what they have in common.
+    On a small batch, a call costs more time than the computation. In one graph, MXNet also computes
+    the common part of the two scores of a pair only once.
     """
 
     def __init__(
@@ -76,14 +78,16 @@ class _LossOfNet(nn.HybridBlock):
 
 
 def _compose(loss_of_share: Callable, net: gluon.Block, *loss: gluon.loss.Loss) -> Callable:
-    """``loss_of_share(F, net, *loss, *share)`` as a function of ``share``; ``loss`` may be none."""
+    """``loss_of_share(F, net, *loss, *share)`` as a function of ``share``; ``loss`` is optional."""
     for block in (net, *loss):
-        # A forward of its own may call what takes no symbols, as the losses of d2l do.
+        # A block that overrides ``forward`` may call functions that cannot take symbols, as the
+        # losses of d2l do.
         if getattr(type(block), "forward", None) is not gluon.HybridBlock.forward:
             return functools.partial(loss_of_share, mx.nd, net, *loss)
     graph = _LossOfNet(loss_of_share, net, *loss)
     graph.hybridize(static_alloc=True, static_shape=True)
-    # By itself the loss stays as it was: hybridized, it would take no margin.
+    # Hybridizing the graph hybridizes the loss as well. Undo that: a user may call the loss with a
+    # margin, which a hybridized loss does not accept.
     for block in loss:
         block.hybridize(active=False)
     return graph

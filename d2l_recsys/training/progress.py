@@ -1,4 +1,4 @@
-"""Show training as it goes: a bar on a terminal, the chapter's live figure in a notebook."""
+"""Show the progress of training: a bar on a terminal, the chapter's live figure in a notebook."""
 
 import sys
 from typing import Dict, Optional, Tuple
@@ -13,10 +13,10 @@ def in_notebook() -> bool:
 
 
 class EpochDisplay:
-    """Context manager that shows each epoch's numbers when it ends.
+    """Context manager that shows the numbers of each epoch when the epoch ends.
 
-    In a notebook: d2l's ``Animator`` with the chapter's axes. On a terminal: a tqdm bar on standard
-    error. Elsewhere, or when ``quiet``: nothing.
+    A notebook shows d2l's ``Animator`` with the chapter's axes. A terminal shows a tqdm bar on
+    standard error. Elsewhere, or if ``quiet`` is True, nothing is shown.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class EpochDisplay:
                 xlabel="epoch", xlim=[1, num_epochs], ylim=list(ylim), legend=list(legend)
             )
         else:
-            # disable=None leaves the bar out where standard error is no terminal.
+            # disable=None shows no bar if standard error is not a terminal.
             self.bar = tqdm(
                 total=num_epochs, unit="epoch", leave=False, disable=None, mininterval=0
             )

@@ -1,4 +1,4 @@
-"""Save a training run after each epoch and where it is stopped, and take it up again."""
+"""Save a training run after each epoch and when Ctrl-C stops it, and resume it later."""
 
 import json
 import os
@@ -29,14 +29,16 @@ Updates = Dict[str, int]
 
 
 class Saver:
-    """Keeps one training run in the file ``checkpoint.safetensors`` of a folder.
+    """Saves one training run to the file ``checkpoint.safetensors`` in a folder, and resumes it.
 
     Parameters
     ----------
-    folder : a folder that is there
-    run : all that the numbers of the run depend on, by name: a checkpoint of another is refused
-    seed : MXNet's generator is seeded anew from it for each epoch, since its state cannot be saved
-    resume : take up the run where the file in ``folder`` left it; where there is none, begin
+    folder : an existing folder
+    run : the names and values of everything that the numbers of the run depend on. A checkpoint
+        with other values is refused
+    seed : the seed from which MXNet's random generator is seeded in each epoch, because the state
+        of that generator cannot be saved
+    resume : resume from the checkpoint in ``folder``; if there is none, start from scratch
 
     Raises what ``read_checkpoint`` raises.
     """
@@ -51,21 +53,21 @@ class Saver:
         self.folder = pathlib.Path(folder)
         self.path = self.folder / CHECKPOINT
         self.seed = seed
-        # As it will be read, to be compared with that.
+        # A checkpoint has JSON values, such as lists for tuples. Convert here, to compare with it.
         self._run = json.loads(json.dumps(run))
         self._found = None
         if resume and self.path.exists():
             self._found = read_checkpoint(self.path, self._run)
-        # Whether the file is this run's.
+        # Whether the file belongs to this run.
         self.on_disk = self._found is not None
         self._replaces = None
         if resume and not self.on_disk:
-            print(f"there is no {self.path} yet: beginning anew", file=sys.stderr)
+            print(f"{self.path} does not exist yet: starting from scratch", file=sys.stderr)
         elif not resume and is_unfinished(self.path):
             self._replaces = self.folder / BEFORE
             print(
-                f"{self.path} is of a run that was not finished; it becomes {self._replaces} when "
-                "this one is saved (--resume would go on with it)",
+                f"{self.path} belongs to an unfinished run (--resume would resume it); the file is "
+                f"renamed to {self._replaces} when the new run saves its first checkpoint",
                 file=sys.stderr,
             )
 
@@ -76,11 +78,15 @@ class Saver:
         loaders: Sequence[BatchLoader],
         num_epochs: int,
     ) -> Checkpoint:
-        """Say what is to be saved; where it starts, which is where the run was left.
+        """Take the parts of the run to save; return the checkpoint from which the run starts.
 
-        ``net`` is initialised; ``trainer`` uses Adam; ``loaders`` are all whose batches depend on
-        the epochs before. Raises SettingError where one is not a ``BatchLoader`` or the checkpoint
-        has more than ``num_epochs`` epochs, DataError where it does not fit.
+        A resumed run starts from the saved checkpoint: weights, optimizer and loaders get its
+        state. ``net`` is initialized. ``loaders`` are all loaders whose batches depend on earlier
+        epochs.
+
+        Raises SettingError if ``trainer`` does not use Adam, if a loader is not a ``BatchLoader``,
+        or if the checkpoint has more than ``num_epochs`` epochs. Raises DataError if the checkpoint
+        does not fit the net or the loaders.
         """
         if not all(isinstance(loader, BatchLoader) for loader in loaders):
             raise SettingError("only a run whose batches come from a BatchLoader can be saved")
@@ -94,15 +100,18 @@ class Saver:
             return self.last
         if len(self._found.history) + (self._found.batches > 0) > num_epochs:
             raise SettingError(
-                f"{self.path} holds {self._found}, but --num-epochs is {num_epochs}; give a larger "
-                "one, or leave --resume out to begin anew"
+                f"{self.path} has reached {self._found}, but --num-epochs is {num_epochs}; give a "
+                "larger --num-epochs, or leave out --resume to start from scratch"
             )
         self.last = self._found
         self.go_back()
         return self.last
 
     def begin_epoch(self, epoch: int) -> None:
-        """Have all that is drawn in ``epoch`` (from 1) depend on the seed and the epoch alone."""
+        """Seed MXNet for ``epoch`` (from 1), and note the states of the loaders.
+
+        The random draws of an epoch then depend only on the seed and the number of the epoch.
+        """
         mx.random.seed(epoch_seed(self.seed, epoch))
         self._loaders_at_epoch = [loader.state for loader in self._loaders]
 
@@ -113,9 +122,9 @@ class Saver:
         seconds: float = 0.0,
         measured: Sequence[float] = (),
     ) -> None:
-        """Put the run on disk, whole or not at all; the arguments are those of ``Checkpoint``.
+        """Write the checkpoint of the run; the arguments are those of ``Checkpoint``.
 
-        Raises OutputError where it cannot be written; the checkpoint before it then stays.
+        Raises OutputError if the file cannot be written; the previous checkpoint then stays whole.
         """
         self.last = self.capture(history, batches, seconds, measured)
         content = checkpoint_bytes(self._run, self.last, self._num_epochs)
@@ -127,17 +136,17 @@ class Saver:
 
     @property
     def seconds_before(self) -> float:
-        """What training and evaluation took until the run was taken up."""
+        """Seconds of training and evaluation before the run was resumed; 0 for a new run."""
         if self._found is None:
             return 0.0
         rows = self._found.history
         return self._found.seconds + sum(r["seconds_train"] + r["seconds_evaluate"] for r in rows)
 
     def stop(self) -> NoReturn:
-        """Raise Stopped, which says where the run was left and how it goes on."""
+        """Raise Stopped with a message that says where the run stopped and how to resume it."""
         raise Stopped(
-            f"stopped after {self.last}, which is saved in {self.path}; the same command with "
-            "--resume goes on from there"
+            f"stopped after {self.last}; the run is saved in {self.path}; to resume it, run the "
+            "same command with --resume"
         )
 
     def capture(
@@ -147,7 +156,7 @@ class Saver:
         seconds: float = 0.0,
         measured: Sequence[float] = (),
     ) -> Checkpoint:
-        """The run as it stands, when MXNet has finished all that is under way."""
+        """The checkpoint of the run as it is now; waits for the pending work of MXNet."""
         return Checkpoint(
             [dict(row) for row in history],
             batches,
@@ -159,10 +168,14 @@ class Saver:
         )
 
     def go_back(self) -> None:
-        """Put weights, optimizer and loaders into the state of the last checkpoint."""
+        """Give weights, optimizer and loaders the state of the last checkpoint.
+
+        Raises DataError if the checkpoint does not fit them.
+        """
         if len(self.last.loaders) != len(self._loaders):
             raise DataError(
-                f"{self.path} is of a run with other loaders; leave --resume out to begin anew"
+                f"{self.path} belongs to a run with other loaders; leave out --resume to start "
+                "from scratch"
             )
         try:
             set_parameters(self._net, self.last.parameters)
@@ -176,13 +189,16 @@ class Saver:
             for loader, state in zip(self._loaders, self.last.loaders):
                 loader.state = state
         except DataError as error:
-            raise DataError(f"{self.path}: {error}; leave --resume out to begin anew") from error
+            raise DataError(
+                f"{self.path}: {error}; leave out --resume to start from scratch"
+            ) from error
 
 
 def _updaters(trainer: gluon.Trainer) -> List[mx.optimizer.Updater]:
-    """Who has Adam's moments: each device, or where there are several the store between them.
+    """The updaters that hold Adam's moments: one for each device, or one for all devices.
 
-    Gluon's own way to save them pickles the optimizer, and what is pickled runs code when read.
+    Gluon's own functions pickle the optimizer. A pickle can run code when it is read, so this
+    module reads and writes the moments itself.
     """
     if not trainer._kv_initialized:
         trainer._init_kvstore()
@@ -192,7 +208,7 @@ def _updaters(trainer: gluon.Trainer) -> List[mx.optimizer.Updater]:
 
 
 def _indices(net: gluon.Block, trainer: gluon.Trainer) -> Dict[str, int]:
-    """By what number the trainer knows each of the net's parameters that it updates."""
+    """The trainer's index of each parameter that it updates, by the name in the net."""
     return {
         name: trainer._param2idx[parameter.name]
         for name, parameter in net._collect_params_with_prefix().items()
@@ -201,7 +217,10 @@ def _indices(net: gluon.Block, trainer: gluon.Trainer) -> Dict[str, int]:
 
 
 def adam_state(net: gluon.Block, trainer: gluon.Trainer) -> Tuple[Arrays, Arrays, Updates]:
-    """Adam's moments and counts of updates, by parameter; the same on every device."""
+    """Adam's moments (means and variances) and counts of updates, by name of the parameter.
+
+    They are the same on every device. A parameter that was never updated is left out.
+    """
     states = _updaters(trainer)[0].states
     moments: Tuple[Arrays, Arrays] = {}, {}
     updates = {}
@@ -217,9 +236,9 @@ def adam_state(net: gluon.Block, trainer: gluon.Trainer) -> Tuple[Arrays, Arrays
 def set_adam_state(
     net: gluon.Block, trainer: gluon.Trainer, means: Arrays, variances: Arrays, updates: Updates
 ) -> None:
-    """Give the optimizer what ``adam_state`` returned.
+    """Give the optimizer the state that ``adam_state`` returned.
 
-    Raises DataError where it is that of another net.
+    Raises DataError if the state belongs to another net.
     """
     indices = _indices(net, trainer)
     if updates:
@@ -228,7 +247,7 @@ def set_adam_state(
         check_alike(updated, means, "means")
         check_alike(updated, variances, "variances")
         if set(updates) != set(updated):
-            raise DataError("its counts of updates are those of another net")
+            raise DataError("its counts of updates belong to another net")
     for updater in _updaters(trainer):
         updater.states = {
             indices[name]: tuple(
@@ -237,7 +256,7 @@ def set_adam_state(
             )
             for name in updates
         }
-        # The updater brings them to the device of their parameter when it needs them.
+        # False: the updater copies each moment to the device of its parameter when needed.
         updater.states_synced = dict.fromkeys(updater.states, False)
     optimizer = trainer.optimizer
     counts = {indices[name]: count for name, count in updates.items()}

@@ -1,4 +1,4 @@
-"""The training loss of an epoch, printed and defined, and what is measured beside it; no MXNet."""
+"""The training loss of an epoch, printed and defined, and the accuracy on clicks; no MXNet."""
 
 from typing import List, Sequence
 
@@ -15,13 +15,15 @@ from d2l_recsys.settings import Scores
 
 
 class TrainLoss:
-    """The training loss of one epoch, from the losses of each of its batches.
+    """The training loss of one epoch, added up over its batches.
 
-    A loss gives one value per example (the rating losses) or one per device, summed over its share
-    of the examples (the ranking losses). Defined: the mean loss per example. Printed: the chapter
-    averages the values of a batch, whichever they are, sums these means so far, adds that running
-    sum to its metric again at each batch, and divides by the number of examples. Its curve shows
-    the average over batches.
+    A rating loss gives one value per example. A ranking loss gives one value per device: the sum
+    over the examples of its share.
+
+    Defined: the mean loss per example. Printed: the chapter takes the mean of the loss values of
+    each batch and keeps a running sum of these means. After each batch it adds the whole running
+    sum to its metric. At the end it divides the metric by the number of examples. The chapter's
+    curve shows the average of the means over the batches.
     """
 
     def __init__(self) -> None:
@@ -29,7 +31,7 @@ class TrainLoss:
         self._sum_of_means = self._sum_of_sums = self._sum_over_examples = 0.0
 
     def add(self, values: Sequence[np.ndarray], examples: int) -> None:
-        """Take in the next batch: the loss values of each device, and its number of examples."""
+        """Add the next batch: the loss values of each device, and the number of examples."""
         total = sum(float(value.sum(dtype=np.float64)) for value in values)
         self.batches += 1
         self.examples += examples
@@ -39,7 +41,7 @@ class TrainLoss:
 
     @property
     def state(self) -> List[float]:
-        """All that the batches so far amount to; assigned, those that follow are added to it."""
+        """The running totals; assign saved totals to continue an epoch."""
         return [
             self.batches,
             self.examples,
@@ -55,31 +57,31 @@ class TrainLoss:
 
     @property
     def printed(self) -> float:
-        """Running sums of the batches' means, summed, over the examples."""
+        """The sum of the running sums of batch means, divided by the number of examples."""
         return self._sum_of_sums / self.examples
 
     @property
     def defined(self) -> float:
-        """Mean loss per example."""
+        """The mean loss per example."""
         return self._sum_over_examples / self.examples
 
     @property
     def scores(self) -> Scores:
-        """``train_loss``."""
+        """``train_loss``, printed and defined."""
         return Scores({"train_loss": self.printed}, {"train_loss": self.defined})
 
     @property
     def curve(self) -> float:
-        """Average over the batches of the mean of their values."""
+        """The average over batches of the mean loss value of a batch."""
         return self._sum_of_means / self.batches
 
 
 class TrainClicks:
-    """Loss and accuracy of one epoch of training on clicks, from each of its batches.
+    """Loss and accuracy of one epoch of training on clicks, added up over its batches.
 
-    Printed: the mean of the loss that was minimised, and both printed accuracies, as in
-    ``click_scores``. Defined: mean log loss, and accuracy with the threshold 1/2. All are of the
-    net as it was at each batch, as the chapter has them.
+    Printed: the mean of the loss that training minimizes, and both printed accuracies of
+    ``click_scores``. Defined: the mean log loss, and the accuracy with the threshold 1/2. As in the
+    chapter, each batch is measured with the weights at that time.
     """
 
     def __init__(self) -> None:
@@ -87,9 +89,9 @@ class TrainClicks:
         self._sums = np.zeros(5)
 
     def add(self, values: Sequence[Sequence[np.ndarray]], examples: int) -> None:
-        """Take in the next batch: of each device the losses, scores, log odds if any, and labels.
+        """Add the next batch: for each device the losses, scores, log odds (optional) and labels.
 
-        Each is of shape (n,) or (n, 1).
+        Each array has shape (n,) or (n, 1).
         """
         for share in values:
             losses, scores, *log_odds, labels = (np.ravel(part) for part in share)
@@ -106,19 +108,19 @@ class TrainClicks:
 
     @property
     def state(self) -> List[float]:
-        """As in ``TrainLoss``."""
+        """The running totals, as in ``TrainLoss``."""
         return [self.examples, *self._sums.tolist()]
 
     @state.setter
     def state(self, state: Sequence[float]) -> None:
         self.examples, *sums = state
         if len(sums) != len(self._sums):
-            raise ValueError(f"{len(sums)} sums where {len(self._sums)} belong")
+            raise ValueError(f"there are {len(sums)} sums, not {len(self._sums)}")
         self._sums = np.array(sums)
 
     @property
     def scores(self) -> Scores:
-        """``train_loss``, ``train_acc``, and printed ``train_acc_exact``."""
+        """``train_loss`` and ``train_acc``; printed also has ``train_acc_exact``."""
         loss, acc, exact, defined_loss, defined_acc = (self._sums / self.examples).tolist()
         return Scores(
             {"train_loss": loss, "train_acc": acc, "train_acc_exact": exact},
@@ -127,5 +129,5 @@ class TrainClicks:
 
     @property
     def curve(self) -> float:
-        """The training loss as the chapter draws it: the one it prints."""
+        """The training loss that the chapter draws, which is the one that it prints."""
         return self.scores.printed["train_loss"]

@@ -1,26 +1,27 @@
 /**
- * Matrix factorization (section 15.3) in plain JavaScript: a port that answers by files.
+ * Matrix factorization (section 15.3) in plain JavaScript: a port that answers with files.
  *
- * A rating is the inner product of a user's and an item's latent factors, plus how generously that
- * user rates and how well that item is liked (eq. 15.3.2):
+ * A rating is the inner product of the factors of user and item, plus one bias of the user and one
+ * bias of the item (eq. 15.3.2):
  *
  *     r_hat[u, i] = p_u . q_i + b_u + b_i
  *
- * From the root of the checkout:
+ * To check this port, run in the root of the checkout:
  *
  *     d2l-recsys baseline questions QUESTIONS --models mf --rungs 0-5
  *     node ports/javascript/mf.mjs QUESTIONS ANSWERS
  *     d2l-recsys baseline check ANSWERS --models mf --rungs 0-5
  *
- * What is asked is told in `questions.json`. Each function of `KINDS`, below, answers one kind of
- * question: from the `given` arrays and the question itself to the arrays of the answer.
+ * `questions.json` lists the questions. Each function in `KINDS` (at the end of this file) answers
+ * one kind of question: it gets the `given` arrays and the question, and returns the arrays of the
+ * answer.
  */
 
 import fs from "node:fs";
 import path from "node:path";
 import { DataError, readNpz, writeNpz } from "./npz.mjs";
 
-// What weights and gradients are kept in; with Float32Array the check says "right" as well.
+// The type of weights and gradients. With Float32Array the port passes the check as well.
 const Real = Float64Array;
 const [BETA1, BETA2, EPSILON] = [0.9, 0.999, 1e-8];
 
@@ -30,25 +31,26 @@ const triples = (rows) => ({ data: Int32Array.from(rows.flat()), shape: [rows.le
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const mean = (values) => sum(values) / values.length;
 
-/** Each pair of a name and an array as `f` changes it, or left out where that is nothing. */
+/** Apply `f` to each name and array. `f` returns a new pair, or null to leave the array out. */
 const change = (arrays, f) =>
   Object.fromEntries(Object.entries(arrays).map(([name, array]) => f(name, array)).filter(Boolean));
 const zeros = (arrays) =>
   change(arrays, (name, { data, shape }) => [name, { data: new Real(data.length), shape }]);
-/** Those whose name begins with `part/`, by the rest of their name; and the reverse. */
+/** The arrays whose name begins with `part/`, without this prefix; `join` puts it back. */
 const cut = (arrays, part) =>
   change(arrays, (name, array) =>
     name.startsWith(`${part}/`) ? [name.slice(part.length + 1), array] : null);
 const join = (part, arrays) => change(arrays, (name, array) => [`${part}/${name}`, array]);
-/** A part as numbers to compute with. */
+/** The arrays whose name begins with `part/`, converted to `Real`. */
 const reals = (given, part) =>
   change(cut(given, part), (name, { data, shape }) => [name, { data: Real.from(data), shape }]);
 
 // Rung 0.
 
 /**
- * From rows of user, item, rating and timestamp, ids from 1, to rows of user, item and rating, ids
- * from 0. Each user's latest rating is the test set; of those that tie, the first in the file.
+ * Split the ratings. The input has rows of user, item, rating and timestamp with ids from 1; the
+ * output has rows of user, item and rating with ids from 0. The latest rating of each user is the
+ * test rating. If several ratings of a user are equally late, it is the first of them in the file.
  */
 function data({ ratings }) {
   const ofUsers = new Map();
@@ -65,7 +67,7 @@ function data({ ratings }) {
   return { train: triples(train), test: triples(test) };
 }
 
-/** Full batches alone: what does not fill one comes first in the next epoch. */
+/** Only full batches: rows that do not fill a batch come first in the next epoch. */
 function batches({ orders, batch_size: { data: [n] } }) {
   const full = orders.data.length - (orders.data.length % n);
   return { batches: { data: orders.data.slice(0, full), shape: [full / n, n] } };
@@ -74,9 +76,14 @@ function batches({ orders, batch_size: { data: [n] } }) {
 // Rung 1.
 
 /**
- * Defined: the RMSE of all ratings (eq. 15.3.4), and the mean loss of an example. Printed: the
- * running mean of the batches' RMSEs, averaged over the batches; and the running sum of the
- * batches' mean losses, added again at each batch and divided by the number of examples.
+ * The test RMSE and the training loss.
+ *
+ * Defined: the RMSE of all test ratings (eq. 15.3.4), and the mean loss of the examples.
+ *
+ * Printed: after each batch, the chapter's code takes the mean RMSE of the batches so far, and the
+ * result is the mean of these means. The code also keeps a running sum of the mean losses of the
+ * batches. After each batch it adds this running sum to a total. The result is the total divided
+ * by the number of examples.
  */
 function metrics(given, { protocols: [protocol] }) {
   const [labels, predictions, losses] = [given.labels, given.predictions, given.losses]
@@ -95,7 +102,7 @@ function metrics(given, { protocols: [protocol] }) {
   };
 }
 
-/** Numbers in parts of `size`; the last may be shorter. */
+/** Cut numbers into parts of `size`; the last part can be shorter. */
 function parts(numbers, size) {
   const count = Math.ceil(numbers.length / size);
   return Array.from({ length: count }, (_, i) => numbers.subarray(i * size, (i + 1) * size));
@@ -103,7 +110,7 @@ function parts(numbers, size) {
 
 // Rungs 2 and 3.
 
-/** The ratings of the pairs of a batch, from the parameters `p`. */
+/** The predicted ratings of a batch, from the parameters `p`. */
 function predict(p, { user_id: users, item_id: items }) {
   const [P, Q] = [p["P.weight"], p["Q.weight"]];
   const k = P.shape[1];
@@ -120,7 +127,7 @@ const errorsOf = (p, batch) => predict(p, batch).map((rating, n) => rating - bat
 /** Half the squared error, summed over the batch. */
 const lossOf = (p, batch) => sum(errorsOf(p, batch).map((error) => error ** 2 / 2));
 
-/** The gradients of that sum; an id that comes twice gets both. */
+/** The gradients of this sum. If an id occurs twice, both gradients are added. */
 function gradientsOf(p, batch) {
   const found = zeros(p);
   const [P, Q, k] = [p["P.weight"].data, p["Q.weight"].data, p["P.weight"].shape[1]];
@@ -147,7 +154,7 @@ function gradients(given) {
 
 // Rungs 4 and 5.
 
-/** Parameters and Adam's moments, which are 0 where none are given. */
+/** The parameters and Adam's moments. Moments that are not given are 0. */
 function stateOf(given) {
   const p = reals(given, "parameters");
   const [means, variances] = ["means", "variances"]
@@ -156,8 +163,8 @@ function stateOf(given) {
 }
 
 /**
- * One step of MXNet's Adam, in place. The gradient is the mean over the batch plus weight decay;
- * epsilon is added to the square root of v before the bias of v is corrected.
+ * One step of MXNet's Adam, in place. The gradient is the mean over the batch plus weight decay.
+ * Epsilon is added to the square root of v before the bias of v is corrected.
  */
 function adam(state, batch, { lr, wd }) {
   state.steps += 1;
@@ -180,7 +187,7 @@ function step(given, { settings }) {
   return join("parameters", state.p);
 }
 
-/** A step on each batch; a batch's loss is that before its step. */
+/** One step on each batch. The loss of a batch is the loss before its step. */
 function trajectory(given, { settings }) {
   const state = stateOf(given);
   const all = cut(given, "batches");
@@ -197,7 +204,7 @@ function trajectory(given, { settings }) {
 
 const KINDS = { data, batches, metrics, forward, gradients, step, trajectory };
 
-/** Answer what is asked about this model, and leave the rest. */
+/** Answer the questions about matrix factorization, and skip all other questions. */
 function main(questions, answers) {
   if (!answers) throw new DataError("usage: node ports/javascript/mf.mjs QUESTIONS ANSWERS");
   const asked = readIndex(questions);
@@ -212,7 +219,7 @@ function main(questions, answers) {
 function readIndex(folder) {
   const file = path.join(folder, "questions.json");
   if (!fs.existsSync(file)) {
-    throw new DataError(`there is no ${file}; d2l-recsys baseline questions ${folder} writes it`);
+    throw new DataError(`there is no ${file}; run d2l-recsys baseline questions ${folder}`);
   }
   try {
     const { questions } = JSON.parse(fs.readFileSync(file, "utf8"));

@@ -1,7 +1,8 @@
-"""The chapter's six models in plain JAX: a file each, pure functions of a dict of parameters.
+"""The chapter in plain JAX and float32. Each model is a pure function of a dict of parameters.
 
-Float32 throughout, checked as any port is: ``d2l-recsys baseline check ports.jax``, from the root
-of the checkout. What is read first: ``mf.py``, then ``losses.py``, ``adam.py`` and ``port.py``.
+Each model has its own file. Start with ``mf.py``, then read ``losses.py``, ``adam.py`` and
+``port.py``. To check this port, run ``d2l-recsys baseline check ports.jax`` in the root of the
+checkout.
 """
 
 from ports.jax.port import Port

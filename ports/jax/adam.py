@@ -1,4 +1,4 @@
-"""MXNet's Adam, as a pure function of the state that it moves on."""
+"""MXNet's Adam as a pure function: it takes a state and returns the next state."""
 
 import math
 from typing import Mapping, NamedTuple
@@ -12,7 +12,7 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class State(NamedTuple):
-    """The parameters by name, their gradients' running means and squares, and the steps done."""
+    """The parameters and Adam's two moments by name, and the number of steps done so far."""
 
     parameters: Parameters
     means: Parameters
@@ -21,14 +21,14 @@ class State(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Learning rate and weight decay: numbers, so that others compile nothing anew."""
+    """Learning rate and weight decay. JAX does not recompile a step if their values change."""
 
     lr: float
     wd: float
 
 
 def fresh(parameters: Parameters) -> State:
-    """The state before the first step."""
+    """The state before the first step: both moments are 0."""
     means, variances = (
         {name: jnp.zeros_like(w) for name, w in parameters.items()} for _ in range(2)
     )
@@ -38,14 +38,15 @@ def fresh(parameters: Parameters) -> State:
 def adam(
     state: State, gradients: Mapping[str, jax.Array], num_examples: int, rates: Rates
 ) -> State:
-    """One step along ``gradients``, which are sums over ``num_examples``.
+    """The state after one step; ``gradients`` are sums over ``num_examples`` examples.
 
-    It is not quite the textbook's Adam (Kingma and Ba 2015):
+    Two things differ from the original Adam (Kingma and Ba 2015):
 
-    - Weight decay is a part of the gradient and goes through both moments; it is neither AdamW's
-      nor divided by the number of examples, which the gradient of the loss is.
-    - Epsilon is added to the square root of v itself. The textbook corrects the bias of v first,
-      which makes this epsilon larger by 1 / sqrt(1 - beta2^t): 32 times at the first step.
+    - The gradient of the loss is divided by the number of examples; then weight decay is added to
+      the gradient, so that it goes through both moments. AdamW does not do this.
+    - Epsilon is added to the square root of v before the bias of v is corrected. The original
+      corrects the bias first. So this epsilon has 1 / sqrt(1 - beta2^t) times the effect, which is
+      32 times in the first step.
     """
     steps = state.steps + 1
     size = rates.lr * jnp.sqrt(_one_minus_power(BETA2, steps)) / _one_minus_power(BETA1, steps)
@@ -59,5 +60,5 @@ def adam(
 
 
 def _one_minus_power(beta: float, steps: jax.Array) -> jax.Array:
-    """1 - beta^steps; in float32 the plain difference would lose 4 of 7 digits at first."""
+    """1 - beta^steps. The plain difference in float32 loses 4 of 7 digits in the first steps."""
     return -jnp.expm1(steps * math.log(beta))

@@ -1,12 +1,12 @@
-"""DeepFM (section 15.10): a factorization machine, and a network that reads the same factors.
+"""DeepFM (section 15.10): a factorization machine and an MLP with the same embeddings.
 
-The factorization machine sees the features in pairs. The network has their factors side by side,
-field after field, and can find what takes more than two (eq. 15.10.1-2):
+The factorization machine models pairs of features. The MLP reads the concatenated embeddings, field
+after field, and can model interactions of more than two features (eq. 15.10.1-2):
 
     z_0 = [v_1; ...; v_f]        z_l = relu(W_l z_(l-1) + b_l)
 
-Its last layer has one unit without a relu; the log odds of a click are those of both together
-(eq. 15.10.3). Training drops hidden units, after each relu.
+The last layer has one unit and no relu. The logit of a click is the sum of both outputs
+(eq. 15.10.3). Training uses dropout after each relu.
 """
 
 from typing import Optional
@@ -28,9 +28,10 @@ from ports.jax.layers import (
 def deepfm(
     p: Parameters, batch: Arrays, key: Optional[jax.Array] = None, share: Share = 0.0
 ) -> jax.Array:
-    """Log odds (n,) of impressions with the ``features`` (n, fields), as ``fm`` has them.
+    """The logits (n,) of examples with the ``features`` (n, fields), as in ``fm``.
 
-    The layers are ``mlp.l``; with a ``key``, a share of each hidden one is dropped.
+    The layers of the MLP are ``mlp.0``, ``mlp.1``, ... A ``key`` switches dropout on: a ``share``
+    of the units of each hidden layer becomes 0.
     """
     v = embedding(p, "embedding", batch["features"])
     z = v.reshape(len(v), -1)

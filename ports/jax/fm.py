@@ -1,13 +1,13 @@
 """Factorization machines (section 15.9).
 
-An impression has one feature of each field. Each feature i has a weight w_i and a vector of factors
-v_i, and the log odds of a click are (eq. 15.9.1)
+An example has one feature for each field. Each feature i has a weight w_i and a vector of factors
+v_i. The logit of a click is (eq. 15.9.1)
 
     y_hat = w_0 + w sum_i w_i + sum over pairs i < j of <v_i, v_j>
 
-over the features that are present. (In the chapter a dense layer of one unit scales the sum of the
-w_i by a w of its own and adds w_0.) No pair needs to be looked at: what the square of the sum has
-beside the squares is each pair, twice (eq. 15.9.2).
+The sums run over the features of the example. The factor w and w_0 are the weight and the bias of a
+dense layer in the chapter's code; the equation has no w. The sum over pairs needs no loop over
+pairs: the square of the sum minus the sum of the squares has each pair twice (eq. 15.9.2).
 """
 
 import jax
@@ -16,9 +16,10 @@ from ports.jax.layers import Arrays, Parameters, dense, embedding
 
 
 def fm(p: Parameters, batch: Arrays) -> jax.Array:
-    """Log odds (n,) of impressions with the ``features`` (n, fields), numbered through all fields.
+    """The logits (n,) of examples with the ``features`` (n, fields).
 
-    The tables: ``embedding`` (num_features, k) and ``fc`` (num_features, 1).
+    The feature ids are unique across the fields. The tables are ``embedding`` (num_features, k) for
+    the factors and ``fc`` (num_features, 1) for the weights.
     """
     weights, v = (embedding(p, name, batch["features"]) for name in ("fc", "embedding"))
     linear = dense(p, "linear_layer", weights.sum(axis=1))
@@ -26,7 +27,7 @@ def fm(p: Parameters, batch: Arrays) -> jax.Array:
 
 
 def pairs(v: jax.Array) -> jax.Array:
-    """The sum of <v_i, v_j> over all pairs of fields of v (n, fields, k): (n,)."""
+    """The sum of <v_i, v_j> over all pairs of fields, (n,), from v (n, fields, k)."""
     square_of_sum = v.sum(axis=1) ** 2
     sum_of_squares = (v**2).sum(axis=1)
     return (square_of_sum - sum_of_squares).sum(axis=1) / 2

@@ -1,11 +1,11 @@
 """Matrix factorization (section 15.3).
 
-A user u and an item i each have a vector of factors, p_u and q_i, and a bias. The rating is how
-well the two vectors agree, plus both biases (eq. 15.3.2):
+User u has a vector of factors p_u and a bias b_u. Item i has a vector of factors q_i and a bias
+b_i. The rating is the inner product of the two vectors plus both biases (eq. 15.3.2):
 
     r_hat[u, i] = p_u . q_i + b_u + b_i
 
-The global mean is nowhere: the biases have to find it, starting from about 0.
+The model has no global mean. The biases start near 0 and have to learn the mean.
 """
 
 import jax
@@ -14,9 +14,9 @@ from ports.jax.layers import Arrays, Parameters, embedding
 
 
 def mf(p: Parameters, batch: Arrays) -> jax.Array:
-    """Ratings (n,) of the pairs ``user_id`` (n,) and ``item_id`` (n,).
+    """The ratings (n,) of the pairs ``user_id`` (n,) and ``item_id`` (n,).
 
-    The tables: ``P`` (num_users, k), ``Q`` (num_items, k), ``user_bias`` (num_users, 1) and
+    The tables are ``P`` (num_users, k), ``Q`` (num_items, k), ``user_bias`` (num_users, 1) and
     ``item_bias`` (num_items, 1).
     """
     users, items = batch["user_id"], batch["item_id"]
@@ -27,6 +27,6 @@ def mf(p: Parameters, batch: Arrays) -> jax.Array:
 
 
 def score_all(p: Parameters, users: jax.Array) -> jax.Array:
-    """Ratings of all items by each of the users, (len(users), num_items): one product."""
+    """The ratings of all items by each of ``users``, (len(users), num_items)."""
     P_u, b_u = embedding(p, "P", users), embedding(p, "user_bias", users)
     return P_u @ p["Q.weight"].T + b_u + p["item_bias.weight"].T

@@ -1,12 +1,12 @@
-"""NeuMF (section 15.6): a product of factors beside a neural network, for ranking.
+"""NeuMF (section 15.6): the sum of matrix factorization and an MLP, for ranking.
 
-One tower multiplies a user's and an item's factors number by number (eq. 15.6.1), the other reads
-two further vectors side by side through relu layers (eq. 15.6.2):
+The first model, GMF, multiplies the factors of user and item element by element (eq. 15.6.1). The
+second model, an MLP, reads the concatenation of two other embeddings (eq. 15.6.2):
 
     x = p_u * q_i              z_0 = [u_u; v_i]        z_l = relu(W_l z_(l-1) + b_l)
 
-As in the chapter's code, the score is the sum of all numbers that come out of both; the weights h
-of eq. 15.6.3 are left out, and so is its sigmoid, since a ranking does not need it.
+As in the chapter's code, the score is the sum of all elements of x and of the last z. Equation
+15.6.3 also has weights h and a sigmoid; the code has neither. A sigmoid does not change a ranking.
 """
 
 import jax
@@ -18,9 +18,10 @@ USERS_AT_ONCE = 32
 
 
 def neumf(p: Parameters, batch: Arrays) -> jax.Array:
-    """Scores (n,) of the pairs ``user_id`` (n,) and ``item_id`` (n,).
+    """The scores (n,) of the pairs ``user_id`` (n,) and ``item_id`` (n,).
 
-    ``P`` and ``U`` are (num_users, k), ``Q`` and ``V`` (num_items, k), the layers ``mlp.l``.
+    The tables ``P`` and ``U`` are (num_users, k), ``Q`` and ``V`` are (num_items, k). The layers of
+    the MLP are ``mlp.0``, ``mlp.1``, ...
     """
     users, items = batch["user_id"], batch["item_id"]
     x = embedding(p, "P", users) * embedding(p, "Q", items)
@@ -31,9 +32,9 @@ def neumf(p: Parameters, batch: Arrays) -> jax.Array:
 
 
 def score_all(p: Parameters, users: jax.Array) -> jax.Array:
-    """Scores of all items for each of the users, (len(users), num_items).
+    """The scores of all items for each of ``users``, (len(users), num_items).
 
-    The network has to see each pair; some users at a time, so that memory is bounded.
+    The MLP has to read every pair. The function scores a few users at a time to limit its memory.
     """
     items = jnp.arange(len(p["Q.weight"]))
 

@@ -1,9 +1,10 @@
-"""The port that ``d2l_recsys.baseline`` checks: losses, gradients and steps of the six models.
+"""The class ``Port``: it gets and returns numpy arrays, and computes with JAX.
 
-What is not JAX's business (the data, the order of the batches, the numbers at the end) is numpy's,
-as ``d2l_recsys.baseline`` offers it; the methods are explained there in ``port.py``. What is
-compiled depends on the model, the protocol and the shapes and on nothing else, so all ports of a
-process share it.
+``Groundwork`` of ``d2l_recsys.baseline`` has the parts that need no framework, in numpy: splits,
+batches, negative items and metrics. ``d2l_recsys/baseline/port.py`` explains the methods.
+
+The compiled functions depend only on the model, the protocol and the shapes. So all ports in a
+process share them.
 """
 
 from math import prod
@@ -33,14 +34,15 @@ CLICKS = ("fm", "deepfm")
 def example_losses(
     model: str, protocol: str, p: Parameters, batch: Arrays, drop: Arrays
 ) -> Tuple[jax.Array, jax.Array]:
-    """The loss of each example (n,), and the net's outputs.
+    """The loss of each example, (n,), and the outputs of the net.
 
-    ``drop`` is empty, or has dropout's ``key`` and ``share``.
+    ``drop`` is empty, or it has the ``key`` and the ``share`` of dropout.
     """
     if model in RANKING:
-        # Two calls, as in the chapter: other units are dropped in each. One call with twice the
-        # rows would not do: what the two gradients have in common cancels to the last bit only if
-        # both are summed alike, and Adam would make steps of what is left.
+        # Two calls, as in the chapter, so that dropout drops other units in each call. One call
+        # with twice the rows would be wrong in the last bits: the gradients of the two items nearly
+        # cancel, but their common part cancels exactly only if both are summed in the same order.
+        # Adam would turn the remainder into full steps.
         keys = jax.random.split(drop["key"]) if drop else ()
         first, second = [{**drop, "key": key} for key in keys] or [drop, drop]
         positive = NETS[model](p, batch, **first)
@@ -58,7 +60,7 @@ def example_losses(
 def with_gradients(
     model: str, protocol: str, p: Parameters, batch: Arrays, drop: Arrays
 ) -> Tuple[Parameters, Tuple[jax.Array, jax.Array]]:
-    """Gradients of the losses' sum, and what ``example_losses`` gives."""
+    """The gradients of the sum of the losses, and the result of ``example_losses``."""
 
     def summed(p: Parameters) -> Tuple[jax.Array, Tuple[jax.Array, jax.Array]]:
         found = example_losses(model, protocol, p, batch, drop)
@@ -70,7 +72,7 @@ def with_gradients(
 def train_step(
     model: str, protocol: str, state: State, batch: Arrays, rates: Rates, drop: Arrays
 ) -> Tuple[State, Tuple[jax.Array, jax.Array]]:
-    """The state after one step, and the losses and outputs before it."""
+    """The state after one step, and the losses and outputs from before the step."""
     if drop:
         drop = {**drop, "key": jax.random.fold_in(drop["key"], state.steps)}
     gradients, found = with_gradients(model, protocol, state.parameters, batch, drop)
@@ -78,19 +80,19 @@ def train_step(
 
 
 def forward(model: str, probabilities: bool, p: Parameters, batch: Arrays) -> jax.Array:
-    """The net's outputs, or their sigmoid."""
+    """The outputs of the net; with ``probabilities``, their sigmoid."""
     outputs = NETS[model](p, batch)
     return jax.nn.sigmoid(outputs) if probabilities else outputs
 
 
 def unit_draw(law: str, total: int, key: jax.Array) -> jax.Array:
-    """So many numbers from N(0, 1), or uniformly from -1 to 1."""
+    """``total`` numbers from N(0, 1) if ``law`` is normal, else uniform from -1 to 1."""
     if law == "normal":
         return jax.random.normal(key, (total,), jnp.float32)
     return jax.random.uniform(key, (total,), jnp.float32, -1, 1)
 
 
-# The old state is overwritten by the new one: tables are not copied.
+# ``donate_argnums``: the new state overwrites the old state, so that tables are not copied.
 _train_step = jax.jit(train_step, static_argnums=(0, 1), donate_argnums=2)
 _with_gradients = jax.jit(with_gradients, static_argnums=(0, 1))
 _example_losses = jax.jit(example_losses, static_argnums=(0, 1))
@@ -100,10 +102,10 @@ _score_all = {model: jax.jit(function) for model, function in SCORE_ALL.items()}
 
 
 def draw(model: str, settings: Mapping[str, Any], key: jax.Array) -> Dict[str, np.ndarray]:
-    """First weights by the oracle's laws."""
+    """Draw first weights from the distributions in ``oracle.initial.laws``."""
     of_name = shapes(model, settings)
     drawn, start = {}, 0
-    # One long draw, cut up: a draw for each shape would be compiled for each.
+    # One long draw, cut into arrays. A draw for each shape would be compiled for each shape.
     law = "uniform" if model in CLICKS else "normal"
     unit = np.array(_unit_draw(law, sum(map(prod, of_name.values())), key))
     for name, (law_of_name, scale) in laws(model, settings).items():
@@ -115,7 +117,7 @@ def draw(model: str, settings: Mapping[str, Any], key: jax.Array) -> Dict[str, n
 
 
 def to_32(arrays: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
-    """Copies as int32 and float32, which is all that JAX has by default."""
+    """Copies as int32 and float32, because JAX has no 64-bit types by default."""
     return {
         name: array.astype(np.int32 if array.dtype.kind in "iub" else np.float32)
         for name, array in arrays.items()
@@ -123,17 +125,17 @@ def to_32(arrays: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
 
 
 def to_jax(arrays: Mapping[str, np.ndarray]) -> Parameters:
-    """Copies that belong to JAX, so that a step may overwrite them."""
+    """Copies as JAX arrays in float32. JAX owns them, so a step may overwrite them."""
     return {name: jnp.array(array, dtype=jnp.float32) for name, array in arrays.items()}
 
 
 def to_numpy(arrays: Arrays) -> Dict[str, np.ndarray]:
-    """Copies: what a view shows is overwritten by the next step."""
+    """Copies as numpy arrays. Views would change, because the next step overwrites the memory."""
     return {name: np.array(array) for name, array in arrays.items()}
 
 
 class Port(Groundwork):
-    """The chapter in JAX and float32, as ``d2l_recsys.baseline.port`` asks for it."""
+    """The chapter in JAX and float32, with the methods of ``baseline.port.Port``."""
 
     # Rungs 2 and 3.
 
@@ -145,7 +147,7 @@ class Port(Groundwork):
         variances: Optional[Dict[str, np.ndarray]] = None,
         steps: int = 0,
     ) -> None:
-        """As in ``baseline.port.Port``."""
+        """See ``baseline.port.Port``."""
         state = fresh(to_jax(parameters))
         state = State(
             state.parameters,
@@ -160,19 +162,19 @@ class Port(Groundwork):
         self.rates = Rates(settings.get("lr", 0.0), settings.get("wd", 0.0))
 
     def forward(self, batch: Dict[str, np.ndarray]) -> np.ndarray:
-        """As in ``baseline.port.Port``; of FM and DeepFM probabilities as printed."""
+        """See ``baseline.port.Port``. FM and DeepFM as printed return probabilities."""
         probabilities = self.protocol == "printed" and self.model in CLICKS
         return np.array(_forward(self.model, probabilities, self.state.parameters, to_32(batch)))
 
     def loss(self, batch: Dict[str, np.ndarray]) -> float:
-        """As in ``baseline.port.Port``; the sum alone is in double precision."""
+        """See ``baseline.port.Port``. Only the sum is in float64."""
         found, _ = _example_losses(
             self.model, self.protocol, self.state.parameters, to_32(batch), {}
         )
         return float(np.array(found).sum(dtype=np.float64))
 
     def gradients(self, batch: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
-        """As in ``baseline.port.Port``."""
+        """See ``baseline.port.Port``."""
         gradients, _ = _with_gradients(
             self.model, self.protocol, self.state.parameters, to_32(batch), {}
         )
@@ -181,7 +183,7 @@ class Port(Groundwork):
     # Rungs 4 and 5.
 
     def step(self, batch: Dict[str, np.ndarray]) -> None:
-        """As in ``baseline.port.Port``: without dropout."""
+        """See ``baseline.port.Port``. The step is without dropout."""
         self._step(batch, {})
 
     def _step(
@@ -193,32 +195,35 @@ class Port(Groundwork):
         return found
 
     def parameters(self) -> Dict[str, np.ndarray]:
-        """As in ``baseline.port.Port``."""
+        """See ``baseline.port.Port``."""
         return to_numpy(self.state.parameters)
 
     # Rung 6.
 
     def first_parameters(self, settings: Mapping[str, Any], seed: int) -> Dict[str, np.ndarray]:
-        """As in ``baseline.port.Port``."""
+        """See ``baseline.port.Port``."""
         return draw(self.model, settings, jax.random.split(jax.random.key(seed))[0])
 
     def learner(self) -> "Learner":
-        """As in ``Groundwork``."""
+        """A new port for training; see ``Groundwork``."""
         return Learner(self.model, self.protocol)
 
 
 class Learner(Port):
-    """The same as ``oracle.training.train`` wants it: with dropout, and what a step measured."""
+    """A port with dropout, for the loop in ``d2l_recsys.baseline.oracle.training.train``."""
 
     def start(self, settings: Mapping[str, Any], seed: int) -> None:
-        """First weights, as ``first_parameters`` draws them, and a key for dropout."""
+        """Draw first weights as ``first_parameters`` does, and a key for dropout."""
         of_weights, of_dropout = jax.random.split(jax.random.key(seed))
         self._start(settings, fresh(to_jax(draw(self.model, settings, of_weights))))
         share = settings.get("dropout", 0.0)
         self.drop = {"key": of_dropout, "share": share} if share else {}
 
     def train_step(self, batch: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
-        """One step: the losses (n,) before it, of pairs their sum (1,), of clicks the log odds."""
+        """One step with dropout; returns the losses (n,), for pairs their sum (1,).
+
+        For FM and DeepFM it also returns ``log_odds``, the logits.
+        """
         found, outputs = map(np.array, self._step(batch, self.drop))
         if self.model in RANKING:
             return {"losses": found.sum(keepdims=True)}
@@ -227,11 +232,14 @@ class Learner(Port):
         return {"losses": found}
 
     def forward(self, batch: Dict[str, np.ndarray]) -> np.ndarray:
-        """The net's outputs; of clicks the log odds."""
+        """The outputs of the net without dropout; for FM and DeepFM logits."""
         return np.array(_forward(self.model, False, self.state.parameters, to_32(batch)))
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray]) -> np.ndarray:
-        """Scores of all items for each of ``users``, whose rows of ``sequences`` Caser reads."""
+        """The scores of all items for each of ``users``.
+
+        ``sequences`` has the last items of every user; only Caser reads it.
+        """
         given = {"users": users}
         if self.model == "caser":
             given["sequences"] = sequences[users]

@@ -1,6 +1,6 @@
-"""The chapter in PyTorch: six modules, their losses and MXNet's Adam, in float32.
+"""The chapter in PyTorch: the six models, their losses and MXNet's Adam, in float32.
 
-``Port`` is what ``d2l_recsys.baseline.port`` asks for.
+To check this port, run ``d2l-recsys baseline check ports.pytorch`` in the root of the checkout.
 """
 
 from .port import Port

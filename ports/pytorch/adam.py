@@ -1,4 +1,4 @@
-"""MXNet's Adam, which is not that of ``torch.optim``."""
+"""MXNet's Adam, which differs from ``torch.optim.Adam``."""
 
 from typing import Mapping
 
@@ -7,22 +7,25 @@ from torch import Tensor, nn
 
 
 class Adam:
-    """Adam as ``gluon.Trainer`` runs it on a net whose loss is summed over a batch.
+    """Adam as in ``gluon.Trainer``, for a loss that is summed over the examples of a batch.
 
-    It differs from ``torch.optim.Adam`` in two things. The sum's gradient g is divided by the
-    number of examples, before weight decay is added. And epsilon is added to the square root before
-    the bias is corrected, where PyTorch corrects first:
+    Two things differ from ``torch.optim.Adam``. First, the gradient of the sum is divided by the
+    number of examples n; only then weight decay is added. Second, epsilon is added to the square
+    root of v before the bias of v is corrected; PyTorch corrects the bias first. A step t is:
 
         g = gradient / n + wd w
         m = beta1 m + (1 - beta1) g              v = beta2 v + (1 - beta2) g^2
         w = w - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
 
-    so that in the first steps MXNet's epsilon weighs up to 1 / sqrt(1 - beta2) = 32 times as much.
-    Every weight takes part in every step: rows of a table that are not in a batch decay, and go on
-    with the momentum they have.
+    In the first steps MXNet's epsilon therefore has up to 1 / sqrt(1 - beta2) = 32 times the effect
+    of PyTorch's.
 
-    From now on the parameters of ``net`` are views of one flat tensor, as are their moments: a step
-    is a few operations on all weights together, however many parameters there are.
+    Every step updates every weight. The rows of a table that are not in the batch get weight decay
+    as well, and their momentum moves them further.
+
+    The constructor makes the parameters of ``net`` views of one flat tensor; the moments are flat
+    tensors, too. So a step takes a few operations on all weights together, and the number of
+    parameters does not matter.
     """
 
     def __init__(
@@ -50,12 +53,12 @@ class Adam:
     def set_moments(
         self, means: Mapping[str, Tensor], variances: Mapping[str, Tensor], steps: int
     ) -> None:
-        """Go on after so many steps, with the moments by the parameters' names."""
+        """Set the moments by parameter name, and the number of steps done so far."""
         self.means, self.variances, self.steps = self._flat(means), self._flat(variances), steps
 
     @torch.no_grad()
     def step(self, num_examples: int) -> None:
-        """One step along the gradients of a loss summed over so many examples; forgets them."""
+        """One step with the gradients of a loss that is summed over the examples; clears them."""
         self.steps += 1
         correction = (1 - self.beta2**self.steps) ** 0.5 / (1 - self.beta1**self.steps)
         g = self._flat({name: p.grad for name, p in self.parameters.items()})

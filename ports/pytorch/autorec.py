@@ -1,11 +1,11 @@
 """AutoRec (section 15.4).
 
-An item's ratings by all users, R_i with 0 where there is none, are squeezed through a hidden layer
-and come out with the gaps filled (eq. 15.4.1):
+The input R_i is the row of all ratings of item i, with 0 for each user who did not rate it. A small
+hidden layer encodes the row, and the output has a rating for every user (eq. 15.4.1):
 
     h(R_i) = W . sigmoid(V . R_i + mu) + b
 
-Only the ratings that R_i has count in training: the loss masks the others.
+In training only the observed ratings count: the loss masks all other cells of the row.
 """
 
 import torch
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 
 class AutoRec(nn.Module):
-    """Called with rows of ratings, (n, row_length), 0 where there is none; returns them completed.
+    """Completes rows of ratings, (n, row_length), in which 0 stands for a missing rating.
 
-    Unlike the chapter's, it completes whole rows in training as well.
+    The chapter's net masks its output in training. This net always returns whole rows, and
+    ``losses.autorec_loss`` applies the mask.
     """
 
     def __init__(self, num_hidden: int, row_length: int, dropout: float = 0.05) -> None:
@@ -25,5 +26,5 @@ class AutoRec(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, ratings: Tensor) -> Tensor:
-        """Complete the rows."""
+        """The completed rows, (n, row_length)."""
         return self.decoder(self.dropout(torch.sigmoid(self.encoder(ratings))))

@@ -1,15 +1,16 @@
 """Caser (section 15.7).
 
-The user's last L items, oldest first, are embedded as the rows of a picture E, L x k (eq. 15.7.1).
-Convolutions read it in two ways (eq. 15.7.2-3). A horizontal filter F, as wide as the picture and 1
-to L rows high, slides down and answers with the most it saw; a vertical filter G is one column that
-weighs the rows:
+The embeddings of the user's last L items, oldest first, are the rows of an image E, L x k
+(eq. 15.7.1). Two kinds of convolutions read this image (eq. 15.7.2-3). A horizontal filter F has
+the width of the image and 1 to L rows; it slides down, and the largest response is kept. A vertical
+filter G is one column of weights; it adds up the rows with these weights:
 
     o = [max over t of relu(F . E[t : t + height] + c), ...]         L times d numbers
     o' = [G . E + c', ...]                                           d' times k numbers
     z = relu(W [o'; o] + b)
 
-What the user did last, z, and what the user likes anyway, p_u, face the next item (eq. 15.7.4):
+The vector z describes the recent items, and the embedding p_u describes the user's general taste.
+The score of item i uses both (eq. 15.7.4):
 
     y_hat[u, i] = v_i . [z; p_u] + b_i
 """
@@ -19,9 +20,10 @@ from torch import Tensor, nn
 
 
 class Caser(nn.Module):
-    """Called with ids of users (n,), their last items (n, L) and items (n,); returns n scores.
+    """Scores n pairs of a user and a next item, given the last L items of the user.
 
-    ``d`` horizontal filters of each height, ``d_prime`` vertical ones.
+    ``d`` is the number of horizontal filters of each height, ``d_prime`` the number of vertical
+    filters.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Caser(nn.Module):
         self.dropout = nn.Dropout(drop_ratio)
 
     def view(self, user_id: Tensor, seq: Tensor) -> Tensor:
-        """[z; p_u], all that is known before an item is named: (n, 2 k)."""
+        """[z; p_u], the part of the score that does not depend on the next item, (n, 2 k)."""
         E = self.Q(seq).unsqueeze(1)
         o_prime = self.conv_v(E).flatten(1)
         o = [torch.relu(conv(E)).flatten(2).max(dim=2).values for conv in self.conv_h]
@@ -55,13 +57,13 @@ class Caser(nn.Module):
         return torch.cat([z, self.P(user_id)], dim=1)
 
     def forward(self, user_id: Tensor, seq: Tensor, item_id: Tensor) -> Tensor:
-        """Score the pairs."""
+        """The scores (n,) of ``item_id`` (n,), for ``user_id`` (n,) after ``seq`` (n, L)."""
         products = self.view(user_id, seq) * self.Q_prime(item_id)
         return products.sum(dim=1) + self.b(item_id).squeeze(1)
 
     def score_all(self, users: Tensor, sequences: Tensor) -> Tensor:
-        """Scores of all items for each of ``users``, (len(users), num_items).
+        """The scores of all items for each of ``users``, (len(users), num_items).
 
-        ``sequences`` has the last L items of each of them.
+        ``sequences`` (len(users), L) has the last L items of each of these users.
         """
         return self.view(users, sequences) @ self.Q_prime.weight.T + self.b.weight.T

@@ -1,9 +1,9 @@
 """DeepFM (section 15.10).
 
-A factorization machine and a network read the same factors of an impression's features. The one
-sums over pairs, as in section 15.9; the other takes the factors side by side, in the order of the
-fields, through relu layers to one number (eq. 15.10.1-2). The log odds of a click are the sum of
-both (eq. 15.10.3):
+A factorization machine and an MLP read the same embeddings of the features. The factorization
+machine sums over pairs of features, as in section 15.9. The MLP reads the concatenated embeddings,
+in the order of the fields, and returns one number (eq. 15.10.1-2). The logit of a click is the sum
+of both outputs (eq. 15.10.3):
 
     z_0 = [v_1; ...; v_f]        z_l = relu(W_l z_(l-1) + b_l)
     y_hat = y_hat_FM + W z_last + b
@@ -18,9 +18,9 @@ from .fm import fm_interaction
 
 
 class DeepFM(nn.Module):
-    """Called with features numbered through all fields, (n, fields); returns log odds, (n,).
+    """Logits of clicks, (n,), from feature ids, (n, fields), that are unique across the fields.
 
-    ``mlp_dims`` are the widths of the relu layers, each followed by dropout.
+    ``mlp_dims`` are the widths of the relu layers. Dropout follows each of these layers.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class DeepFM(nn.Module):
         self.dropout = nn.Dropout(drop_rate)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Log odds of a click; the chapter's net returns their sigmoid."""
+        """The logits (n,); the chapter's net returns the sigmoid of the logits."""
         v = self.embedding(features)
         linear = self.linear_layer(self.fc(features).sum(dim=1)).squeeze(1)
         z = v.flatten(1)

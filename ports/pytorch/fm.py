@@ -1,13 +1,13 @@
 """Factorization machines (section 15.9).
 
-The features of an impression are one value for each field. The log odds of a click are a number
-for each feature, and for each pair of features how well their factors agree (eq. 15.9.1):
+An example has one feature for each field. The logit of a click adds a weight w_i for each feature
+and, for each pair of features, the inner product of their factors (eq. 15.9.1):
 
     y_hat = w_0 + w . sum over i of w_i + sum over pairs i < j of <v_i, v_j>
 
-where the factor w is one that the chapter's code has, a dense layer behind the sum, and its
-equation has not. The pairs take no longer than the features (eq. 15.9.2): each number of the
-factors adds half of what the square of its sum exceeds the sum of its squares by.
+The chapter's code has the factor w, because it applies a dense layer to the sum; the equation does
+not have it. The sum over pairs takes only linear time in the number of features (eq. 15.9.2): for
+each factor it is half the difference between the square of the sum and the sum of the squares.
 """
 
 from typing import Sequence
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 
 def fm_interaction(v: Tensor) -> Tensor:
-    """Inner products of all pairs of factors, summed: (n, fields, k) to (n,)."""
+    """The sum of the inner products of all pairs of fields: (n, fields, k) to (n,)."""
     return (v.sum(dim=1) ** 2 - (v**2).sum(dim=1)).sum(dim=1) / 2
 
 
 class FM(nn.Module):
-    """Called with features numbered through all fields, (n, fields); returns log odds, (n,).
+    """Logits of clicks, (n,), from feature ids, (n, fields), that are unique across the fields.
 
-    ``field_dims`` are the numbers of features of the fields.
+    ``field_dims`` has the number of features of each field.
     """
 
     def __init__(self, field_dims: Sequence[int], num_factors: int) -> None:
@@ -34,6 +34,6 @@ class FM(nn.Module):
         self.linear_layer = nn.Linear(1, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Log odds of a click; the chapter's net returns their sigmoid."""
+        """The logits (n,); the chapter's net returns the sigmoid of the logits."""
         linear = self.linear_layer(self.fc(features).sum(dim=1)).squeeze(1)
         return linear + fm_interaction(self.embedding(features))

@@ -1,4 +1,4 @@
-"""What training minimises: a loss for each example of a batch, (n,)."""
+"""The losses that training minimizes. Each function returns one loss for each example, (n,)."""
 
 import torch
 from torch import Tensor
@@ -6,12 +6,12 @@ from torch.nn import functional
 
 
 def l2_loss(predicted: Tensor, ratings: Tensor) -> Tensor:
-    """Half the squared error, as Gluon's ``L2Loss`` has it."""
+    """Half the squared error, as in Gluon's ``L2Loss``."""
     return (predicted - ratings) ** 2 / 2
 
 
 def autorec_loss(completed: Tensor, ratings: Tensor) -> Tensor:
-    """``l2_loss`` of observed ratings (eq. 15.4.2), over the length of the whole row."""
+    """``l2_loss`` of the observed ratings (eq. 15.4.2), divided by the length of the whole row."""
     return l2_loss(completed * (ratings > 0), ratings).mean(dim=1)
 
 
@@ -21,9 +21,10 @@ def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
 
 
 def click_loss(log_odds: Tensor, labels: Tensor, protocol: str) -> Tensor:
-    """Cross-entropy of a sigmoid: ``defined``, of the log odds.
+    """The cross-entropy of clicks with a sigmoid inside.
 
-    ``printed``, of the probability: as in the chapter, the loss takes the sigmoid of a sigmoid.
+    If the protocol is ``defined``, the sigmoid gets the logits. If it is ``printed``, the sigmoid
+    gets the probabilities, as in the chapter's code: the loss applies a sigmoid to a sigmoid.
     """
     x = torch.sigmoid(log_odds) if protocol == "printed" else log_odds
     return functional.binary_cross_entropy_with_logits(x, labels, reduction="none")

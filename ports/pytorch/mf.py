@@ -1,7 +1,7 @@
 """Matrix factorization (section 15.3).
 
-How much user u likes item i is the inner product of two short vectors, a row of P and a row of Q.
-Some users rate higher than others and some items are liked by all, which two numbers add
+The rating of item i by user u is the inner product of two vectors: row p_u of P and row q_i of Q.
+Two biases are added, because some users and some items have higher ratings than others
 (eq. 15.3.2):
 
     r_hat[u, i] = p_u . q_i + b_u + b_i
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class MF(nn.Module):
-    """Called with ids of users and of items, (n,); returns the n predicted ratings."""
+    """Predicts the ratings of n pairs of a user and an item."""
 
     def __init__(self, num_factors: int, num_users: int, num_items: int) -> None:
         super().__init__()
@@ -21,11 +21,11 @@ class MF(nn.Module):
         self.item_bias = nn.Embedding(num_items, 1)
 
     def forward(self, user_id: Tensor, item_id: Tensor) -> Tensor:
-        """Predict the ratings."""
+        """The ratings (n,) of the pairs ``user_id`` (n,) and ``item_id`` (n,)."""
         b_u, b_i = self.user_bias(user_id).squeeze(-1), self.item_bias(item_id).squeeze(-1)
         return (self.P(user_id) * self.Q(item_id)).sum(dim=-1) + b_u + b_i
 
     def score_all(self, users: Tensor) -> Tensor:
-        """The ratings of all items by each of ``users``, (len(users), num_items)."""
+        """The predicted ratings of all items by each of ``users``, (len(users), num_items)."""
         products = self.P(users) @ self.Q.weight.T
         return products + self.user_bias(users) + self.item_bias.weight.T

@@ -1,13 +1,14 @@
 """NeuMF (section 15.6).
 
-Two models of how a user and an item go together, each with embeddings of its own, add up to one
-score: the products of their factors (eq. 15.6.1), and what relu layers make of the factors side by
-side (eq. 15.6.2):
+The score of a user and an item is the sum of two models with separate embeddings. The first model,
+GMF, multiplies the embeddings of user and item element by element (eq. 15.6.1). The second model,
+an MLP, reads the concatenated embeddings (eq. 15.6.2):
 
     x = p_u * q_i              z = relu(W_m ... relu(W_1 [u_u; v_i] + b_1) ... + b_m)
     y_hat[u, i] = sum of x + sum of z
 
-Equation 15.6.3 weighs the parts of x and z and takes a sigmoid; the chapter's code does neither.
+Equation 15.6.3 has weights for the elements of x and z, and a sigmoid. The chapter's code has
+neither.
 """
 
 from typing import Sequence
@@ -15,12 +16,12 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
-# What bounds the memory of scoring all items.
+# The largest number of pairs that ``score_all`` scores at once; this limits its memory.
 PAIRS_AT_ONCE = 2**16
 
 
 class NeuMF(nn.Module):
-    """Called with ids of users and of items, (n,); returns n scores.
+    """Scores n pairs of a user and an item.
 
     ``nums_hiddens`` are the widths of the relu layers.
     """
@@ -37,7 +38,7 @@ class NeuMF(nn.Module):
         self.mlp = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
 
     def forward(self, user_id: Tensor, item_id: Tensor) -> Tensor:
-        """Score the pairs."""
+        """The scores (n,) of the pairs ``user_id`` (n,) and ``item_id`` (n,)."""
         x = self.P(user_id) * self.Q(item_id)
         z = torch.cat([self.U(user_id), self.V(item_id)], dim=-1)
         for layer in self.mlp:
@@ -45,7 +46,7 @@ class NeuMF(nn.Module):
         return x.sum(dim=-1) + z.sum(dim=-1)
 
     def score_all(self, users: Tensor) -> Tensor:
-        """Scores of all items for each of ``users``, (len(users), num_items)."""
+        """The scores of all items for each of ``users``, (len(users), num_items)."""
         num_items = self.Q.num_embeddings
         items = torch.arange(num_items)
         blocks = users.split(max(1, PAIRS_AT_ONCE // num_items))

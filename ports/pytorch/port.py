@@ -1,7 +1,7 @@
-"""The six models as a port: numpy in and out, PyTorch between.
+"""The class ``Port``: it gets and returns numpy arrays, and computes with PyTorch.
 
-What no framework has a hand in, splits, batches, negatives and numbers, is numpy's, as
-``d2l_recsys.baseline`` offers it; the methods are explained there in ``port.py``.
+``Groundwork`` of ``d2l_recsys.baseline`` has the parts that need no framework, in numpy: splits,
+batches, negative items and metrics. ``d2l_recsys/baseline/port.py`` explains the methods.
 """
 
 from typing import Any, Callable, Dict, Mapping, Optional
@@ -43,7 +43,7 @@ NETS: Dict[str, Callable[[Settings], nn.Module]] = {
         s["field_dims"], s["num_factors"], s["mlp_dims"], s.get("dropout", 0)
     ),
 }
-# The arrays of a batch that a net is called with; all ids, but for AutoRec's rows.
+# The arrays of a batch that a net reads. All are ids, except the rows of ratings of AutoRec.
 INPUTS = {
     "mf": ("user_id", "item_id"),
     "autorec": ("ratings",),
@@ -57,7 +57,7 @@ REAL = ("rating", "ratings", "label")
 
 
 def as_tensors(batch: Mapping[str, np.ndarray]) -> Dict[str, Tensor]:
-    """A batch in PyTorch: ratings and labels in float32, ids in int64."""
+    """The tensors of a batch: ratings and labels in float32, ids in int64."""
     return {
         name: torch.tensor(array, dtype=torch.float32 if name in REAL else torch.int64)
         for name, array in batch.items()
@@ -65,12 +65,12 @@ def as_tensors(batch: Mapping[str, np.ndarray]) -> Dict[str, Tensor]:
 
 
 def as_weights(arrays: Mapping[str, np.ndarray]) -> Dict[str, Tensor]:
-    """Weights, or their moments, in float32."""
+    """Weights, or the moments of Adam, as float32 tensors."""
     return {name: torch.tensor(array, dtype=torch.float32) for name, array in arrays.items()}
 
 
 class Port(Groundwork):
-    """The chapter in PyTorch and float32, as ``d2l_recsys.baseline.port`` asks for it."""
+    """The chapter in PyTorch and float32, with the methods of ``baseline.port.Port``."""
 
     # Rungs 2 and 3.
 
@@ -82,9 +82,9 @@ class Port(Groundwork):
         variances: Optional[Arrays] = None,
         steps: int = 0,
     ) -> None:
-        """Weights and moments, as rungs 2 to 5 begin."""
-        # Without storage, so without weights of its own, which PyTorch would draw from the
-        # generator that all share.
+        """Build the net with the given weights, and set the moments of Adam (rungs 2 to 5)."""
+        # On the device "meta" a new net has no storage and draws no weights. Drawing would change
+        # the state of PyTorch's global random generator.
         with torch.device("meta"):
             self.net = NETS[self.model](settings)
         self.net.load_state_dict(as_weights(parameters), assign=True)
@@ -94,19 +94,19 @@ class Port(Groundwork):
         self.adam.set_moments(as_weights(means or zeros), as_weights(variances or zeros), steps)
 
     def outputs(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """What the net gives; of clicks the log odds."""
+        """The outputs of the net; for FM and DeepFM logits."""
         return self.net(*(batch[name] for name in INPUTS[self.model]))
 
     @torch.no_grad()
     def forward(self, batch: Arrays) -> np.ndarray:
-        """Of FM and DeepFM probabilities as printed, log odds as defined."""
+        """The outputs of the net; for FM and DeepFM as printed, the probabilities."""
         outputs = self.outputs(as_tensors(batch))
         if self.protocol == "printed" and self.model in CLICKS:
             outputs = torch.sigmoid(outputs)
         return outputs.numpy()
 
     def losses(self, batch: Mapping[str, Tensor], outputs: Tensor) -> Tensor:
-        """The loss of each example, from what the net gave for them."""
+        """The loss of each example, (n,), from the outputs of the net."""
         if self.model == "mf":
             return l2_loss(outputs, batch["rating"])
         if self.model == "autorec":
@@ -117,12 +117,12 @@ class Port(Groundwork):
 
     @torch.no_grad()
     def loss(self, batch: Arrays) -> float:
-        """Sum over the examples."""
+        """The loss, summed over the examples."""
         tensors = as_tensors(batch)
         return float(self.losses(tensors, self.outputs(tensors)).sum())
 
     def gradients(self, batch: Arrays) -> Arrays:
-        """Gradients of that sum."""
+        """The gradients of the summed loss by parameter name."""
         tensors = as_tensors(batch)
         names, weights = zip(*self.net.named_parameters())
         total = self.losses(tensors, self.outputs(tensors)).sum()
@@ -131,11 +131,11 @@ class Port(Groundwork):
     # Rungs 4 and 5.
 
     def step(self, batch: Arrays) -> None:
-        """One step."""
+        """One step of Adam, without dropout."""
         self.learn(as_tensors(batch))
 
     def learn(self, batch: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-        """One step: the outputs and the losses before it."""
+        """One step of Adam; returns the outputs and the losses from before the step."""
         outputs = self.outputs(batch)
         losses = self.losses(batch, outputs)
         losses.sum().backward()
@@ -143,13 +143,13 @@ class Port(Groundwork):
         return {"outputs": outputs.detach(), "losses": losses.detach()}
 
     def parameters(self) -> Arrays:
-        """The weights, copied: the net's own change with the next step."""
+        """A copy of the weights by name; the next step changes the net's own weights in place."""
         return {name: w.detach().numpy().copy() for name, w in self.net.named_parameters()}
 
     # Rung 6.
 
     def first_parameters(self, settings: Settings, seed: int) -> Arrays:
-        """By the chapter's laws."""
+        """First weights, drawn from the distributions of the chapter."""
         rng = torch.Generator().manual_seed(seed)
         shapes = initial.shapes(self.model, settings)
         drawn = {}
@@ -163,28 +163,31 @@ class Port(Groundwork):
         return drawn
 
     def learner(self) -> "Learner":
-        """A net of its own."""
+        """A new port for training, with its own net."""
         return Learner(self.model, self.protocol)
 
     def train(
         self, given: Mapping[str, np.ndarray], settings: Settings, seed: int
     ) -> Dict[str, Dict[str, float]]:
-        """Train it."""
-        # Dropout draws from the generator that all share: the caller gets it back as it was.
+        """Train a new net; returns its metrics by protocol and name."""
+        # Dropout draws from PyTorch's global random generator. Restore its state after training.
         with torch.random.fork_rng(devices=[]):
             return super().train(given, settings, seed)
 
 
 class Learner(Port):
-    """The same with dropout, as ``d2l_recsys.baseline.oracle.training.train`` needs it."""
+    """A port with dropout, for the loop in ``d2l_recsys.baseline.oracle.training.train``."""
 
     def start(self, settings: Settings, seed: int) -> None:
-        """First weights; seeds PyTorch's shared generator for dropout."""
+        """Draw first weights, and seed PyTorch's global generator, which dropout uses."""
         self.set_state(settings, self.first_parameters(settings, seed))
         torch.manual_seed(seed)
 
     def train_step(self, batch: Arrays) -> Arrays:
-        """One step with dropout, and what is measured on the way."""
+        """One step with dropout; returns the losses (n,), for pairs their sum (1,).
+
+        For FM and DeepFM it also returns ``log_odds``, the logits.
+        """
         self.net.train()
         measured = self.learn(as_tensors(batch))
         losses = measured["losses"].numpy()
@@ -196,13 +199,16 @@ class Learner(Port):
 
     @torch.no_grad()
     def forward(self, batch: Arrays) -> np.ndarray:
-        """The net's outputs without dropout; of clicks the log odds."""
+        """The outputs of the net without dropout; for FM and DeepFM logits."""
         self.net.eval()
         return self.outputs(as_tensors(batch)).numpy()
 
     @torch.no_grad()
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray]) -> np.ndarray:
-        """Scores of all items for each of ``users``; Caser reads ``sequences``."""
+        """The scores of all items for each of ``users``.
+
+        ``sequences`` has the last items of every user; only Caser reads it.
+        """
         self.net.eval()
         read = [users] if sequences is None else [users, sequences[users]]
         return self.net.score_all(*map(torch.from_numpy, read)).numpy()

@@ -1,8 +1,8 @@
-"""The semantics map: what ports get wrong, each mistake made on purpose in the oracle.
+"""The usual mistakes of ports, and the search for the mistake that explains a wrong answer.
 
-A mistake is the oracle with one thing changed, so its answers are known to the last digit. Where a
-port's wrong answer agrees with that of a mistake, the cause is found. The tests also check the
-questions with the mistakes: each mistake has to show at its rung, and not below.
+Each mistake is the oracle with one thing changed, so we can compute its answer to every question.
+If a port's wrong answer agrees with the answer of a mistake, the mistake is the cause. The mistakes
+also test the questions: each mistake must fail at its rung and at no lower rung.
 """
 
 from typing import List, Tuple
@@ -25,7 +25,7 @@ MISTAKES: Tuple[Mistake, ...] = tuple(
 
 
 def usual_causes(rung: int, model: str, protocol: str) -> List[Mistake]:
-    """The mistakes that first show at ``rung`` of this model and protocol."""
+    """The mistakes whose first failing rung is ``rung``, for this model and protocol."""
     return [
         mistake
         for mistake in MISTAKES
@@ -34,9 +34,11 @@ def usual_causes(rung: int, model: str, protocol: str) -> List[Mistake]:
 
 
 def diagnose(question: Question, answer: Arrays, tolerance: float) -> List[Mistake]:
-    """The usual causes whose own answer to ``question`` is ``answer``, the nearest first.
+    """The mistakes whose answer to ``question`` agrees with ``answer``, the nearest first.
 
-    Only those that this question shows; none of rung 6, where answers are drawn.
+    A mistake is named only if ``question`` shows it: its answer must be closer to ``answer`` than
+    ``tolerance``, and its distance from the right answer must exceed ``tolerance``. The result is
+    empty for rung 6, because its answers are random.
     """
     if question.rung == CONVERGENCE:
         return []
@@ -44,10 +46,10 @@ def diagnose(question: Question, answer: Arrays, tolerance: float) -> List[Mista
     for mistake in usual_causes(question.rung, question.model, question.protocols[0]):
         try:
             mistaken = ask(mistake.port, question)
-        except Exception:  # a mistake that cannot answer is not what happened
+        except Exception:  # The port gave an answer, so a mistake that raises is not the cause.
             continue
         off = distance(question, mistaken, answer)
-        # Not every mistake shows in every question of its rung.
+        # Not every question of the rung shows the mistake: skip those with nearly the right answer.
         if off <= tolerance < distance(question, right, mistaken):
             found.append((off, mistake))
     return [mistake for _, mistake in sorted(found, key=lambda pair: pair[0])]

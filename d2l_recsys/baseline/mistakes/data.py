@@ -1,4 +1,4 @@
-"""Rung 0: what becomes of ratings and clicks."""
+"""Mistakes of rung 0: the split of ratings, windows, batches and the encoding of clicks."""
 
 from typing import Callable
 
@@ -18,20 +18,24 @@ MADE = Mistakes()
 
 @MADE.add(0, ("mf", *PAIRS), method="data")
 def last_line_of_a_tie(port: Port, given: Given) -> Arrays:
-    """Of a user's latest ratings that tie the first line is held out; here it is the last."""
+    """If a user's latest ratings have the same time, the first in the file must be held out.
+
+    The port holds out the last in the file.
+    """
     ratings, last = given["ratings"], []
     for user in np.unique(ratings[:, 0]):
         own = np.flatnonzero(ratings[:, 0] == user)
         times = ratings[own, 3]
         last.append(own[times == times.max()][-1])
-    # First in the file, it is the first of its tie, and the others stay in their order.
+    # Move the last line of each user's tie to the top of the file: it is then the first line of the
+    # tie. The other lines keep their order.
     reordered = np.concatenate([ratings[last], np.delete(ratings, last, axis=0)])
     return Port.data(port, {**given, "ratings": reordered})
 
 
 @MADE.add(0, ("mf", *PAIRS), method="data")
 def earliest_rating_held_out(port: Port, given: Given) -> Arrays:
-    """A user's latest rating is held out; here it is the earliest."""
+    """A user's latest rating must be held out. The port holds out the earliest rating."""
     ratings = given["ratings"].copy()
     ratings[:, 3] *= -1
     return Port.data(port, {**given, "ratings": ratings})
@@ -39,32 +43,47 @@ def earliest_rating_held_out(port: Port, given: Given) -> Arrays:
 
 @MADE.add(0, ("mf",), method="data")
 def ids_from_one(port: Port, given: Given) -> Arrays:
-    """Ids count from 0; here they are left as in the file, from 1."""
+    """User and item ids must count from 0.
+
+    The port keeps the ids of the file, which count from 1.
+    """
     return {name: rows + np.array([1, 1, 0]) for name, rows in Port.data(port, given).items()}
 
 
 @MADE.add(0, ("autorec",), method="data")
 def rows_are_users(port: Port, given: Given) -> Arrays:
-    """A row of the matrix has the ratings of an item, here those of a user."""
+    """A row of the rating matrix must hold the ratings of one item.
+
+    The port fills each row with the ratings of one user.
+    """
     return {name: matrix.T for name, matrix in Port.data(port, given).items()}
 
 
 @MADE.add(0, ("autorec",), method="data")
 def test_ratings_left_in_training(port: Port, given: Given) -> Arrays:
-    """The training matrix is 0 where a rating is a test rating; here it has all ratings."""
+    """The training matrix must be 0 in the cells of the test ratings.
+
+    The port keeps the test ratings in the training matrix.
+    """
     found = Port.data(port, given)
     return {**found, "train_matrix": np.maximum(found["train_matrix"], found["test_matrix"])}
 
 
 @MADE.add(0, ("autorec",), method="data")
 def low_numbers_are_the_test_set(port: Port, given: Given) -> Arrays:
-    """A rating is a test rating where its number is 0.9 or more, here where it is below 0.1."""
+    """A rating must be a test rating if its number in `uniform` is at least 0.9.
+
+    The port tests on the ratings whose number is at most 0.1.
+    """
     return Port.data(port, {**given, "uniform": 1 - given["uniform"]})
 
 
 @MADE.add(0, ("caser",), method="data")
 def newest_item_first(port: Port, given: Given) -> Arrays:
-    """The items of a window stand oldest first; here the newest is first."""
+    """The items of a window must be ordered from oldest to newest.
+
+    The port puts the newest item first.
+    """
     found = Port.data(port, given)
     user, items, target = np.split(found["windows"], [1, -1], axis=1)
     windows = np.concatenate([user, items[:, ::-1], target], axis=1)
@@ -73,10 +92,13 @@ def newest_item_first(port: Port, given: Given) -> Arrays:
 
 @MADE.add(0, ("caser",), method="data")
 def windows_with_the_held_out_item(port: Port, given: Given) -> Arrays:
-    """Windows are cut from the training ratings; here from all, the held-out item among them."""
+    """Windows must be cut from the training items only.
+
+    The port includes the held-out item in the windows.
+    """
     ratings = given["ratings"]
     users = np.unique(ratings[:, 0])
-    # With one more rating after it, the held-out rating is a training rating.
+    # Add a later rating of each user. The split holds it out, so the windows use all real ratings.
     later = np.stack([users, users * 0 + 1, users, users * 0 + ratings[:, 3].max() + 1], axis=1)
     of_all = Port.data(port, {**given, "ratings": np.concatenate([ratings, later])})
     windows = {name: of_all[name] for name in ("windows", "test_sequences")}
@@ -85,7 +107,10 @@ def windows_with_the_held_out_item(port: Port, given: Given) -> Arrays:
 
 @MADE.add(0, ("caser",), method="data")
 def short_histories_dropped(port: Port, given: Given) -> Arrays:
-    """A user with at most L training items has one window, filled up; here there is none."""
+    """A user with at most L training items must get one padded window.
+
+    The port gives this user no window.
+    """
     found = Port.data(port, given)
     long = np.bincount(found["train"][:, 0]) > int(given["L"])
     return {**found, "windows": found["windows"][long[found["windows"][:, 0]]]}
@@ -93,7 +118,10 @@ def short_histories_dropped(port: Port, given: Given) -> Arrays:
 
 @MADE.add(0, ("caser",), method="data")
 def short_histories_filled_with_0(port: Port, given: Given) -> Arrays:
-    """Short histories are filled up with the user's first item, here with 0, which is an item."""
+    """A short history must be padded with the user's first item.
+
+    The port pads the history with 0, which is the id of an item.
+    """
     found = Port.data(port, given)
     lengths = np.bincount(found["train"][:, 0])
     places = np.arange(int(given["L"]))
@@ -108,14 +136,20 @@ def short_histories_filled_with_0(port: Port, given: Given) -> Arrays:
 
 @MADE.add(0, MODELS, method="batches")
 def last_batch_dropped(port: Port, given: Given) -> np.ndarray:
-    """What fills no batch comes first in the next epoch; here it is dropped."""
+    """Rows left over after the last full batch must come first in the next epoch.
+
+    The port drops these rows.
+    """
     size = int(given["batch_size"])
     return np.concatenate([roll_over(order[None], size) for order in given["orders"]])
 
 
 @MADE.add(0, MODELS, method="batches")
 def last_batch_filled_up(port: Port, given: Given) -> np.ndarray:
-    """What fills no batch comes first in the next epoch; here the same epoch's rows fill it up."""
+    """Rows left over after the last full batch must come first in the next epoch.
+
+    The port adds more rows of the same epoch to make a full batch.
+    """
     size = int(given["batch_size"])
     return np.concatenate(
         [np.resize(order, -(-len(order) // size) * size) for order in given["orders"]]
@@ -124,7 +158,10 @@ def last_batch_filled_up(port: Port, given: Given) -> np.ndarray:
 
 @MADE.add(0, MODELS, method="batches")
 def rest_comes_after_the_next_epoch(port: Port, given: Given) -> np.ndarray:
-    """What fills no batch comes first in the next epoch; here it comes last."""
+    """Rows left over after the last full batch must come first in the next epoch.
+
+    The port puts these rows at the end of the next epoch.
+    """
     size, rest, batches = int(given["batch_size"]), np.arange(0), []
     for order in given["orders"]:
         line = np.concatenate([order, rest])
@@ -144,33 +181,45 @@ def _features(found: Arrays, change: Callable[[np.ndarray], np.ndarray]) -> Arra
 
 
 def _last_ids(field_dims: np.ndarray) -> np.ndarray:
-    """The id of each field that stands for all values that are not frequent."""
+    """The last id of each field, which all rare values of the field share."""
     return np.cumsum(field_dims) - 1
 
 
 @MADE.add(0, CLICKS, method="data")
 def threshold_exceeded(port: Port, given: Given) -> Arrays:
-    """A value is frequent that comes min_threshold times; here it has to come more often."""
+    """A value that occurs min_threshold times must count as frequent.
+
+    The port requires one more occurrence.
+    """
     return Port.data(port, {**given, "min_threshold": given["min_threshold"] + 1})
 
 
 @MADE.add(0, CLICKS, method="data")
 def default_id_of_the_last_value(port: Port, given: Given) -> Arrays:
-    """The id of all other values follows those of a field; here it is that of the last of them."""
+    """Rare values must get the id that follows the frequent values of their field.
+
+    The port gives rare values the id of the last frequent value.
+    """
     found = Port.data(port, given)
     return _features(found, lambda ids: ids - (ids == _last_ids(found["field_dims"])))
 
 
 @MADE.add(0, CLICKS, method="data")
 def default_id_of_the_next_field(port: Port, given: Given) -> Arrays:
-    """The id of all other values is the last of its field; here it is the next field's first."""
+    """Rare values must get the last id of their field.
+
+    The port gives rare values the first id of the next field.
+    """
     found = Port.data(port, given)
     return _features(found, lambda ids: ids + (ids == _last_ids(found["field_dims"])))
 
 
 @MADE.add(0, CLICKS, method="data")
 def default_id_first(port: Port, given: Given) -> Arrays:
-    """The id of all other values comes after those of the field's frequent values; here before."""
+    """The id of rare values must come after the ids of the field's frequent values.
+
+    The port puts the id of rare values first.
+    """
     found = Port.data(port, given)
     last = _last_ids(found["field_dims"])
     first = last + 1 - found["field_dims"]
@@ -179,7 +228,10 @@ def default_id_first(port: Port, given: Given) -> Arrays:
 
 @MADE.add(0, CLICKS, method="data")
 def ids_start_anew_in_each_field(port: Port, given: Given) -> Arrays:
-    """The ids of a field begin where those of the one before end; here they all begin at 0."""
+    """The ids of a field must start where the ids of the field before it end.
+
+    The port starts the ids of every field at 0.
+    """
     found = Port.data(port, given)
     first = _last_ids(found["field_dims"]) + 1 - found["field_dims"]
     return _features(found, lambda ids: ids - first)
@@ -187,7 +239,10 @@ def ids_start_anew_in_each_field(port: Port, given: Given) -> Arrays:
 
 @MADE.add(0, CLICKS, method="data")
 def vocabulary_of_the_test_rows_too(port: Port, given: Given) -> Arrays:
-    """Values are counted in the training rows; here in the test rows as well."""
+    """The frequency of a value must be counted in the training rows only.
+
+    The port counts the test rows as well.
+    """
     both = np.concatenate([given["train_tsv"], given["test_tsv"]])
     found = Port.data(port, {**given, "train_tsv": both})
     rows = len(found["train_labels"]) - len(found["test_labels"])
@@ -197,7 +252,10 @@ def vocabulary_of_the_test_rows_too(port: Port, given: Given) -> Arrays:
 
 @MADE.add(0, CLICKS, method="data")
 def values_read_as_numbers(port: Port, given: Given) -> Arrays:
-    """Values are strings, and 007 is not 7; here they are read as numbers where they can be."""
+    """Values must be compared as strings: 007 is not 7.
+
+    The port reads values as numbers if it can, so 007 becomes 7.
+    """
 
     def read(tsv: np.ndarray) -> np.ndarray:
         lines = [line.split("\t") for line in tsv.tobytes().decode("utf-8").splitlines()]
@@ -211,7 +269,10 @@ def values_read_as_numbers(port: Port, given: Given) -> Arrays:
 
 @MADE.add(0, CLICKS, method="data")
 def vocabulary_in_order_of_appearance(port: Port, given: Given) -> Arrays:
-    """The frequent values of a field are numbered in sorted order, here as they appear."""
+    """The frequent values of a field must be numbered in sorted order.
+
+    The port numbers these values in the order of their first appearance.
+    """
     found = Port.data(port, given)
     new = np.arange(found["field_dims"].sum())
     for column, last in zip(found["train_features"].T, _last_ids(found["field_dims"])):

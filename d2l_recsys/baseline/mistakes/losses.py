@@ -1,4 +1,4 @@
-"""Rung 3: what is minimised, and its gradients."""
+"""Mistakes of rung 3: the losses and their gradients."""
 
 from typing import Any, Tuple
 
@@ -30,13 +30,16 @@ def _times(losses: Outputs, factor: Any) -> Outputs:
 
 @MADE.add(3, RATINGS, method="losses")
 def squared_error_not_halved(port: Port, batch: Arrays) -> Outputs:
-    """The loss is half the squared error; here it is the whole."""
+    """The loss must be half the squared error. The port omits the factor 1/2."""
     return _times(Port.losses(port, batch), 2)
 
 
 @MADE.add(3, MODELS)
 class MeanOverTheBatch(Mistaken):
-    """The loss and its gradients are summed over a batch, and divided in the step; here before."""
+    """Loss and gradients must be sums over the batch; only the step divides the gradients.
+
+    The port returns means over the batch.
+    """
 
     def loss(self, batch: Arrays) -> float:
         return float(self.losses(batch)[0].mean())
@@ -48,13 +51,16 @@ class MeanOverTheBatch(Mistaken):
 
 @MADE.add(3, ("autorec",), method="losses")
 def sum_over_a_row(port: Port, batch: Arrays) -> Outputs:
-    """The loss of a row is the mean over its cells, here the sum."""
+    """The loss of a row must be the mean over its cells. The port sums over the cells."""
     return _times(Port.losses(port, batch), batch["ratings"].shape[1])
 
 
 @MADE.add(3, ("autorec",), method="l2_loss")
 def mean_over_observed_cells(port: Port, outputs: Outputs, ratings: np.ndarray) -> Outputs:
-    """The loss of a row is the mean over all its cells, here over those that are observed."""
+    """The loss of a row must be divided by the number of all its cells.
+
+    The port divides by the number of observed cells.
+    """
     predicted, pull = outputs
     share = 1 / np.maximum((ratings > 0).sum(axis=1), 1)
     error = (predicted - ratings) * (ratings > 0)
@@ -63,7 +69,10 @@ def mean_over_observed_cells(port: Port, outputs: Outputs, ratings: np.ndarray) 
 
 @MADE.add(3, ("autorec",))
 class UnobservedCellsLearned(Mistaken):
-    """Cells without a rating have no part in the loss; here they are learned as 0."""
+    """Cells without a rating must not contribute to the loss.
+
+    The port treats these cells as ratings of 0.
+    """
 
     @staticmethod
     def mask(rows: np.ndarray, ratings: np.ndarray) -> np.ndarray:
@@ -72,27 +81,39 @@ class UnobservedCellsLearned(Mistaken):
 
 @MADE.add(3, PAIRS, method="bpr_loss")
 def sign_reversed(port: Port, batch: Arrays) -> Outputs:
-    """The positive item is to score higher; here the loss takes the negative one's side."""
+    """A higher score of the positive item must lower the loss.
+
+    The port swaps the two items.
+    """
     swapped = {**batch, "item_id": batch["negative_id"], "negative_id": batch["item_id"]}
     return Port.bpr_loss(port, swapped)
 
 
 @MADE.add(3, PAIRS, method="pair_loss")
 def no_logarithm(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """The loss is -ln sigmoid(x), here -sigmoid(x)."""
+    """With x = positive score - negative score, the loss must be -ln sigmoid(x).
+
+    The port uses -sigmoid(x).
+    """
     s = sigmoid(-lag)
     return -s, s * (1 - s)
 
 
 @MADE.add(3, PAIRS, method="pair_loss")
 def hinge_loss(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """The loss is that of BPR, -ln sigmoid(x), here the hinge max(1 - x, 0)."""
+    """With x = positive score - negative score, the loss must be -ln sigmoid(x) (BPR).
+
+    The port uses the hinge loss max(1 - x, 0).
+    """
     return np.maximum(1 + lag, 0), (1 + lag > 0) * 1.0
 
 
 @MADE.add(3, PAIRS, method="bpr_loss")
 def no_gradient_through_the_negative(port: Port, batch: Arrays) -> Outputs:
-    """The gradient goes through both scores; here the negative one is held fixed."""
+    """Gradients must flow through both scores.
+
+    The port treats the score of the negative item as a constant.
+    """
     positive, pull_positive = port.net(batch)
     negative, _ = port.net({**batch, "item_id": batch["negative_id"]})
     lag = negative - positive
@@ -109,21 +130,30 @@ def _click_loss_of(protocol: str, port: Port, outputs: Outputs, labels: np.ndarr
 
 @MADE.add(3, CLICKS, PRINTED, method="click_loss")
 def one_sigmoid_as_printed(port: Port, outputs: Outputs, labels: np.ndarray) -> Outputs:
-    """As printed the loss takes the sigmoid of what has been through one; here there is one."""
+    """The printed loss must apply two sigmoids: one in the net and one in the loss.
+
+    The port applies one sigmoid, as defined.
+    """
     return _click_loss_of("defined", port, outputs, labels)
 
 
 @MADE.add(3, CLICKS, DEFINED, method="click_loss")
 def two_sigmoids_as_defined(port: Port, outputs: Outputs, labels: np.ndarray) -> Outputs:
-    """As defined the loss takes one sigmoid, that of the log odds; here it takes two."""
+    """The defined loss must apply one sigmoid, to the logits.
+
+    The port applies two sigmoids, as printed.
+    """
     return _click_loss_of("printed", port, outputs, labels)
 
 
 @MADE.add(3, WITH_TABLES, method="net")
 def gradients_of_duplicates_overwritten(port: Port, batch: Arrays) -> Outputs:
-    """An id that is in a batch twice gets the sum of both gradients, here the last one."""
+    """If an id occurs more than once in a batch, all its gradients must be added.
+
+    The port keeps only the last gradient.
+    """
     p, ids = dict(port.p), dict(batch)
-    # With a row of its own for each time that it is looked up, its gradients come apart.
+    # Copy the row for each lookup, so that each lookup has its own gradient.
     for name, of_table in TABLES[port.model].items():
         p[f"{name}.weight"] = port.p[f"{name}.weight"][batch[of_table].ravel()]
         ids[of_table] = np.arange(batch[of_table].size).reshape(batch[of_table].shape)

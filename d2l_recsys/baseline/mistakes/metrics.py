@@ -1,4 +1,4 @@
-"""Rung 1: what becomes of scores and losses."""
+"""Mistakes of rung 1: the metrics and the training loss."""
 
 from typing import Callable, Optional
 
@@ -25,7 +25,10 @@ MADE = Mistakes()
 
 @MADE.add(1, ("mf",), PRINTED, method="metrics")
 def one_rmse_as_printed(port: Port, given: Given) -> Numbers:
-    """The printed RMSE averages a running mean over batches; here it is one over all ratings."""
+    """The printed RMSE must be the mean of the running means of the batches' RMSEs.
+
+    The port computes one RMSE over all ratings, as defined.
+    """
     exact = as_type(np.float64, given)
     numbers = Port.metrics(port, given)
     return {**numbers, "test_rmse": rmse(exact["labels"], exact["predictions"])}
@@ -39,19 +42,28 @@ def _mean_of_batches(port: Port, given: Given) -> Numbers:
 
 @MADE.add(1, ("mf",), PRINTED, method="metrics")
 def plain_mean_of_batches_as_printed(port: Port, given: Given) -> Numbers:
-    """The printed RMSE averages the running means of the batches' RMSEs, here these themselves."""
+    """The printed RMSE must be the mean of the running means of the batches' RMSEs.
+
+    The port computes the mean of the batches' RMSEs without running means.
+    """
     return _mean_of_batches(port, given)
 
 
 @MADE.add(1, ("mf",), DEFINED, method="metrics")
 def mean_of_batches_as_defined(port: Port, given: Given) -> Numbers:
-    """The defined RMSE is one over all ratings; here it is the mean of the batches' RMSEs."""
+    """The defined RMSE must be one RMSE over all ratings.
+
+    The port computes the mean of the batches' RMSEs.
+    """
     return _mean_of_batches(port, given)
 
 
 @MADE.add(1, ("autorec",), method="metrics")
 def rmse_over_all_cells(port: Port, given: Given) -> Numbers:
-    """The RMSE is over the observed test ratings; here over all cells, 0 where there is none."""
+    """The RMSE must average over the observed test ratings only.
+
+    The port averages over all cells and counts an error of 0 for each unobserved cell.
+    """
     exact = as_type(np.float64, given)
     predicted = np.where(exact["test_matrix"] > 0, exact["completed"], 0)
     return {**Port.metrics(port, given), "test_rmse": rmse(exact["test_matrix"], predicted)}
@@ -59,7 +71,10 @@ def rmse_over_all_cells(port: Port, given: Given) -> Numbers:
 
 @MADE.add(1, RATINGS, method="metrics")
 def no_square_root(port: Port, given: Given) -> Numbers:
-    """RMSE is the root of the mean squared error; here the root is not taken."""
+    """The RMSE must be the square root of the mean squared error.
+
+    The port omits the square root.
+    """
     numbers = Port.metrics(port, given)
     return {**numbers, "test_rmse": numbers["test_rmse"] ** 2}
 
@@ -78,13 +93,19 @@ def _train_loss(port: Port, given: Given, protocol: str) -> Numbers:
 
 @MADE.add(1, WITH_DECAY, PRINTED, method="metrics")
 def mean_loss_as_printed(port: Port, given: Given) -> Numbers:
-    """The printed loss adds the running sum again at each batch; here it is an example's mean."""
+    """The printed loss must add the running sum of the batch losses again at each batch.
+
+    The port computes the mean loss per example, as defined.
+    """
     return _train_loss(port, given, "defined")
 
 
 @MADE.add(1, WITH_DECAY, DEFINED, method="metrics")
 def running_sum_of_losses_as_defined(port: Port, given: Given) -> Numbers:
-    """The defined loss is the mean of an example; here the running sum is added at each batch."""
+    """The defined loss must be the mean loss per example.
+
+    The port adds the running sum of the batch losses again at each batch, as printed.
+    """
     return _train_loss(port, given, "printed")
 
 
@@ -97,10 +118,16 @@ def _ranking(
     discount: Callable[[np.ndarray], np.ndarray] = lambda rank: np.log2(rank + 2),
     first: int = 1, list_length: int = 10, also: int = 0,
 ) -> Numbers:  # fmt: skip
-    """The oracle's numbers, but for what is said.
+    """The metrics of the oracle, computed with the given changes.
 
-    ``of_ties``: by how much the ties before and those after the held-out item move it down;
-    ``first``: what position the reciprocal rank counts from; ``also``: more items in the AUC.
+    ``num_ranked``: rank only the items below this id (0: as the protocol does).
+    ``observed_too``: also rank the user's training items.
+    ``of_ties(before, after)``: what ties add to the rank; ``before`` and ``after`` count the tied
+    items with a lower and with a higher id than the held-out item (None: as the protocol does).
+    ``discount(rank)``: what NDCG divides by; the first position has rank 0.
+    ``list_length``: the number of positions that NDCG counts.
+    ``first``: what the reciprocal rank divides by at the first position.
+    ``also``: what to add to the number of other items that the AUC divides by.
     """
     scores, items = given["scores"], given["test_items"]
     num_users, num_items = scores.shape
@@ -137,79 +164,103 @@ def _half(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 @MADE.add(1, PAIRS, PRINTED, method="metrics")
 def all_items_ranked_as_printed(port: Port, given: Given) -> Numbers:
-    """As printed only the first num_users items are ranked, and others are a miss; here all are."""
+    """Printed metrics must rank only the first num_users items; other held-out items are misses.
+
+    The port ranks all items, as defined.
+    """
     return _ranking(port, given, num_ranked=given["scores"].shape[1])
 
 
 @MADE.add(1, PAIRS, DEFINED, method="metrics")
 def first_items_ranked_as_defined(port: Port, given: Given) -> Numbers:
-    """As defined all items are ranked; here only the first num_users, as printed."""
+    """Defined metrics must rank all items.
+
+    The port ranks only the first num_users items, as printed.
+    """
     return _ranking(port, given, num_ranked=given["scores"].shape[0])
 
 
 @MADE.add(1, PAIRS, method="metrics")
 def observed_items_ranked(port: Port, given: Given) -> Numbers:
-    """Items that a user has in the training set are not ranked; here they are."""
+    """A user's training items must not be ranked. The port ranks these items as well."""
     return _ranking(port, given, observed_too=True)
 
 
 @MADE.add(1, PAIRS, DEFINED, method="metrics")
 def ties_for_the_held_out_item(port: Port, given: Given) -> Numbers:
-    """As defined a tie counts half; here the held-out item wins it."""
+    """In the defined metrics, a tie must count half.
+
+    The port lets the held-out item win every tie.
+    """
     return _ranking(port, given, of_ties=lambda before, after: 0)
 
 
 @MADE.add(1, PAIRS, method="metrics")
 def ties_against_the_held_out_item(port: Port, given: Given) -> Numbers:
-    """A tie counts half as defined, and goes to the lower item as printed; here it is lost."""
+    """A tie must count half (defined), or the item with the lower id must win it (printed).
+
+    The port lets the held-out item lose every tie.
+    """
     return _ranking(port, given, of_ties=lambda before, after: before + after)
 
 
 @MADE.add(1, PAIRS, DEFINED, method="metrics")
 def ties_to_the_lower_item_as_defined(port: Port, given: Given) -> Numbers:
-    """As defined a tie counts half; here the lower item wins it, as printed."""
+    """In the defined metrics, a tie must count half.
+
+    The port lets the item with the lower id win, as printed.
+    """
     return _ranking(port, given, of_ties=lambda before, after: before)
 
 
 @MADE.add(1, PAIRS, PRINTED, method="metrics")
 def ties_half_as_printed(port: Port, given: Given) -> Numbers:
-    """As printed the lower item wins a tie; here a tie counts half, as defined."""
+    """In the printed metrics, the item with the lower id must win a tie.
+
+    The port counts a tie half, as defined.
+    """
     return _ranking(port, given, of_ties=_half)
 
 
 @MADE.add(1, PAIRS, PRINTED, method="metrics")
 def ties_to_the_higher_item(port: Port, given: Given) -> Numbers:
-    """As printed the lower item wins a tie; here the sort leaves the higher one in front."""
+    """In the printed metrics, the item with the lower id must win a tie.
+
+    The port sorts the item with the higher id first.
+    """
     return _ranking(port, given, of_ties=lambda before, after: after)
 
 
 @MADE.add(1, PAIRS, method="metrics")
 def auc_over_the_held_out_item_too(port: Port, given: Given) -> Numbers:
-    """The AUC is over the other items that are ranked; here the held-out one is counted too."""
+    """The AUC must divide by the number of ranked items without the held-out item.
+
+    The port counts the held-out item, too.
+    """
     return _ranking(port, given, also=1)
 
 
 @MADE.add(1, PAIRS, DEFINED, method="metrics")
 def ndcg_one_position_late(port: Port, given: Given) -> Numbers:
-    """NDCG of the first position is 1, being 1 / log2(2); here the first counts as the second."""
+    """The NDCG of the first position must be 1 / log2(2) = 1. The port computes 1 / log2(3)."""
     return _ranking(port, given, discount=lambda rank: np.log2(rank + 3))
 
 
 @MADE.add(1, PAIRS, DEFINED, method="metrics")
 def ndcg_with_natural_logarithm(port: Port, given: Given) -> Numbers:
-    """NDCG has the logarithm to the base of 2, here the natural one."""
+    """NDCG must use the logarithm to base 2. The port uses the natural logarithm."""
     return _ranking(port, given, discount=lambda rank: np.log(rank + 2))
 
 
 @MADE.add(1, PAIRS, DEFINED, method="metrics")
 def ndcg_of_the_whole_list(port: Port, given: Given) -> Numbers:
-    """NDCG is 0 from position 11 on; here it goes on to the end of the list."""
+    """NDCG must be 0 from position 11 on. The port computes NDCG for the whole list."""
     return _ranking(port, given, list_length=given["scores"].shape[1])
 
 
 @MADE.add(1, PAIRS, DEFINED, method="metrics")
 def reciprocal_rank_one_position_late(port: Port, given: Given) -> Numbers:
-    """The reciprocal rank of the first position is 1; here it is 1/2."""
+    """The reciprocal rank of the first position must be 1. The port computes 1/2."""
     return _ranking(port, given, first=2)
 
 
@@ -218,7 +269,10 @@ def reciprocal_rank_one_position_late(port: Port, given: Given) -> Numbers:
 
 @MADE.add(1, CLICKS, PRINTED, method="metrics")
 def threshold_of_one_half_as_printed(port: Port, given: Given) -> Numbers:
-    """As printed a click is predicted where float32 rounds to 1; here from 1/2 on, as defined."""
+    """Printed accuracy must predict a click only if the float32 score rounds to 1.
+
+    The port predicts a click if the score is above 1/2, as defined.
+    """
     rows = rolled_over_rows(
         len(given["test_labels"]), int(given["batch_size"]), int(given["epoch"])
     )
@@ -230,7 +284,10 @@ def threshold_of_one_half_as_printed(port: Port, given: Given) -> Numbers:
 
 @MADE.add(1, CLICKS, DEFINED, method="metrics")
 def truncated_scores_as_defined(port: Port, given: Given) -> Numbers:
-    """As defined a score above 1/2 predicts a click; here scores are cut to whole numbers."""
+    """Defined accuracy must predict a click if the score is above 1/2.
+
+    The port truncates scores to whole numbers, as printed.
+    """
     accuracies = {}
     for part in ("test", "train"):
         predicted = given[f"{part}_scores"].astype(int)
@@ -240,14 +297,20 @@ def truncated_scores_as_defined(port: Port, given: Given) -> Numbers:
 
 @MADE.add(1, CLICKS, PRINTED, method="metrics")
 def all_test_rows_as_printed(port: Port, given: Given) -> Numbers:
-    """Printed accuracies are over the test rows that roll over; here over each row once."""
+    """Printed test accuracy must use only the full batches that the chapter's loader yields.
+
+    The port uses every test row once.
+    """
     every_row = {"epoch": np.array(1), "batch_size": np.array(1)}
     return Port.metrics(port, {**given, **every_row})
 
 
 @MADE.add(1, CLICKS, PRINTED, method="metrics")
 def test_rows_of_the_first_epoch(port: Port, given: Given) -> Numbers:
-    """Test rows that fill no batch lead the next epoch; here each epoch leaves them out."""
+    """Test rows left over after the last full batch must come first in the next epoch.
+
+    The port drops these rows in every epoch.
+    """
     return Port.metrics(port, {**given, "epoch": np.array(1)})
 
 
@@ -262,19 +325,22 @@ def _auc(port: Port, given: Given, of_tie: float) -> Numbers:
 
 @MADE.add(1, CLICKS, DEFINED, method="metrics")
 def auc_where_ties_count_nothing(port: Port, given: Given) -> Numbers:
-    """In the AUC a tie counts half, here nothing."""
+    """In the AUC, a tie must count 1/2. The port counts a tie as 0."""
     return _auc(port, given, 0)
 
 
 @MADE.add(1, CLICKS, DEFINED, method="metrics")
 def auc_where_ties_count_whole(port: Port, given: Given) -> Numbers:
-    """In the AUC a tie counts half; here it is counted as won."""
+    """In the AUC, a tie must count 1/2. The port counts a tie as 1."""
     return _auc(port, given, 1)
 
 
 @MADE.add(1, CLICKS, DEFINED, method="metrics")
 def log_loss_of_clipped_scores(port: Port, given: Given) -> Numbers:
-    """The log loss is that of the log odds; here of probabilities, cut off 1e-7 from 0 and 1."""
+    """The log loss must be computed from the logits.
+
+    The port computes the loss from probabilities that are clipped to [1e-7, 1 - 1e-7].
+    """
     numbers = Port.metrics(port, given)
     for part, name in (("test", "test_log_loss"), ("train", "train_loss")):
         scores = np.clip(as_type(np.float64, given)[f"{part}_scores"], 1e-7, 1 - 1e-7)

@@ -1,4 +1,4 @@
-"""How a mistake is made: the oracle with one thing changed."""
+"""How a mistake is defined and registered. Each mistake is the oracle with one thing changed."""
 
 import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
@@ -10,12 +10,12 @@ from d2l_recsys.baseline.oracle.port import Learner
 
 Trained = Dict[str, Numbers]
 
-# All but the models of clicks: decayed, and their losses printed as a running sum.
+# The models with weight decay. Their printed loss adds up running sums of the batch losses.
 WITH_DECAY = (*RATINGS, *PAIRS)
 WITH_TABLES = tuple(model for model in MODELS if model != "autorec")
 PRINTED, DEFINED = ("printed",), ("defined",)
 
-# The tables of each model, and by which ids of a batch their rows are looked up.
+# For each model: its tables, and the array of a batch whose ids select the rows of the table.
 TABLES = {
     "mf": {"P": "user_id", "Q": "item_id", "user_bias": "user_id", "item_bias": "item_id"},
     "autorec": {},
@@ -27,10 +27,11 @@ TABLES = {
 
 
 class Mistake(NamedTuple):
-    """One usual mistake.
+    """One usual mistake: what is wrong, where it shows, and a port that makes it.
 
-    It first shows at ``rung``, in these ``models`` and ``protocols``; ``says`` is what is right,
-    and what is done instead. ``port`` makes the oracle with this mistake alone.
+    ``rung`` is the first rung that fails because of the mistake. ``models`` and ``protocols`` name
+    the trainings in which the mistake is possible. ``says`` has two sentences: what is right, and
+    what the port does instead. ``port(model, protocol)`` makes the oracle with only this mistake.
     """
 
     name: str
@@ -42,20 +43,26 @@ class Mistake(NamedTuple):
 
 
 class Mistaken(Port):
-    """The oracle, which trains with the mistakes that it is asked with."""
+    """The base class of the mistakes: the oracle, whose training contains the mistake as well.
+
+    A mistake overrides methods or constants of ``oracle.Port``.
+    """
 
     def learner(self) -> Learner:
-        """The oracle's learner with the same mistakes."""
+        """The oracle's learner, with the overridden methods of this class."""
         return type("Learner", (type(self), Learner), {})(self.model, self.protocol)
 
     def start(self, settings: Mapping[str, Any], seed: int) -> None:
-        """In training, where the oracle's learner is among the bases, the weights are these."""
+        """Start training with the weights of ``first_parameters``, which a mistake may override.
+
+        Only the class that ``learner`` makes has a base class with ``start``.
+        """
         super().start(settings, seed)
         self.set_state(settings, self.first_parameters(settings, seed))
 
 
 class Mistakes(List[Mistake]):
-    """The mistakes that a module makes, in order."""
+    """The mistakes of one module, in the order in which the module adds them."""
 
     def add(
         self,
@@ -64,9 +71,10 @@ class Mistakes(List[Mistake]):
         protocols: Tuple[str, ...] = PROTOCOLS,
         method: str = "",
     ) -> Callable:
-        """Add that of a subclass of ``Mistaken``, or of a function in place of a ``method``.
+        """Decorate a subclass of ``Mistaken``, or a function that replaces a ``method``, to add it.
 
-        Its name comes from the name of either, and what it says is the docstring.
+        The mistake's name is the name of the class or function in kebab case. Its ``says`` is the
+        docstring, on one line.
         """
 
         def made(thing: Any) -> Any:

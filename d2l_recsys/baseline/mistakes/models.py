@@ -1,4 +1,4 @@
-"""Rung 2: what the nets compute."""
+"""Mistakes of rung 2: the outputs of the nets."""
 
 from typing import Callable, Mapping, Tuple
 
@@ -19,7 +19,12 @@ MADE = Mistakes()
 def _with(
     port: Port, batch: Arrays, change: Mapping[str, Tuple[Callable, Callable]], net: str = ""
 ) -> Outputs:
-    """The net with some parameters changed on the way in, and their gradients on the way back."""
+    """The net with some parameters changed before the forward pass.
+
+    ``change`` maps a parameter's name to two functions: one changes the parameter, the other turns
+    the gradient of the changed parameter into the gradient of the original one. ``net`` names the
+    net, by default that of the port's model.
+    """
     p = {**port.p, **{name: there(port.p[name]) for name, (there, _) in change.items()}}
     outputs, pull = NETS[net or port.model](p, batch, port.drop)
 
@@ -34,7 +39,7 @@ ZERO = (np.zeros_like, np.zeros_like)
 
 
 def _columns(order: np.ndarray) -> Tuple[Callable, Callable]:
-    """Weights whose inputs come in another order."""
+    """The change, as in ``_with``, that reorders the columns (the inputs) of a weight matrix."""
     inverse = np.argsort(order)
     return lambda weights: weights[:, order], lambda gradient: gradient[:, inverse]
 
@@ -44,7 +49,10 @@ def _halves_swapped(weights: np.ndarray) -> np.ndarray:
 
 
 def _added(one: Outputs, factor: float, other: Outputs) -> Outputs:
-    """The first outputs and ``factor`` times the second ones; what these lack has no gradient."""
+    """``one`` plus ``factor`` times ``other``, with gradients.
+
+    ``one`` must have gradients of all parameters; ``other`` may lack some, which count as 0.
+    """
     (outputs, pull), (more, pull_more) = one, other
 
     def pull_both(d: np.ndarray) -> Arrays:
@@ -58,7 +66,10 @@ def _added(one: Outputs, factor: float, other: Outputs) -> Outputs:
 
 @MADE.add(2, ("mf", "neumf"), method="net")
 def user_and_item_swapped(port: Port, batch: Arrays) -> Outputs:
-    """The first table is looked up by user, the second by item; here it is the other way round."""
+    """User ids must index the user tables, and item ids the item tables.
+
+    The port swaps the two ids.
+    """
     users = batch["item_id"] % port.settings["num_users"]
     items = batch["user_id"] % port.settings["num_items"]
     return Port.net(port, {**batch, "user_id": users, "item_id": items})
@@ -66,14 +77,14 @@ def user_and_item_swapped(port: Port, batch: Arrays) -> Outputs:
 
 @MADE.add(2, ("mf", "caser"), method="net")
 def no_item_bias(port: Port, batch: Arrays) -> Outputs:
-    """A score has a bias of its item; here it is left out."""
+    """The score must include the item bias. The port omits the item bias."""
     name = "item_bias.weight" if port.model == "mf" else "b.weight"
     return _with(port, batch, {name: ZERO})
 
 
 @MADE.add(2, ("mf",), method="net")
 def no_user_bias(port: Port, batch: Arrays) -> Outputs:
-    """A rating has a bias of its user; here it is left out."""
+    """The predicted rating must include the user bias. The port omits the user bias."""
     return _with(port, batch, {"user_bias.weight": ZERO})
 
 
@@ -91,19 +102,22 @@ def _autorec(port: Port, batch: Arrays, h: Callable, slope: Callable) -> Outputs
 
 @MADE.add(2, ("autorec",), method="net")
 def linear_hidden_layer(port: Port, batch: Arrays) -> Outputs:
-    """The hidden layer ends in a sigmoid, here in nothing."""
+    """The hidden layer must use a sigmoid. The port uses no activation."""
     return _autorec(port, batch, lambda x: x, np.ones_like)
 
 
 @MADE.add(2, ("autorec",), method="net")
 def relu_hidden_layer(port: Port, batch: Arrays) -> Outputs:
-    """The hidden layer ends in a sigmoid, here in relu."""
+    """The hidden layer must use a sigmoid. The port uses relu."""
     return _autorec(port, batch, lambda x: np.maximum(x, 0), lambda x: (x > 0) * 1.0)
 
 
 @MADE.add(2, ("autorec",), method="net")
 def sigmoid_of_the_completed_rows(port: Port, batch: Arrays) -> Outputs:
-    """The decoder ends in nothing, since a rating is no probability; here in a sigmoid."""
+    """The decoder must have no activation, because ratings are not probabilities.
+
+    The port applies a sigmoid.
+    """
     completed, pull = Port.net(port, batch)
     h = sigmoid(completed)
     return h, lambda d: pull(d * h * (1 - h))
@@ -111,9 +125,9 @@ def sigmoid_of_the_completed_rows(port: Port, batch: Arrays) -> Outputs:
 
 @MADE.add(2, ("neumf",), method="net")
 def no_relu_after_the_last_layer(port: Port, batch: Arrays) -> Outputs:
-    """Every layer of the MLP ends in relu; here the last one does not."""
+    """Every layer of the MLP must end with relu. The port has no relu after the last layer."""
     last = len(port.settings["nums_hiddens"]) - 1
-    # Far above 0 relu does nothing, and the sum of the units is too high by as much.
+    # A bias of 100 keeps all units above 0, where relu is linear. Subtract the 100s from the sum.
     bias = port.p[f"mlp.{last}.bias"]
     outputs, pull = _with(port, batch, {f"mlp.{last}.bias": (lambda b: b + 100, lambda g: g)})
     return outputs - 100 * len(bias), pull
@@ -121,13 +135,13 @@ def no_relu_after_the_last_layer(port: Port, batch: Arrays) -> Outputs:
 
 @MADE.add(2, ("neumf",), method="net")
 def item_before_user(port: Port, batch: Arrays) -> Outputs:
-    """The MLP reads [user; item], here [item; user]."""
+    """The input of the MLP must be [user; item]. The port uses [item; user]."""
     return _with(port, batch, {"mlp.0.weight": (_halves_swapped, _halves_swapped)})
 
 
 @MADE.add(2, ("neumf",), method="net")
 def one_pair_of_tables(port: Port, batch: Arrays) -> Outputs:
-    """The MLP has tables of its own, U and V; here it reads P and Q."""
+    """The MLP must have its own tables, U and V. The port uses P and Q for the MLP as well."""
     p = {**port.p, "U.weight": port.p["P.weight"], "V.weight": port.p["Q.weight"]}
     outputs, pull = NETS["neumf"](p, batch, port.drop)
 
@@ -142,7 +156,10 @@ def one_pair_of_tables(port: Port, batch: Arrays) -> Outputs:
 
 @MADE.add(2, ("caser",), method="net")
 def vertical_features_by_position(port: Port, batch: Arrays) -> Outputs:
-    """The vertical features are laid out filter by filter; here factor by factor."""
+    """The vertical features must be flattened filter by filter.
+
+    The port flattens the features factor by factor.
+    """
     k, num_filters = port.settings["num_factors"], port.settings["d_prime"]
     order = np.arange(port.p["fc.weight"].shape[1])
     order[: k * num_filters] = order[: k * num_filters].reshape(k, num_filters).T.ravel()
@@ -151,7 +168,10 @@ def vertical_features_by_position(port: Port, batch: Arrays) -> Outputs:
 
 @MADE.add(2, ("caser",), method="net")
 def horizontal_features_first(port: Port, batch: Arrays) -> Outputs:
-    """The vertical features stand before the horizontal ones, here behind them."""
+    """The vertical features must come before the horizontal features.
+
+    The port puts the horizontal features first.
+    """
     num_horizontal = port.settings["d"] * port.settings["L"]
     order = np.roll(np.arange(port.p["fc.weight"].shape[1]), -num_horizontal)
     return _with(port, batch, {"fc.weight": _columns(order)})
@@ -159,12 +179,15 @@ def horizontal_features_first(port: Port, batch: Arrays) -> Outputs:
 
 @MADE.add(2, ("caser",), method="net")
 def mean_over_time(port: Port, batch: Arrays) -> Outputs:
-    """Of what a horizontal filter sees the largest stays; here it is averaged, after relu."""
+    """A horizontal filter must keep its largest response (max pooling).
+
+    The port averages the responses after relu.
+    """
     fc, L = port.p["fc.weight"], port.settings["L"]
     d, start = port.settings["d"], port.settings["d_prime"] * port.settings["num_factors"]
     p, columns, shares = dict(port.p), [np.arange(start)], [np.ones(start)]
-    # A filter of the height L for each place of each filter sees all at once, so that the layer
-    # behind can take the mean.
+    # For each filter and each place, make a filter of height L that is 0 outside that place. Such
+    # a filter has one response, so max pooling keeps every response, and `fc` can average them.
     for i in range(L):
         F, places = port.p[f"conv_h.{i}.weight"], L - i
         filters = np.zeros((places, d, 1, L, F.shape[-1]))
@@ -194,7 +217,7 @@ def mean_over_time(port: Port, batch: Arrays) -> Outputs:
 
 @MADE.add(2, ("caser",), method="net")
 def filters_flipped(port: Port, batch: Arrays) -> Outputs:
-    """A convolution in a net slides its filters as they are; here they are turned round."""
+    """Convolutions must not flip their filters (cross-correlation). The port flips the filters."""
 
     def turned(filters: np.ndarray) -> np.ndarray:
         return filters[:, :, ::-1, ::-1]
@@ -205,55 +228,70 @@ def filters_flipped(port: Port, batch: Arrays) -> Outputs:
 
 @MADE.add(2, ("caser",), method="net")
 def user_before_sequence(port: Port, batch: Arrays) -> Outputs:
-    """An item is compared with [sequence; user], here with [user; sequence]."""
+    """The factors of an item must be multiplied by [sequence; user].
+
+    The port uses [user; sequence].
+    """
     return _with(port, batch, {"Q_prime.weight": (_halves_swapped, _halves_swapped)})
 
 
 def _pairs(port: Port, batch: Arrays) -> Outputs:
-    """The pair term of FM alone."""
+    """Only the pair term of FM: the net ``fm`` with its linear part set to 0."""
     linear = ("fc.weight", "linear_layer.weight", "linear_layer.bias")
     return _with(port, batch, dict.fromkeys(linear, ZERO), net="fm")
 
 
 def _squares(port: Port, batch: Arrays) -> Outputs:
-    """The squares that the pair term of FM does not have."""
+    """The sum over fields and factors of v^2, which the pair term of FM does not contain."""
     v, pull = embedding(port.p, "embedding", batch["features"])
     return (v**2).sum(axis=(1, 2)), lambda d: pull(2 * d[:, None, None] * v)
 
 
 @MADE.add(2, CLICKS, method="net")
 def pairs_counted_twice(port: Port, batch: Arrays) -> Outputs:
-    """Each pair of fields counts once, which is what 1/2 is for; here it counts twice."""
+    """The pair term must count each pair of fields once (hence the factor 1/2).
+
+    The port counts each pair twice.
+    """
     return _added(Port.net(port, batch), 1, _pairs(port, batch))
 
 
 @MADE.add(2, CLICKS, method="net")
 def squares_among_the_pairs(port: Port, batch: Arrays) -> Outputs:
-    """Pairs are of two different fields; here a field is paired with itself as well."""
+    """The pair term must contain only pairs of two different fields.
+
+    The port pairs each field with itself as well.
+    """
     return _added(Port.net(port, batch), 1, _squares(port, batch))
 
 
 @MADE.add(2, CLICKS, method="net")
 def squares_not_subtracted(port: Port, batch: Arrays) -> Outputs:
-    """From the squared sum of the factors their squares are taken off; here they are left in."""
+    """From the squared sum of the factors, the pair term must subtract the sum of the squares.
+
+    The port does not subtract the sum of the squares.
+    """
     return _added(Port.net(port, batch), 0.5, _squares(port, batch))
 
 
 @MADE.add(2, CLICKS, method="net")
 def no_overall_bias(port: Port, batch: Arrays) -> Outputs:
-    """The linear part has a bias, w_0; here it is left out."""
+    """The linear part must include the overall bias w_0. The port omits this bias."""
     return _with(port, batch, {"linear_layer.bias": ZERO})
 
 
 @MADE.add(2, CLICKS, method="net")
 def linear_part_not_scaled(port: Port, batch: Arrays) -> Outputs:
-    """The sum of the w_i is multiplied with a weight that is learned; here it is left as it is."""
+    """The sum of the w_i must be multiplied by the learned weight of `linear_layer`.
+
+    The port omits this weight.
+    """
     return _with(port, batch, {"linear_layer.weight": (np.ones_like, np.zeros_like)})
 
 
 @MADE.add(2, ("deepfm",), method="net")
 def relu_after_the_last_layer(port: Port, batch: Arrays) -> Outputs:
-    """The last layer of the MLP ends in nothing, here in relu."""
+    """The last layer of the MLP must have no activation. The port applies relu."""
     shallow = _with(port, batch, {}, net="fm")
     deep, pull = _added(Port.net(port, batch), -1, shallow)
     return _added((np.maximum(deep, 0), lambda d: pull(d * (deep > 0))), 1, shallow)
@@ -261,11 +299,17 @@ def relu_after_the_last_layer(port: Port, batch: Arrays) -> Outputs:
 
 @MADE.add(2, CLICKS, PRINTED, method="forward")
 def no_sigmoid_as_printed(port: Port, batch: Arrays) -> np.ndarray:
-    """As printed the net ends in a sigmoid; here it gives log odds, as defined."""
+    """The printed output must be the probability of a click, the sigmoid of the logit.
+
+    The port returns the logit, as defined.
+    """
     return port.net(batch)[0]
 
 
 @MADE.add(2, CLICKS, DEFINED, method="forward")
 def sigmoid_as_defined(port: Port, batch: Arrays) -> np.ndarray:
-    """As defined the net gives log odds; here it ends in a sigmoid, as printed."""
+    """The defined output must be the logit.
+
+    The port returns the sigmoid of the logit, as printed.
+    """
     return sigmoid(port.net(batch)[0])

@@ -1,4 +1,4 @@
-"""Rungs 4 and 5: what a step does, and what many do."""
+"""Mistakes of rungs 4 and 5: one step of the optimizer, and many steps."""
 
 from typing import Any, Optional
 
@@ -16,7 +16,7 @@ MADE = Mistakes()
 
 
 def _update(port: Port, gradients: Arrays, num_examples: float, **settings: float) -> None:
-    """The oracle's step with other ``settings``."""
+    """The oracle's update, with ``settings`` in place of the port's settings of these names."""
     own, port.settings = port.settings, {**port.settings, **settings}
     try:
         Port.update(port, gradients, num_examples)
@@ -26,7 +26,10 @@ def _update(port: Port, gradients: Arrays, num_examples: float, **settings: floa
 
 @MADE.add(4, WITH_DECAY, method="update")
 def decoupled_weight_decay(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """Weight decay is added to the gradient; here it is taken off the weights (AdamW)."""
+    """Weight decay must be added to the gradient.
+
+    The port subtracts it from the weights (AdamW).
+    """
     before = port.p
     port.p = dict(before)
     _update(port, gradients, num_examples, wd=0)
@@ -36,25 +39,34 @@ def decoupled_weight_decay(port: Port, gradients: Arrays, num_examples: int) -> 
 
 @MADE.add(4, WITH_DECAY, method="update")
 def no_weight_decay(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """Weight decay wd is added to the gradient; here there is none."""
+    """The weight decay wd w must be added to the gradient. The port has no weight decay."""
     _update(port, gradients, num_examples, wd=0)
 
 
 @MADE.add(4, WITH_DECAY, method="update")
 def weight_decay_twice_as_strong(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """What is added to the gradient is wd w; here it is 2 wd w, the gradient of wd |w|^2."""
+    """The term wd w must be added to the gradient.
+
+    The port adds 2 wd w, the gradient of wd |w|^2.
+    """
     _update(port, gradients, num_examples, wd=2 * port.settings["wd"])
 
 
 @MADE.add(4, WITH_DECAY, method="update")
 def weight_decay_divided_by_n(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """The gradient is divided by the batch size before wd w is added, here afterwards."""
+    """The gradient must be divided by the batch size before wd w is added.
+
+    The port divides after the addition.
+    """
     _update(port, gradients, num_examples, wd=port.settings["wd"] / num_examples)
 
 
 @MADE.add(4, WITH_DECAY, method="update")
 def biases_not_decayed(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """All parameters are decayed, biases too; here the biases are not."""
+    """Weight decay must apply to all parameters, biases included.
+
+    The port does not decay the biases.
+    """
     wd = port.settings["wd"]
     without = {
         name: g - num_examples * wd * port.p[name] if "bias" in name else g
@@ -65,21 +77,27 @@ def biases_not_decayed(port: Port, gradients: Arrays, num_examples: int) -> None
 
 @MADE.add(4, MODELS)
 class EpsilonTooLarge(Mistaken):
-    """Adam's epsilon is 1e-8, here 1e-7."""
+    """Adam's epsilon must be 1e-8. The port uses 1e-7."""
 
     epsilon = 1e-7
 
 
 @MADE.add(4, MODELS, method="update")
 def epsilon_after_bias_correction(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """Epsilon is added to the square root before its bias is corrected, here after (PyTorch)."""
+    """Epsilon must be added to sqrt(v) before the bias of v is corrected.
+
+    The port adds epsilon after the correction (PyTorch).
+    """
     port.epsilon = Port.epsilon * np.sqrt(1 - port.beta2 ** (port.steps + 1))
     Port.update(port, gradients, num_examples)
 
 
 @MADE.add(4, MODELS, method="update")
 def epsilon_inside_the_root(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """Epsilon is added to the square root of the variance, here to the variance."""
+    """Epsilon must be added to the square root of v.
+
+    The port adds epsilon to v, inside the square root.
+    """
     before, lr = port.p, port.settings["lr"]
     port.p = dict(before)
     Port.update(port, gradients, num_examples)
@@ -91,19 +109,25 @@ def epsilon_inside_the_root(port: Port, gradients: Arrays, num_examples: int) ->
 
 @MADE.add(4, MODELS, method="update")
 def gradients_not_divided(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """A step divides the gradients by the batch size; here it does not."""
+    """The step must divide the gradients by the batch size.
+
+    The port does not divide the gradients.
+    """
     Port.update(port, gradients, 1)
 
 
 @MADE.add(4, MODELS, method="update")
 def gradients_divided_twice(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """A step divides the gradients by the batch size once, here twice."""
+    """The step must divide the gradients by the batch size once.
+
+    The port divides the gradients twice.
+    """
     Port.update(port, gradients, num_examples**2)
 
 
 @MADE.add(4, MODELS, method="update")
 def no_bias_correction(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """Adam corrects the bias of its means and variances; here it does not."""
+    """Adam must correct the bias of its means and variances. The port does not correct the bias."""
     steps = port.steps + 1
     correction = np.sqrt(1 - port.beta2**steps) / (1 - port.beta1**steps)
     _update(port, gradients, num_examples, lr=port.settings["lr"] / correction)
@@ -111,20 +135,23 @@ def no_bias_correction(port: Port, gradients: Arrays, num_examples: int) -> None
 
 @MADE.add(4, MODELS, method="update")
 def learning_rate_a_tenth_off(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """The learning rate is the one given; here it is a tenth higher."""
+    """The learning rate must be the given one. The port uses 1.1 times the given learning rate."""
     _update(port, gradients, num_examples, lr=1.1 * port.settings["lr"])
 
 
 @MADE.add(4, MODELS)
 class SecondBetaTooSmall(Mistaken):
-    """Adam's betas are 0.9 and 0.999, here 0.9 and 0.99."""
+    """Adam's betas must be 0.9 and 0.999. The port uses 0.9 and 0.99."""
 
     beta2 = 0.99
 
 
 @MADE.add(4, WITH_TABLES)
 class OtherRowsLeftAlone(Mistaken):
-    """Each step moves all rows of a table; here those alone that are in the batch (lazy Adam)."""
+    """Each step must update all rows of a table.
+
+    The port updates only the rows of the batch (lazy Adam).
+    """
 
     def losses(self, batch: Arrays) -> Outputs:
         self.batch = batch
@@ -144,7 +171,7 @@ class OtherRowsLeftAlone(Mistaken):
 
 @MADE.add(4, MODELS, method="update")
 def plain_gradient_descent(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """A step is one of Adam, here one of gradient descent."""
+    """Each step must be a step of Adam. The port makes a step of plain gradient descent."""
     wd = port.settings.get("wd", 0)
     for name, w in port.p.items():
         port.p[name] = w - port.settings["lr"] * (gradients[name] / num_examples + wd * w)
@@ -152,7 +179,7 @@ def plain_gradient_descent(port: Port, gradients: Arrays, num_examples: int) -> 
 
 @MADE.add(4, MODELS)
 class StepCounterOneAhead(Mistaken):
-    """The first step corrects the bias of one step, here of two."""
+    """The bias correction of the first step must use the step number 1. The port uses 2."""
 
     def set_state(self, *state: Any) -> None:
         super().set_state(*state)
@@ -161,7 +188,10 @@ class StepCounterOneAhead(Mistaken):
 
 @MADE.add(4, MODELS)
 class MomentsNotRestored(Mistaken):
-    """Training goes on from the means and variances that are given; here they begin at 0."""
+    """Training must continue from the given means and variances.
+
+    The port starts with means and variances of 0.
+    """
 
     def set_state(self, *state: Any) -> None:
         super().set_state(*state)
@@ -174,14 +204,20 @@ class MomentsNotRestored(Mistaken):
 
 @MADE.add(5, MODELS, method="update")
 def step_counter_stuck(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """Each step counts in the bias correction; here the counter stays where it was."""
+    """The step number in the bias correction must grow by 1 at each step.
+
+    The port never increases the step number.
+    """
     Port.update(port, gradients, num_examples)
     port.steps -= 1
 
 
 @MADE.add(5, MODELS, method="update")
 def moments_reset_at_each_step(port: Port, gradients: Arrays, num_examples: int) -> None:
-    """Means and variances are kept from step to step; here they are 0 again after each."""
+    """Adam must keep its means and variances from step to step.
+
+    The port resets both to 0 after each step.
+    """
     Port.update(port, gradients, num_examples)
     for arrays in (port.means, port.variances):
         arrays.update({name: np.zeros_like(array) for name, array in arrays.items()})
@@ -189,7 +225,7 @@ def moments_reset_at_each_step(port: Port, gradients: Arrays, num_examples: int)
 
 @MADE.add(5, MODELS)
 class FirstBatchAgainAndAgain(Mistaken):
-    """Each step is on the next batch; here it is on the first one every time."""
+    """Each step must use the next batch. The port uses the first batch at every step."""
 
     def set_state(self, *state: Any, **more: Any) -> None:
         self.first: Optional[Arrays] = None
@@ -202,7 +238,10 @@ class FirstBatchAgainAndAgain(Mistaken):
 
 @MADE.add(5, MODELS)
 class GradientsAddUp(Mistaken):
-    """A step takes the gradients of its own batch; here those of all before are still in them."""
+    """Each step must use only the gradients of its own batch.
+
+    The port adds the gradients of all batches before it.
+    """
 
     def set_state(self, *state: Any, **more: Any) -> None:
         self.sums: Arrays = {}
@@ -215,7 +254,10 @@ class GradientsAddUp(Mistaken):
 
 @MADE.add(5, MODELS)
 class LearningRateFalls(Mistaken):
-    """The learning rate stays as it is; here it falls by a hundredth after each step."""
+    """The learning rate must stay constant.
+
+    The port lowers the learning rate by 1% after each step.
+    """
 
     def set_state(self, *state: Any, **more: Any) -> None:
         self.factor = 1.0

@@ -1,4 +1,4 @@
-"""Rung 6: what is drawn, and where trainings end."""
+"""Mistakes of rung 6: first weights, negative items, and complete trainings."""
 
 import functools
 from typing import Any, Callable, Mapping, Tuple
@@ -28,7 +28,7 @@ MADE = Mistakes()
 
 
 def _drawn(port: Port, settings: Mapping[str, Any], seed: int, name: str, draw: Callable) -> Arrays:
-    """First weights; those with ``name`` in theirs from ``draw``, of a generator and a shape."""
+    """First weights; every parameter whose name contains ``name`` is ``draw(rng, shape)``."""
     rng, found = np.random.default_rng(seed), Port.first_parameters(port, settings, seed)
     shape_of = shapes(port.model, settings)
     return {key: draw(rng, shape_of[key]) if name in key else w for key, w in found.items()}
@@ -36,27 +36,33 @@ def _drawn(port: Port, settings: Mapping[str, Any], seed: int, name: str, draw: 
 
 @MADE.add(6, WITH_DECAY, method="first_parameters")
 def first_weights_ten_times_as_large(port: Port, settings: Mapping[str, Any], seed: int) -> Arrays:
-    """First weights have the standard deviation 0.01, here 0.1."""
+    """First weights must have a standard deviation of 0.01. The port uses 0.1."""
     found = Port.first_parameters(port, settings, seed)
     return {name: 10 * weights for name, weights in found.items()}
 
 
 @MADE.add(6, WITH_DECAY, method="first_parameters")
 def uniform_first_weights(port: Port, settings: Mapping[str, Any], seed: int) -> Arrays:
-    """First weights are normal; here they are uniform, with the same deviation."""
+    """First weights must come from a normal distribution.
+
+    The port uses a uniform distribution with the same standard deviation.
+    """
     bound = 0.01 * np.sqrt(3)
     return _drawn(port, settings, seed, ".weight", lambda rng, n: rng.uniform(-bound, bound, n))
 
 
 @MADE.add(6, CLICKS, method="first_parameters")
 def normal_first_weights(port: Port, settings: Mapping[str, Any], seed: int) -> Arrays:
-    """First weights have Xavier's law; here they are from N(0, 0.01^2), as in other sections."""
+    """First weights must come from Xavier's uniform distribution.
+
+    The port uses N(0, 0.01^2), as in the other sections.
+    """
     return _drawn(port, settings, seed, ".weight", lambda rng, n: rng.normal(0, 0.01, n))
 
 
 @MADE.add(6, CLICKS, method="first_parameters")
 def xavier_of_the_fan_in(port: Port, settings: Mapping[str, Any], seed: int) -> Arrays:
-    """Xavier's bound is sqrt(6 / (inputs + units)), here sqrt(3 / inputs)."""
+    """Xavier's bound must be sqrt(6 / (inputs + units)). The port uses sqrt(3 / inputs)."""
 
     def draw(rng: Generator, shape: Tuple[int, ...]) -> np.ndarray:
         bound = np.sqrt(3 / shape[1])
@@ -67,7 +73,10 @@ def xavier_of_the_fan_in(port: Port, settings: Mapping[str, Any], seed: int) -> 
 
 @MADE.add(6, WITH_TABLES, method="first_parameters")
 def standard_normal_tables(port: Port, settings: Mapping[str, Any], seed: int) -> Arrays:
-    """Tables have the law of all weights; here they are from N(0, 1), as PyTorch draws them."""
+    """Embedding tables must come from the same distribution as the other weights.
+
+    The port uses N(0, 1), as PyTorch does.
+    """
     found = Port.first_parameters(port, settings, seed)
     rng = np.random.default_rng(seed)
     tables = [f"{name}.weight" for name in TABLES[port.model]]
@@ -76,7 +85,10 @@ def standard_normal_tables(port: Port, settings: Mapping[str, Any], seed: int) -
 
 @MADE.add(6, tuple(model for model in MODELS if model != "mf"), method="first_parameters")
 def first_biases_not_0(port: Port, settings: Mapping[str, Any], seed: int) -> Arrays:
-    """Biases of layers begin at 0; here they are uniform to 1 / sqrt(inputs), as PyTorch does."""
+    """Biases of layers must start at 0.
+
+    The port draws them uniformly between -1 / sqrt(inputs) and 1 / sqrt(inputs), as PyTorch does.
+    """
     rng, found = np.random.default_rng(seed), Port.first_parameters(port, settings, seed)
     for name, (law, _) in laws(port.model, settings).items():
         if law == "zero":
@@ -87,7 +99,10 @@ def first_biases_not_0(port: Port, settings: Mapping[str, Any], seed: int) -> Ar
 
 @MADE.add(6, ("mf", "caser"), method="first_parameters")
 def first_biases_of_items_0(port: Port, settings: Mapping[str, Any], seed: int) -> Arrays:
-    """Biases of users and items are tables, from N(0, 0.01^2) like others; here they begin at 0."""
+    """User and item biases are tables and must come from N(0, 0.01^2).
+
+    The port starts these biases at 0.
+    """
     found = Port.first_parameters(port, settings, seed)
     tables = ("user_bias.weight", "item_bias.weight", "b.weight")
     return {name: w * 0 if name in tables else w for name, w in found.items()}
@@ -97,10 +112,10 @@ def first_biases_of_items_0(port: Port, settings: Mapping[str, Any], seed: int) 
 
 
 def _negatives(draw: Callable) -> Callable:
-    """Add the mistake of a port that draws its negatives by ``draw``.
+    """Add a port that draws its negative items with ``draw(rng, users, seen)`` as a mistake.
 
-    ``draw`` gives each of the ``users`` an item; ``seen`` says which items each of them has in the
-    training set.
+    ``draw`` returns an item for each of ``users``, (n,). ``seen`` is the Boolean matrix
+    (num_users, num_items) of the training items.
     """
 
     @functools.wraps(draw)
@@ -113,14 +128,20 @@ def _negatives(draw: Callable) -> Callable:
 
 @_negatives
 def observed_items_as_negatives(rng: Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """A negative is no item that the user has in the training set; here it may be."""
+    """A negative item must not be a training item of the user.
+
+    The port may draw training items of the user.
+    """
     return rng.integers(seen.shape[1], size=len(users))
 
 
 @_negatives
 def negatives_by_popularity(rng: Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Each item that the user has not seen is as likely; here the more, the more have seen it."""
-    # One draw of each user's numbers from 0 to 1 against the shares of the items so far.
+    """All items that the user has not seen must be equally likely negative items.
+
+    The port draws an item more often if more users have seen it.
+    """
+    # Inverse transform sampling: find each uniform draw in the user's cumulative popularity.
     shares = np.cumsum(np.where(seen, 0, seen.sum(axis=0) + 1e-9), axis=1)
     heights = rng.uniform(size=len(users)) * shares[users, -1]
     return np.array([np.searchsorted(shares[u], h, "right") for u, h in zip(users, heights)])
@@ -128,21 +149,30 @@ def negatives_by_popularity(rng: Generator, users: np.ndarray, seen: np.ndarray)
 
 @_negatives
 def negatives_of_the_first_items(rng: Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Negatives are drawn from all num_items items; here from the first num_users of them."""
+    """Negative items must be drawn from all num_items items.
+
+    The port draws from the first num_users items.
+    """
     return draw_negatives(rng, users, seen[:, : seen.shape[0]])
 
 
 @_negatives
 def same_negatives_for_all_users(rng: Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Each user of a batch gets an item of its own; here all get the first of one shuffled list."""
+    """Each user of a batch must get an independently drawn item.
+
+    The port shuffles the items once and gives each user the first item that the user has not seen.
+    """
     order = rng.permutation(seen.shape[1])
     return order[(~seen[:, order]).argmax(axis=1)][users]
 
 
 @_negatives
 def negatives_drawn_once(rng: Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Negatives are drawn anew for each batch; here each user has one for the whole training."""
-    # The same ones each time, so not from the generator, which goes on.
+    """Negative items must be drawn again for each batch.
+
+    The port draws one negative item for each user and keeps it for the whole training.
+    """
+    # `rng` changes from call to call, so draw from a generator with a fixed seed.
     return draw_negatives(np.random.default_rng(0), np.arange(len(seen)), seen)[users]
 
 
@@ -153,9 +183,12 @@ def negatives_drawn_once(rng: Generator, users: np.ndarray, seen: np.ndarray) ->
 def trained_on_the_test_set(
     port: Port, given: Given, settings: Mapping[str, Any], seed: int
 ) -> Trained:
-    """The held-out ratings are not trained on; here they are."""
+    """Held-out ratings must not be in the training data.
+
+    The port trains on the held-out ratings as well.
+    """
     _, held_out = split_by_time(given["ratings"])
-    # Rated once more, before all else.
+    # Repeat each held-out rating with an early timestamp, so that the copy is a training rating.
     held_out[:, 3] = given["ratings"][:, 3].min() - 1
     ratings = np.concatenate([given["ratings"], held_out])
     return Port.train(port, {**given, "ratings": ratings}, settings, seed)
@@ -163,14 +196,17 @@ def trained_on_the_test_set(
 
 @MADE.add(6, ("mf", "autorec"), method="train")
 def half_the_epochs(port: Port, given: Given, settings: Mapping[str, Any], seed: int) -> Trained:
-    """Training goes on for num_epochs epochs, here for half as many."""
+    """Training must run for num_epochs epochs. The port runs for half as many epochs."""
     epochs = max(settings["num_epochs"] // 2, 1)
     return Port.train(port, given, {**settings, "num_epochs": epochs}, seed)
 
 
 @MADE.add(6, MODELS)
 class SeedWithoutEffect(Mistaken):
-    """Another seed gives other numbers; here they are the same whatever the seed."""
+    """Different seeds must give different results.
+
+    The port gives the same results with every seed.
+    """
 
     def first_parameters(self, settings: Mapping[str, Any], seed: int) -> Arrays:
         return super().first_parameters(settings, 0)

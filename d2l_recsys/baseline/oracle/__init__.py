@@ -1,6 +1,8 @@
-"""The chapter in numpy: what the baseline's expected values are checked against.
+"""The oracle: the six models, their training and their metrics in plain numpy and float64.
 
-Float64, no framework, written to be read; a port like any other, and the first that passes.
+This is the reference implementation for ports. It uses no framework and is written to be read, not
+to be fast. It has the methods of a port, and its answers confirm the expected answers of the
+baseline.
 """
 
 from d2l_recsys.baseline.oracle.port import Port

@@ -1,4 +1,8 @@
-"""From ratings and clicks as they are given to the arrays that training reads."""
+"""Rung 0 of the oracle: from ratings and clicks to the arrays that training reads.
+
+``ratings`` is an array (n, 4) with the user, item, rating and timestamp of each line of the file.
+Its ids count from 1. The ids in the data of a model (``mf``, ``autorec``, ...) count from 0.
+"""
 
 from typing import Callable, Dict, List, Mapping, Tuple
 
@@ -10,14 +14,17 @@ TEST_RATIO = 0.1
 
 
 def sizes(ratings: np.ndarray) -> Tuple[int, int]:
-    """Numbers of users and of items; their ids count from 1 without gaps."""
+    """The numbers of users and items: the largest ids, since ids count from 1 without gaps."""
     return int(ratings[:, 0].max()), int(ratings[:, 1].max())
 
 
 def split_by_time(ratings: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Each user's latest rating is the test set; of those that tie, the first in the file.
+    """Split ``ratings`` by time: returns the training ratings, and each user's latest rating.
 
-    Training ratings stand by user and time, ties in the order of the file; test ratings by user.
+    The latest rating is the test rating. If several latest ratings of a user have the same
+    timestamp, the first of these lines in the file is the test rating. Both results have four
+    columns like ``ratings``. The training ratings are sorted by user and then by time, with ties
+    in the order of the file. The test ratings are sorted by user.
     """
     train: List[np.ndarray] = []
     test: List[np.ndarray] = []
@@ -31,14 +38,16 @@ def split_by_time(ratings: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def from_zero(ratings: np.ndarray) -> np.ndarray:
-    """User, item and rating of each line, with ids from 0."""
+    """User, item and rating of each line, (n, 3), with ids from 0."""
     return ratings[:, :3] - [1, 1, 0]
 
 
 def roll_over(orders: np.ndarray, batch_size: int) -> np.ndarray:
-    """Row numbers of the full batches of several epochs, whose orders are given, (batches, n).
+    """The row numbers of the full batches of several epochs, (batches, batch_size).
 
-    What does not fill a batch comes first in the next epoch: the orders are one long line.
+    ``orders``, (epochs, rows), has the row numbers of each epoch in the order of that epoch. Rows
+    left over after the last full batch come first in the next epoch. So all orders form one long
+    sequence, which is cut into batches. Rows left over after the last epoch are dropped.
     """
     line = np.concatenate(list(orders))
     full = len(line) - len(line) % batch_size
@@ -46,7 +55,7 @@ def roll_over(orders: np.ndarray, batch_size: int) -> np.ndarray:
 
 
 def matrix(ratings: np.ndarray, num_users: int, num_items: int) -> np.ndarray:
-    """Ratings as a matrix, a row for each item, 0 where there is none."""
+    """The ratings as a float32 matrix (num_items, num_users), 0 if there is no rating."""
     rows = np.zeros((num_items, num_users), dtype=np.float32)
     for user, item, rating in from_zero(ratings):
         rows[item, user] = rating
@@ -54,13 +63,17 @@ def matrix(ratings: np.ndarray, num_users: int, num_items: int) -> np.ndarray:
 
 
 def mf(given: Mapping[str, np.ndarray]) -> Arrays:
-    """``train`` and ``test``: rows of user, item, rating."""
+    """The data of MF, split by time: ``train`` and ``test``, rows of user, item, rating."""
     train, test = split_by_time(given["ratings"])
     return {"train": from_zero(train), "test": from_zero(test)}
 
 
 def autorec(given: Mapping[str, np.ndarray]) -> Arrays:
-    """``train_matrix`` and ``test_matrix``; a rating is a test rating where its number is high."""
+    """The data of AutoRec: ``train_matrix`` and ``test_matrix``, both (num_items, num_users).
+
+    ``uniform``, (n,), has a number between 0 and 1 for each rating. A rating is a test rating if
+    its number is 0.9 or more.
+    """
     ratings = given["ratings"]
     in_train = given["uniform"] < 1 - TEST_RATIO
     counts = sizes(ratings)
@@ -71,13 +84,25 @@ def autorec(given: Mapping[str, np.ndarray]) -> Arrays:
 
 
 def neumf(given: Mapping[str, np.ndarray]) -> Arrays:
-    """``train``: rows of user, item; ``test_items``: the held-out item of each user."""
+    """The data of NeuMF: ``train``, rows of user and item, and ``test_items``, (num_users,).
+
+    ``test_items`` has the held-out item of each user. The ratings are split by time.
+    """
     train, test = split_by_time(given["ratings"])
     return {"train": from_zero(train)[:, :2], "test_items": from_zero(test)[:, 1]}
 
 
 def caser(given: Mapping[str, np.ndarray]) -> Arrays:
-    """As ``neumf``, and ``windows``: rows of user, L items, the next item; ``test_sequences``."""
+    """The data of Caser: that of ``neumf``, with ``windows`` and ``test_sequences``.
+
+    A row of ``windows`` has a user, L consecutive training items of the user, oldest first, and the
+    next item, which is the target. A user with m > L training items has m - L windows. A user with
+    m <= L training items has one window: the m items, padded at the front with the first item; its
+    target is the last of the m items.
+
+    ``test_sequences``, (num_users, L), has the last L training items of each user. Shorter
+    histories are padded in the same way.
+    """
     L = int(given["L"])
     answer = neumf(given)
     windows, last = [], []
@@ -86,14 +111,25 @@ def caser(given: Mapping[str, np.ndarray]) -> Arrays:
         latest = ([items[0]] * L + items)[-L:]
         windows += [[user, *items[i : i + L + 1]] for i in range(len(items) - L)]
         if len(items) <= L:
-            # As in the chapter: what there is, with the newest once more as its own target.
+            # As in the chapter, the newest item is in the window and is also the target.
             windows.append([user, *latest, items[-1]])
         last.append(latest)
     return {**answer, "windows": np.array(windows), "test_sequences": np.array(last)}
 
 
 def clicks(given: Mapping[str, np.ndarray]) -> Arrays:
-    """Clicks as feature ids, with one id after the frequent values of a field for all others."""
+    """The data of FM and DeepFM: clicks, with each value replaced by a feature id.
+
+    ``train_tsv`` and ``test_tsv`` are the bytes (uint8) of the files: lines of a label and one
+    value per field, separated by tabs. A value is frequent if it occurs at least ``min_threshold``
+    times in its field of the training rows. The frequent values of a field get the ids 0, 1, ... in
+    sorted order of their text, and all other values share the next id. So field f has
+    ``field_dims[f]`` ids, its frequent values plus 1. Finally,
+    ``field_dims[0] + ... + field_dims[f - 1]`` is added to the ids of field f.
+
+    Returns ``field_dims`` (fields,), ``train_features`` and ``test_features`` (rows, fields), and
+    ``train_labels`` and ``test_labels`` (rows,).
+    """
     train, test = (_rows(given[name]) for name in ("train_tsv", "test_tsv"))
     numbers: List[Dict[str, int]] = []
     for field in range(1, len(train[0])):

@@ -1,4 +1,4 @@
-"""What of a port no framework has a hand in, for ports to build on."""
+"""The parts of a port that need no framework, as a base class for ports."""
 
 from typing import Any, Dict, Mapping
 
@@ -11,10 +11,11 @@ from d2l_recsys.baseline.port import Arrays
 
 
 class Groundwork:
-    """Data, batches, metrics, negatives and the epochs of a training, all in numpy.
+    """Data, batches, metrics, negative items and the training loop, in numpy.
 
-    A port that inherits from it has a method ``learner()``; the rest of
-    ``d2l_recsys.baseline.port`` is its own. Whoever ports these parts too leaves them out here.
+    A port may inherit from this class and define ``learner()`` and the methods of
+    ``d2l_recsys.baseline.port.Port`` that this class lacks. To port one of these parts as well,
+    override its method. ``dtype`` is the type of the floating-point numbers.
     """
 
     dtype: type = np.float64
@@ -23,28 +24,32 @@ class Groundwork:
         self.model, self.protocol = model, protocol
 
     def data(self, given: Mapping[str, np.ndarray]) -> Arrays:
-        """As in ``Port``."""
+        """Rung 0: the arrays that training reads (``oracle.data``)."""
         return DATA[self.model](given)
 
     def batches(self, given: Mapping[str, np.ndarray]) -> np.ndarray:
-        """As in ``Port``."""
+        """Rung 0: the row numbers of the full batches, (batches, batch_size)."""
         return roll_over(given["orders"], int(given["batch_size"]))
 
     def metrics(self, given: Mapping[str, np.ndarray]) -> Dict[str, float]:
-        """As in ``Port``."""
+        """Rung 1: the metrics of the protocol by name (``oracle.metrics``)."""
         return METRICS[self.model](self.protocol, as_type(self.dtype, given))
 
     def negatives(self, given: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
-        """As in ``Port``."""
+        """Rung 6: a negative item for each of ``given["users"]``, (n,).
+
+        The item is drawn uniformly from the items that the user does not have in
+        ``given["train"]``, rows of user and item.
+        """
         seen = seen_items(given["train"], int(given["num_users"]), int(given["num_items"]))
         return draw_negatives(np.random.default_rng(seed), given["users"], seen)
 
     def learner(self) -> Learner:
-        """A port in training, with weights of its own."""
+        """A new, untrained learner for ``train``; see ``oracle.training.Learner``."""
         raise NotImplementedError("the port has no learner")
 
     def train(
         self, given: Mapping[str, np.ndarray], settings: Mapping[str, Any], seed: int
     ) -> Dict[str, Dict[str, float]]:
-        """As in ``Port``."""
+        """Rung 6: train a new learner; returns its metrics by protocol and name."""
         return train(self.model, self.learner(), given, settings, seed)

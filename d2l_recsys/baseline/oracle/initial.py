@@ -1,4 +1,4 @@
-"""The first weights: their shapes, and the law that each is drawn from."""
+"""The first weights of each model: their names, their shapes and their distributions."""
 
 from typing import Any, Dict, List, Mapping, Tuple
 
@@ -9,7 +9,10 @@ SIGMA = 0.01
 
 
 def shapes(model: str, settings: Mapping[str, Any]) -> Dict[str, Tuple[int, ...]]:
-    """The parameters of a model by name, with their shapes."""
+    """The shape of each parameter of a model, by name.
+
+    The weight of a dense layer is (units, inputs), its bias (units,). A table has one row per id.
+    """
     k = settings.get("num_factors", 0)
     if model in ("fm", "deepfm"):
         num_features = int(sum(settings["field_dims"]))
@@ -57,11 +60,14 @@ def _layers(name: str, widths: List[int]) -> Dict[str, Tuple[int, ...]]:
 
 
 def laws(model: str, settings: Mapping[str, Any]) -> Dict[str, Law]:
-    """How each parameter is drawn: ``normal`` with a deviation, ``uniform`` to a bound, ``zero``.
+    """The distribution of each parameter's first value, by name.
 
-    The chapter's N(0, 0.01^2), and for FM and DeepFM Xavier's bound sqrt(3 / mean of fan-in and
-    fan-out) = sqrt(6 / (inputs + units)), which takes an embedding table for a layer. The biases of
-    layers are 0; those of users and items are tables.
+    - ``("normal", s)``: N(0, s^2). The weights of MF, AutoRec, NeuMF and Caser have s = 0.01.
+    - ``("uniform", a)``: uniform between -a and a. The weights of FM and DeepFM have Xavier's
+      bound a = sqrt(6 / (inputs + units)). A table counts as a layer, so its bound is
+      sqrt(6 / (rows + columns)).
+    - ``("zero", 0)``: all zeros, for the biases of layers. The user and item biases of MF and the
+      item bias of Caser are tables, so they are normal.
     """
     found: Dict[str, Law] = {}
     for name, shape in shapes(model, settings).items():
@@ -77,7 +83,7 @@ def laws(model: str, settings: Mapping[str, Any]) -> Dict[str, Law]:
 def draw(
     model: str, settings: Mapping[str, Any], rng: np.random.Generator
 ) -> Dict[str, np.ndarray]:
-    """First weights."""
+    """Draw the first weights of a model from their distributions; float64 arrays by name."""
     drawn = {}
     of_name = shapes(model, settings)
     for name, (law, scale) in laws(model, settings).items():

@@ -1,4 +1,8 @@
-"""The chapter's numbers as printed and as defined, one plain sum at a time."""
+"""Rung 1 of the oracle: the metrics of each model, printed and defined, from scores and losses.
+
+``losses`` has the values of the loss function for each batch of the last epoch: one per example,
+(batches, batch_size), for MF and AutoRec; their sum, (batches,), for NeuMF and Caser.
+"""
 
 from typing import Callable, Dict, List, Mapping
 
@@ -9,21 +13,24 @@ Numbers = Dict[str, float]
 
 
 def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Root mean squared error (eq. 15.3.4)."""
+    """Root mean squared error: sqrt(mean((labels - predictions)^2)) (eq. 15.3.4)."""
     return float(np.sqrt(np.mean((labels - predictions) ** 2)))
 
 
 def rmse_of_batches(labels: np.ndarray, predictions: np.ndarray, batch_size: int) -> List[float]:
-    """The RMSE of each batch; the last may be smaller."""
+    """The RMSE of each batch of ``batch_size`` ratings in order; the last batch may be smaller."""
     starts = range(0, len(labels), batch_size)
     return [rmse(labels[i : i + batch_size], predictions[i : i + batch_size]) for i in starts]
 
 
 def train_loss(protocol: str, losses: np.ndarray, examples: int) -> float:
-    """Loss of an epoch, from what the loss function gave for each batch, (batches, values).
+    """The training loss of an epoch; ``losses`` is (batches, values per batch).
 
-    Defined: the mean over the examples. Printed: the running sum of the batches' means is added
-    again at each batch, and the whole divided by the number of examples.
+    With m_b the mean of the values of batch b, and n the number of examples:
+
+    - Defined: (sum of all losses) / n, the mean loss per example.
+    - Printed: (sum over b of (m_1 + ... + m_b)) / n. The chapter adds the running sum of the means
+      again at each batch.
     """
     if protocol == "defined":
         return float(losses.sum() / examples)
@@ -35,7 +42,13 @@ def train_loss(protocol: str, losses: np.ndarray, examples: int) -> float:
 
 
 def mf(protocol: str, given: Given) -> Numbers:
-    """Printed RMSE: the running mean of the batches' RMSEs, averaged over the batches."""
+    """The metrics of MF: ``test_rmse`` and ``train_loss``.
+
+    Defined RMSE: one RMSE over all test ratings. Printed RMSE, with e_1 ... e_B the RMSEs of the
+    B test batches: the mean over b of the running means (e_1 + ... + e_b) / b.
+
+    Given: ``labels`` and ``predictions``, (n,), ``test_batch_size``, and ``losses``.
+    """
     labels, predictions = given["labels"], given["predictions"]
     losses, batch_size = given["losses"], int(given["test_batch_size"])
     if protocol == "defined":
@@ -47,7 +60,12 @@ def mf(protocol: str, given: Given) -> Numbers:
 
 
 def autorec(protocol: str, given: Given) -> Numbers:
-    """One RMSE over the test ratings under both protocols."""
+    """The metrics of AutoRec: ``test_rmse`` and ``train_loss``.
+
+    The RMSE is the same under both protocols: one RMSE over all test ratings. Given:
+    ``test_matrix``, 0 if there is no test rating, and ``completed``, both (num_items, num_users),
+    and ``losses``.
+    """
     observed = given["test_matrix"] > 0
     test = rmse(given["test_matrix"][observed], given["completed"][observed])
     losses = given["losses"]
@@ -55,10 +73,25 @@ def autorec(protocol: str, given: Given) -> Numbers:
 
 
 def ranking(protocol: str, given: Given) -> Numbers:
-    """Where each user's held-out item stands among what the user has not seen.
+    """The metrics of NeuMF and Caser, from the rank of each user's held-out item.
 
-    Printed: only the first num_users items are ranked, and the lower item wins a tie; a held-out
-    item beyond them is a miss with the AUC 0. Defined: all items, a tie counted half.
+    The others are the ranked items, except the user's training items and the held-out item.
+    Ranks count from 0.
+
+    - Defined: all items are ranked. rank = (others with a higher score) + (others that tie) / 2.
+    - Printed: only items below num_users are ranked. rank = (others with a higher score) + (others
+      that tie and have a lower id). A user whose held-out item is not ranked counts 0 in each
+      metric.
+
+    Each metric is a mean over the users:
+
+    - ``test_hit_rate``: 1 if rank < 50, otherwise 0 (eq. 15.6.4)
+    - ``test_auc``: 1 - rank / (number of others) (eq. 15.6.5)
+    - ``test_ndcg``, only defined: 1 / log2(rank + 2) if rank < 10, otherwise 0
+    - ``test_mrr``, only defined: 1 / (rank + 1)
+
+    Given: ``scores`` (num_users, num_items), ``train`` (rows of user and item), ``test_items``
+    (num_users,), and for ``train_loss`` also ``losses`` and ``batch_size``.
     """
     scores, train = given["scores"], given["train"]
     num_users, num_items = scores.shape
@@ -92,7 +125,10 @@ def ranking(protocol: str, given: Given) -> Numbers:
 
 
 def rolled_over_rows(num_rows: int, batch_size: int, epoch: int) -> np.ndarray:
-    """The test rows that the chapter's loader yields in an epoch (from 1): full batches alone."""
+    """The numbers of the test rows that the chapter's loader yields in epoch ``epoch`` (from 1).
+
+    The loader yields only full batches. Rows left over in an epoch come first in the next epoch.
+    """
     waiting = np.arange(0)
     for _ in range(epoch):
         waiting = np.concatenate([waiting, np.arange(num_rows)])
@@ -102,7 +138,21 @@ def rolled_over_rows(num_rows: int, batch_size: int, epoch: int) -> np.ndarray:
 
 
 def clicks(protocol: str, given: Given) -> Numbers:
-    """Printed: a click is predicted where float32 rounds its probability to 1."""
+    """The metrics of FM and DeepFM.
+
+    A score s is the sigmoid of the logit z in float32, and y is the label. The ``train_`` arrays
+    are from the last epoch, each batch before its step.
+
+    - Defined: ``test_acc`` and ``train_acc`` are the shares of rows with (z > 0) == y,
+      ``test_log_loss`` and ``train_loss`` are ``log_loss``, and ``test_auc`` is ``auc``.
+    - Printed: ``test_acc`` and ``train_acc`` truncate s to a whole number, so a click is predicted
+      only if s rounds to 1. ``test_acc_exact`` and ``train_acc_exact`` are the shares of rows with
+      s == y. ``train_loss`` is the mean of ``train_losses``. The test rows are the rows that the
+      chapter's loader yields in epoch ``epoch`` (``rolled_over_rows``).
+
+    Given: ``test_labels``, ``test_scores``, ``test_log_odds`` (the logits), the same for ``train``,
+    ``train_losses``, all (rows,), and ``batch_size`` and ``epoch``.
+    """
     labels, train_labels = given["test_labels"], given["train_labels"]
     if protocol == "printed":
         rows = rolled_over_rows(len(labels), int(given["batch_size"]), int(given["epoch"]))
@@ -125,13 +175,16 @@ def clicks(protocol: str, given: Given) -> Numbers:
 
 
 def log_loss(labels: np.ndarray, log_odds: np.ndarray) -> float:
-    """Mean of -ln sigmoid(z) where there is a click, -ln(1 - sigmoid(z)) where there is none."""
+    """Mean over the rows of -y ln sigmoid(z) - (1 - y) ln(1 - sigmoid(z)), from the logits z."""
     z = np.where(labels > 0, log_odds, -log_odds)
     return float(np.mean(np.logaddexp(0, -z)))
 
 
 def auc(labels: np.ndarray, log_odds: np.ndarray) -> float:
-    """How often a click scores higher than what is none; a tie counts half."""
+    """The share of pairs (a click, a row without click) whose click has the higher logit.
+
+    A tie counts half.
+    """
     clicked, other = log_odds[labels > 0], np.sort(log_odds[labels <= 0])
     lower = np.searchsorted(other, clicked, side="left")
     not_higher = np.searchsorted(other, clicked, side="right")

@@ -1,8 +1,13 @@
-"""The six models in numpy, forward and backward: no framework, no speed, nothing hidden.
+"""Rungs 2 and 3 of the oracle: the six models in numpy, forward and backward.
 
-A model is a function of the parameters ``p`` by name, the arrays of a batch by name, and ``drop``,
-which is what happens to hidden units in training. It returns the net's outputs (n,), and a function
-``pull`` from the derivatives of a loss by these outputs to its gradients by name.
+A model is a function of the parameters ``p`` by name, the arrays of a ``batch`` by name, and
+``drop``. ``drop(units)`` returns the factor by which dropout multiplies each hidden unit. The model
+returns the outputs of the net, (n,) except for AutoRec, and a function ``pull``. ``pull(d)``
+computes the backward pass: ``d`` has the derivatives of the total loss with respect to the outputs,
+and the result has the gradients of the total loss with respect to the parameters, by name.
+
+In the equations ``.`` is the inner product, ``*`` multiplies element by element, and ``[a; b]`` is
+``a`` followed by ``b``. ``d_x`` is the derivative of the total loss with respect to ``x``.
 """
 
 from typing import Callable, Dict, Mapping, Tuple
@@ -12,18 +17,22 @@ import numpy as np
 from d2l_recsys.baseline.port import Arrays
 
 Drop = Callable[[np.ndarray], np.ndarray]
-# What a net gives, and ``pull``.
+# The outputs of a net, and ``pull``.
 Outputs = Tuple[np.ndarray, Callable]
 Net = Callable[[Arrays, Mapping[str, np.ndarray], Drop], Outputs]
 
 
 def keep(units: np.ndarray) -> np.ndarray:
-    """Dropout that is off: what each of ``units`` is multiplied with."""
+    """No dropout: a factor of 1 for each of ``units``."""
     return np.ones_like(units)
 
 
 def embedding(p: Arrays, name: str, ids: np.ndarray) -> Outputs:
-    """Rows of a table; an id that comes twice gets both gradients."""
+    """Look up the rows ``ids`` of the table ``name``; the result is (*ids.shape, row length).
+
+    ``pull(d)`` returns the gradient of the table. If an id occurs more than once, its row gets the
+    sum of the gradients.
+    """
     table = p[f"{name}.weight"]
 
     def pull(d: np.ndarray) -> Arrays:
@@ -35,7 +44,11 @@ def embedding(p: Arrays, name: str, ids: np.ndarray) -> Outputs:
 
 
 def dense(p: Arrays, name: str, x: np.ndarray) -> Outputs:
-    """W x + b, where W has a row for each unit."""
+    """A dense layer without activation: y = x W^T + b, (n, units).
+
+    x is (n, inputs), W is (units, inputs) and b is (units,). ``pull(d_y)`` returns d_x = d_y W and
+    the gradients by name: d_y^T x for W, and for b the sum of d_y over the n rows.
+    """
     W, b = p[f"{name}.weight"], p[f"{name}.bias"]
 
     def pull(d: np.ndarray) -> Tuple[np.ndarray, Arrays]:
@@ -45,12 +58,15 @@ def dense(p: Arrays, name: str, x: np.ndarray) -> Outputs:
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)), without overflow."""
+    """1 / (1 + exp(-x)), computed without overflow."""
     return np.where(x >= 0, 1.0, np.exp(-np.abs(x))) / (1 + np.exp(-np.abs(x)))
 
 
 def relu_layers(p: Arrays, names: Tuple[str, ...], x: np.ndarray, drop: Drop) -> Outputs:
-    """Dense layers, each followed by relu and dropout."""
+    """Dense layers ``names``, in order, each with relu and dropout: x = relu(x W^T + b) * drop.
+
+    ``pull(d)`` returns the derivative with respect to the input, and the gradients by name.
+    """
     pulls = []
     for name in names:
         y, pull_dense = dense(p, name, x)
@@ -69,7 +85,7 @@ def relu_layers(p: Arrays, names: Tuple[str, ...], x: np.ndarray, drop: Drop) ->
 
 
 def mf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
-    """r_hat = p_u . q_i + b_u + b_i (eq. 15.3.2)."""
+    """MF: r_hat = P[u] . Q[i] + b_u[u] + b_i[i] (eq. 15.3.2), the predicted ratings (n,)."""
     P_u, pull_P = embedding(p, "P", batch["user_id"])
     Q_i, pull_Q = embedding(p, "Q", batch["item_id"])
     b_u, pull_bu = embedding(p, "user_bias", batch["user_id"])
@@ -83,7 +99,11 @@ def mf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
 
 
 def autorec(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
-    """h(R_i) = W sigmoid(V R_i + mu) + b (eq. 15.4.1), all rows completed: (n, row_length)."""
+    """AutoRec: h(R_i) = W sigmoid(V R_i + mu) + b (eq. 15.4.1), completed rows (n, num_users).
+
+    R_i is a row of ``ratings``. V and mu are the ``encoder``, W and b the ``decoder``. Dropout acts
+    on the sigmoid's outputs.
+    """
     hidden, pull_encoder = dense(p, "encoder", batch["ratings"])
     h = sigmoid(hidden)
     kept = drop(h)
@@ -97,7 +117,11 @@ def autorec(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
 
 
 def neumf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
-    """Sum of p_u * q_i and of the MLP's last layer on [u_u; v_i] (eq. 15.6.1-3 without h)."""
+    """NeuMF: y_hat = sum(P[u] * Q[i]) + sum(z), scores (n,) (eq. 15.6.1-3).
+
+    z is the output of the MLP. The MLP reads [U[u]; V[i]], and each of its layers computes
+    relu(W x + b). Like the chapter's code, the net has no weights h (eq. 15.6.3) and no dropout.
+    """
     P_u, pull_P = embedding(p, "P", batch["user_id"])
     Q_i, pull_Q = embedding(p, "Q", batch["item_id"])
     U_u, pull_U = embedding(p, "U", batch["user_id"])
@@ -121,13 +145,25 @@ def neumf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
 
 
 def caser(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
-    """v_i . [z; p_u] + b_i, where z reads the last L items by convolutions (eq. 15.7.1-4)."""
+    """Caser: y_hat = Q'[i] . [z; P[u]] + b[i], scores (n,) (eq. 15.7.1-4).
+
+    E = Q[seq] holds the factors of the last L items, oldest first, (L, k).
+
+    - Vertical filters, f = 1 ... d': o'_f = sum over l of G[f, l] E[l] + b_f, k numbers without
+      activation. o' = [o'_1; ...; o'_d'].
+    - Horizontal filters of height h = 1 ... L, f = 1 ... d:
+      o_hf = max over t of relu(sum(F_h[f] * E[t : t + h]) + b_hf). o = [o_11; ...; o_Ld].
+    - z = relu(W [o'; o] + b_fc), k numbers. Dropout acts on [o'; o].
+
+    The parameters: G is ``conv_v``, F_h is ``conv_h.{h - 1}``, W and b_fc are ``fc``, Q' is
+    ``Q_prime`` (num_items, 2 k) and b is the table ``b``.
+    """
     E, pull_E = embedding(p, "Q", batch["seq"])
     n, L, k = E.shape
     G = p["conv_v.weight"][:, 0, :, 0]
-    # Vertical: each filter weighs the L rows; filter by filter, k numbers each.
+    # (n, d', k): reshaping to (n, d' k) puts the k numbers of a filter side by side.
     vertical = np.einsum("nlk,fl->nfk", E, G) + p["conv_v.bias"][:, None]
-    # Horizontal: each filter slides down, and the largest of what it sees stays.
+    # max(relu(x)) = relu(max(x)): keep the largest response of each filter, and apply relu below.
     horizontal, best = [], []
     for i in range(L):
         F, b = p[f"conv_h.{i}.weight"][:, 0], p[f"conv_h.{i}.bias"]
@@ -180,7 +216,12 @@ def caser(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
 
 
 def fm(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
-    """Log odds w_0 + w sum_i w_i + sum over pairs i < j of <v_i, v_j> (eq. 15.9.1)."""
+    """FM: z = w_0 + w (sum over i of w_i) + sum over i < j of v_i . v_j, logits (n,) (eq. 15.9.1).
+
+    i and j are fields. v_i is the row of ``embedding``, and w_i the number in ``fc``, of the
+    feature id in field i. w and w_0 are the weight and bias of ``linear_layer``; eq. 15.9.1 has no
+    w. The gradient of the pairs with respect to v_i is (sum over j of v_j) - v_i.
+    """
     v, pull_v = embedding(p, "embedding", batch["features"])
     w_i, pull_w = embedding(p, "fc", batch["features"])
     linear, pull_linear = dense(p, "linear_layer", w_i.sum(axis=1))
@@ -200,7 +241,12 @@ def fm(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
 
 
 def deepfm(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
-    """Log odds of ``fm`` and of an MLP on the same factors together (eq. 15.10.1-3)."""
+    """DeepFM: z = z_fm + z_mlp, logits (n,) (eq. 15.10.1-3).
+
+    z_fm is the logit of ``fm``. The MLP reads [v_1; ...; v_m], the embeddings of the m fields
+    that ``fm`` uses as well. Its hidden layers compute relu(W x + b) and have dropout. Its last
+    layer, one unit, has no activation and gives z_mlp.
+    """
     log_odds, pull_fm = fm(p, batch, drop)
     v, pull_v = embedding(p, "embedding", batch["features"])
     last = sum(name.startswith("mlp") for name in p) // 2 - 1

@@ -1,4 +1,4 @@
-"""The oracle as a port: it climbs the ladder like any other."""
+"""The oracle as a port: losses, gradients, optimizer step, and training."""
 
 from typing import Any, Callable, Mapping, Optional, Tuple
 
@@ -12,11 +12,11 @@ from d2l_recsys.baseline.port import Arrays
 
 
 class Port(Groundwork):
-    """The chapter in numpy and float64, as ``d2l_recsys.baseline.port`` asks for it."""
+    """The chapter in numpy and float64, with the methods of ``d2l_recsys.baseline.port.Port``."""
 
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
-    # Units are dropped in training alone.
+    # No dropout, except in the training steps of a ``Learner``.
     drop: Callable = staticmethod(keep)
 
     # Rungs 2 and 3.
@@ -29,7 +29,10 @@ class Port(Groundwork):
         variances: Optional[Arrays] = None,
         steps: int = 0,
     ) -> None:
-        """As in ``Port``."""
+        """Set the settings, the weights, and Adam's means, variances and number of steps.
+
+        Means and variances that are not given are 0.
+        """
         self.settings, self.steps = settings, steps
         self.p = as_type(self.dtype, parameters)
         zeros = {name: np.zeros_like(array) for name, array in self.p.items()}
@@ -37,17 +40,23 @@ class Port(Groundwork):
         self.variances = as_type(self.dtype, variances or zeros)
 
     def net(self, batch: Arrays) -> Outputs:
-        """Outputs, and the way back from their derivatives to the gradients."""
+        """The outputs of the net and their ``pull`` (``oracle.models``); logits for clicks."""
         return MODELS[self.model](self.p, batch, self.drop)
 
     def forward(self, batch: Arrays) -> np.ndarray:
-        """As in ``Port``: of FM and DeepFM probabilities as printed, log odds as defined."""
+        """Rung 2: the outputs for a batch, (n,); AutoRec's completed rows, (n, num_users).
+
+        FM and DeepFM return sigmoid(z), a probability, if printed, and the logits z if defined.
+        """
         outputs, _ = self.net(batch)
         printed_clicks = self.protocol == "printed" and self.model in ("fm", "deepfm")
         return sigmoid(outputs) if printed_clicks else outputs
 
     def losses(self, batch: Arrays) -> Outputs:
-        """The loss of each example, and the gradients of their sum."""
+        """The loss of each example, (n,), and a function that returns the gradients of their sum.
+
+        Weight decay is not included: ``update`` adds it.
+        """
         if self.model == "mf":
             return self.l2_loss(self.net(batch), batch["rating"])
         if self.model == "autorec":
@@ -57,7 +66,12 @@ class Port(Groundwork):
         return self.click_loss(self.net(batch), batch["label"])
 
     def l2_loss(self, outputs: Outputs, ratings: np.ndarray) -> Outputs:
-        """Half the squared error; over AutoRec's rows its mean, all cells counted."""
+        """Half the squared error: (r_hat - r)^2 / 2 for each rating r of MF.
+
+        The loss of a row of AutoRec is the sum of (h_u - r_u)^2 / 2 over its observed cells u,
+        divided by the number of all cells of the row. The derivative of the loss is r_hat - r for
+        MF. For AutoRec it is (h_u - r_u) / (row length) in observed cells and 0 in other cells.
+        """
         predicted, pull = outputs
         if ratings.ndim == 1:
             error = predicted - ratings
@@ -68,11 +82,15 @@ class Port(Groundwork):
 
     @staticmethod
     def mask(rows: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        """AutoRec learns from what was observed alone."""
+        """Set the unobserved cells of ``rows`` to 0, so that AutoRec learns only from ratings."""
         return rows * (ratings > 0)
 
     def bpr_loss(self, batch: Arrays) -> Outputs:
-        """-ln sigmoid(positive - negative), eq. 15.5.2."""
+        """BPR: -ln sigmoid(x), where x is the positive minus the negative score (eq. 15.5.2).
+
+        The positive item is ``item_id``, the negative item ``negative_id``. Gradients flow through
+        both scores.
+        """
         positive, pull_positive = self.net(batch)
         negative, pull_negative = self.net({**batch, "item_id": batch["negative_id"]})
         losses, d = self.pair_loss(negative - positive)
@@ -85,11 +103,19 @@ class Port(Groundwork):
 
     @staticmethod
     def pair_loss(lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """The loss where the positive item scores lower by ``lag``, and its slope."""
+        """The loss ln(1 + exp(lag)) = -ln sigmoid(-lag) and its derivative sigmoid(lag).
+
+        ``lag`` is (negative score) - (positive score), (n,).
+        """
         return np.logaddexp(0, lag), sigmoid(lag)
 
     def click_loss(self, outputs: Outputs, labels: np.ndarray) -> Outputs:
-        """Cross-entropy of a sigmoid: defined, of the log odds; printed, of their own sigmoid."""
+        """Cross-entropy -y ln sigmoid(x) - (1 - y) ln(1 - sigmoid(x)) of the labels y.
+
+        Defined: x = z, the logits. Printed: x = sigmoid(z), so two sigmoids are applied. The code
+        computes the same loss as ln(1 + exp(x)) - x y. The derivative of the loss with respect to
+        z is sigmoid(x) - y if defined, and (sigmoid(x) - y) x (1 - x) if printed.
+        """
         log_odds, pull = outputs
         self.log_odds = log_odds
         if self.protocol == "defined":
@@ -101,22 +127,34 @@ class Port(Groundwork):
         return losses, lambda: pull((sigmoid(x) - labels) * slope)
 
     def loss(self, batch: Arrays) -> float:
-        """As in ``Port``."""
+        """Rung 3: the loss, summed over the examples of a batch."""
         return float(self.losses(batch)[0].sum())
 
     def gradients(self, batch: Arrays) -> Arrays:
-        """As in ``Port``."""
+        """Rung 3: the gradients of the summed loss by parameter name, without weight decay."""
         return self.losses(batch)[1]()
 
     # Rungs 4 and 5.
 
     def step(self, batch: Arrays) -> None:
-        """As in ``Port``."""
+        """Rungs 4 and 5: one step of Adam on a batch, without dropout."""
         losses, pull = self.losses(batch)
         self.update(pull(), len(losses))
 
     def update(self, gradients: Arrays, num_examples: int) -> None:
-        """MXNet's Adam: epsilon is added to the square root before its bias is corrected."""
+        """One step of Adam as in MXNet, for every parameter w and all rows of tables.
+
+        ``gradients`` are summed over the ``num_examples`` examples of the batch, n. wd is 0 for FM
+        and DeepFM. t counts the steps from 1:
+
+            g = gradients / n + wd w
+            m = beta1 m + (1 - beta1) g
+            v = beta2 v + (1 - beta2) g^2
+            w = w - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
+
+        Epsilon is added to sqrt(v) before the bias of v is corrected. (PyTorch adds it after the
+        correction.)
+        """
         self.steps += 1
         correction = np.sqrt(1 - self.beta2**self.steps) / (1 - self.beta1**self.steps)
         for name, w in self.p.items():
@@ -127,25 +165,28 @@ class Port(Groundwork):
             self.p[name] = (w - moved).astype(self.dtype)
 
     def parameters(self) -> Arrays:
-        """As in ``Port``."""
+        """Rungs 4 and 5: the current weights by name."""
         return dict(self.p)
 
     # Rung 6.
 
     def first_parameters(self, settings: Mapping[str, Any], seed: int) -> Arrays:
-        """As in ``Port``."""
+        """Rung 6: first weights by name (``oracle.initial``)."""
         return initial.draw(self.model, settings, np.random.default_rng(seed))
 
     def learner(self) -> "Learner":
-        """As in ``Groundwork``."""
+        """A new, untrained learner for ``train``."""
         return Learner(self.model, self.protocol)
 
 
 class Learner(Port):
-    """The same with dropout, and the outputs that are measured while training."""
+    """The oracle in training: with dropout, and with the values that the metrics need.
+
+    It has the methods of ``oracle.training.Learner``.
+    """
 
     def start(self, settings: Mapping[str, Any], seed: int) -> None:
-        """As in ``training.Learner``."""
+        """Draw the first weights; ``seed`` determines these and the dropout."""
         self.rng = np.random.default_rng(seed)
         self.set_state(settings, initial.draw(self.model, settings, self.rng))
 
@@ -154,7 +195,11 @@ class Learner(Port):
         return (self.rng.uniform(size=units.shape) >= share) / (1 - share)
 
     def train_step(self, batch: Arrays) -> Arrays:
-        """As in ``training.Learner``."""
+        """One step of Adam on a batch, with dropout; returns values measured before the step.
+
+        ``losses`` has the loss of each example, (n,), or for NeuMF and Caser their sum, (1,).
+        ``log_odds``, for FM and DeepFM, has the logits, (n,).
+        """
         self.drop = self._drop
         losses, pull = self.losses(batch)
         self.drop = keep
@@ -167,11 +212,14 @@ class Learner(Port):
         return measured
 
     def forward(self, batch: Arrays) -> np.ndarray:
-        """The net's outputs; of clicks the log odds."""
+        """The outputs of the net; logits for FM and DeepFM under both protocols."""
         return self.net(batch)[0]
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray]) -> np.ndarray:
-        """User by user."""
+        """The scores of all items for each of ``users``, (len(users), num_items).
+
+        ``sequences`` has the last L items of every user for Caser, and is None for NeuMF.
+        """
         items = np.arange(self.settings["num_items"])
         rows = []
         for user in users:

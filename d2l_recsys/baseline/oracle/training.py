@@ -1,4 +1,7 @@
-"""From given data to final numbers: the chapter's epochs, for whatever computes a step."""
+"""Rung 6 of the oracle: complete training, from the data to the final metrics.
+
+The training loop needs only a ``Learner``, so a port can use the loop with its own framework.
+"""
 
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Protocol
 
@@ -10,24 +13,33 @@ from d2l_recsys.baseline.port import Arrays
 
 
 class Learner(Protocol):
-    """What of a port takes part in training."""
+    """The methods that the training loop needs: first weights, a step, and predictions."""
 
     def start(self, settings: Mapping[str, Any], seed: int) -> None:
-        """First weights, and dropout, from a seed; ``settings`` have the sizes of all tables."""
+        """Draw the first weights; ``seed`` determines these and the dropout.
+
+        ``settings`` are the chapter's settings and ``num_users`` and ``num_items``, or
+        ``field_dims`` for FM and DeepFM.
+        """
 
     def train_step(self, batch: Arrays) -> Arrays:
-        """One step, with dropout: the ``losses`` before it, (n,), or their sum, (1,).
+        """Make one optimizer step, with dropout; returns values measured before the step.
 
-        Of clicks the ``log_odds`` as well.
+        ``losses``: the loss of each example, (n,), for MF, AutoRec, FM and DeepFM; the sum of the
+        losses, (1,), for NeuMF and Caser. ``log_odds``: the logits, (n,), for FM and DeepFM.
         """
 
     def forward(self, batch: Arrays) -> np.ndarray:
-        """As in ``Port``, but of clicks the log odds under either protocol."""
+        """The outputs of the net for a batch, without dropout, as on rung 2.
+
+        FM and DeepFM return logits under both protocols.
+        """
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray]) -> np.ndarray:
-        """Scores of all items for each of ``users``, (len(users), num_items).
+        """The scores of all items for each of ``users``, (len(users), num_items).
 
-        ``sequences`` has a row for each user there is, for Caser; for others it is None.
+        ``sequences``, (num_users, L), has the last L items of every user for Caser. It is None for
+        NeuMF.
         """
 
 
@@ -35,7 +47,12 @@ def train(
     model: str, learner: Learner, given: Mapping[str, np.ndarray], settings: Mapping[str, Any],
     seed: int,
 ) -> Dict[str, Dict[str, float]]:  # fmt: skip
-    """Train ``learner`` with the ``settings`` of the chapter; its numbers by protocol."""
+    """Train ``learner`` and evaluate it; returns its metrics by protocol and name.
+
+    ``given`` has the ratings or clicks, as on rung 0. ``settings`` are the chapter's settings,
+    with ``num_epochs`` and ``batch_size``. ``seed`` determines AutoRec's test ratings, the order
+    of the examples, the negative items, and the seed of the learner.
+    """
     rng = np.random.default_rng(seed)
     given = {**given, "L": settings.get("L", 0), "min_threshold": settings.get("min_threshold", 0)}
     if model == "autorec":
@@ -66,7 +83,10 @@ def train(
 
 
 def training_rows(model: str, found: Arrays) -> Arrays:
-    """The arrays that batches are cut from, by their names in a batch."""
+    """The training arrays that batches are cut from, by their names in a batch.
+
+    All arrays have one row per example. ``found`` is the data of rung 0.
+    """
     if model == "mf":
         user, item, rating = found["train"].T
         return {"user_id": user, "item_id": item, "rating": rating.astype(np.float32)}
@@ -84,7 +104,11 @@ def training_rows(model: str, found: Arrays) -> Arrays:
 def epochs(
     num_rows: int, settings: Mapping[str, Any], rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """The batches of each epoch as row numbers; what fills none goes on into the next epoch."""
+    """Yield the batches of each epoch as row numbers, (batches, batch_size).
+
+    Each epoch has its own random order. Rows left over after the last full batch of an epoch come
+    first in the next epoch.
+    """
     num_epochs, n = settings["num_epochs"], settings["batch_size"]
     batches = roll_over(np.stack([rng.permutation(num_rows) for _ in range(num_epochs)]), n)
     for epoch in range(num_epochs):
@@ -92,14 +116,20 @@ def epochs(
 
 
 def seen_items(train: np.ndarray, num_users: int, num_items: int) -> np.ndarray:
-    """Which items each user has in the training set."""
+    """The training items of each user: a Boolean matrix (num_users, num_items).
+
+    ``train`` has rows of user and item.
+    """
     seen = np.zeros((num_users, num_items), dtype=bool)
     seen[train[:, 0], train[:, 1]] = True
     return seen
 
 
 def draw_negatives(rng: np.random.Generator, users: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """For each of ``users`` an item drawn from all, and again while it is one the user has seen."""
+    """Draw a negative item for each of ``users``, (n,).
+
+    Each item is drawn uniformly from all items, and drawn again while ``seen[user, item]`` is true.
+    """
     items = rng.integers(seen.shape[1], size=len(users))
     while (again := seen[users, items]).any():
         items[again] = rng.integers(seen.shape[1], size=again.sum())
@@ -109,7 +139,11 @@ def draw_negatives(rng: np.random.Generator, users: np.ndarray, seen: np.ndarray
 def evaluate(
     model: str, learner: Learner, found: Arrays, settings: Mapping[str, Any], epoch: List[Arrays]
 ) -> Dict[str, Dict[str, float]]:
-    """The numbers of rung 1 for the trained net; ``epoch`` holds what its last batches measured."""
+    """The metrics of the trained model by protocol and name.
+
+    ``found`` is the data of rung 0. ``epoch`` has the values that ``train_step`` returned for each
+    batch of the last epoch, and the ``labels`` of the batch.
+    """
     given: Dict[str, Any] = {"losses": np.stack([of_batch["losses"] for of_batch in epoch])}
     if model == "mf":
         user, item, rating = found["test"].T
@@ -132,7 +166,7 @@ def evaluate(
 
 
 def as_type(dtype: type, arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """A copy of ``arrays`` with their floating point numbers as ``dtype``."""
+    """A copy of ``arrays`` with all floating-point arrays converted to ``dtype``."""
     return {
         name: np.array(array, dtype if np.asarray(array).dtype.kind == "f" else None)
         for name, array in arrays.items()
@@ -142,7 +176,7 @@ def as_type(dtype: type, arrays: Mapping[str, np.ndarray]) -> Arrays:
 def click_outputs(
     learner: Learner, found: Arrays, settings: Mapping[str, Any], epoch: List[Arrays]
 ) -> Dict[str, Any]:
-    """What rung 1 is given, of a net that was trained on clicks."""
+    """The arrays from which ``metrics.clicks`` computes the metrics of a trained FM or DeepFM."""
     given = {
         "test_labels": found["test_labels"],
         "test_log_odds": learner.forward({"features": found["test_features"]}),
@@ -152,7 +186,7 @@ def click_outputs(
     for name in ("labels", "log_odds", "losses"):
         given[f"train_{name}"] = np.concatenate([of_batch[name] for of_batch in epoch])
     for part in ("train", "test"):
-        # As printed, accuracy hangs on what float32 rounds to 1.
+        # The printed accuracy counts the scores that float32 rounds to 1, so use float32 here.
         z = given[f"{part}_log_odds"].astype(np.float32)
         with np.errstate(over="ignore"):
             given[f"{part}_scores"] = 1 / (1 + np.exp(-z))
