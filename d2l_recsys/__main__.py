@@ -48,9 +48,9 @@ def group(about: str, functions: Sequence[Callable], **options: Any) -> typer.Ty
 def make_app(words: Sequence[str] = ()) -> typer.Typer:
     """The application with all its commands.
 
-    If ``words``, the arguments of the command line, name a section, then the groups above the
-    section get no options, not even ``--help``. Typer loads pydantic to read an option of a group,
-    and that would take a third of the time of a section's help.
+    ``words`` are the arguments of the command line. If they name a section, the groups
+    ``d2l-recsys`` and ``d2l-recsys run`` get no options, not even ``--help``. To read an option of
+    a group, Typer loads pydantic. This would take a third of the time that a section's help takes.
     """
     is_section = len(words) > 1 and words[0] == "run" and not words[1].startswith("-")
     app = command_line.make_app(add_completion=not is_section, add_help_option=not is_section)

@@ -43,10 +43,10 @@ SETTINGS = {
     "d": Setting("Horizontal filters of each height; 0 for none.", 0, 10**5),
     "d_prime": Setting("Vertical filters, d'; 0 for none.", 0, 10**5),
     "damping": Setting(
-        "Number of expected ratings added to those of each user and each item.", 0, 10**6
+        "Average ratings to add for each user and item; more make biases smaller.", 0, 10**6
     ),
     "data_dir": Setting("Folder of the data. Default: $D2L_RECSYS_DATA, or else data/."),
-    "decay": Setting("Training: weight of an item, relative to the next item.", 0, 1),
+    "decay": Setting("In training, an item counts this many times as much as its successor.", 0, 1),
     "device": Setting("Where to compute. Default: GPUs if there are any, or else CPUs."),
     "dropout": Setting("Share of numbers that dropout sets to 0 in training.", 0, 0.999),
     "edge_dropout": Setting("Share of the graph's edges left out in training.", 0, 0.999),
@@ -79,7 +79,7 @@ SETTINGS = {
     ),
     "quiet": Setting("Print no result lines and no progress."),
     "recency": Setting(
-        "Scores: weight of an item of the history, relative to the next item.", 0, 1
+        "For the scores, an item counts this many times as much as its successor.", 0, 1
     ),
     "reg": Setting("Strength of the regularization, lambda.", 0, 1e12),
     "results": Setting("Folder of all results."),
@@ -105,7 +105,7 @@ class Choice(str, enum.Enum):
 
 
 class Protocol(Choice):
-    """Show numbers of code (printed) or equations (defined). FM, DeepFM: train on scores or logits.
+    """Show numbers of the code (printed) or the equations (defined); FM and DeepFM train so, too.
 
     The code and the equations are those of the chapter. FM and DeepFM pass the loss the scores,
     which are probabilities (printed), or the logits (defined). All other sections train in the same
@@ -117,10 +117,10 @@ class Protocol(Choice):
 
 
 class Split(Choice):
-    """Held out: each user's last rating, a random tenth, or each user's last rating but one.
+    """Held out: each user's last rating, a random tenth, or each user's second-to-last rating.
 
-    ``validation`` holds out the last rating but one, and leaves the last rating out of everything.
-    So settings that are chosen on it have not seen the test ratings.
+    ``validation`` holds out the second-to-last rating, and leaves the last rating out of
+    everything. So settings that are chosen on it have not seen the test ratings.
     """
 
     seq_aware = "seq-aware"

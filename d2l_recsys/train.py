@@ -239,7 +239,7 @@ def train_ctr(
     ----------
     net : maps features (n, fields) to probabilities of a click, (n, 1); initialized on ``devices``.
         A ``ClickModel`` has a method ``logits(F, features)``, which returns the logits of these
-        probabilities. (The chapter's nets do not have it, and train only as printed.) If ``net``
+        probabilities. (The nets in the book do not have it, and train only as printed.) If ``net``
         and ``loss`` both inherit ``HybridBlock.forward``, they are hybridized in one graph
     train_iter, test_iter : yield batches (features, labels), with labels of shape (n, 1). If
         ``test_iter`` is a ``BatchLoader``, the printed test accuracy counts only the rows that the

@@ -91,7 +91,7 @@ def test_what_is_missing_or_too_much_is_infinite(rung):
     assert [d.array for d in found] == ["a", "b", "c"]
     assert [d.distance for d in found] == [0.0, math.inf, math.inf]
     assert found[1].words == "b is missing"
-    assert found[2].words.startswith("c is not asked for")
+    assert found[2].words.startswith("the question does not ask for c")
     assert [d.distance for d in compare(rung, expected, {}, {})] == [math.inf, math.inf]
 
 
@@ -217,7 +217,9 @@ def test_a_multiple_is_called_one(factor):
         assert words.endswith(f"; the whole array is {factor:.4g} times the expected one")
     for rung in STEPS:
         words = only(rung, start + expected, start + expected * factor, start).words
-        assert words.endswith(f"; the array moves {factor:.4g} times as far as expected")
+        assert words.endswith(
+            f"; the port changes this array {factor:.4g} times as much as expected"
+        )
 
 
 def test_what_is_no_multiple_is_not_called_one():

@@ -120,8 +120,8 @@ def test_what_an_unfinished_run_had_saved_is_kept_when_another_begins(
     run("mf")
     assert (tmp_path / "out" / BEFORE).read_bytes() == before
     assert re.fullmatch(
-        rf".*{CHECKPOINT} belongs to an unfinished run \(--resume would resume it\); the file is "
-        rf"renamed to .*{BEFORE} when the new run saves its first checkpoint\n",
+        rf".*{CHECKPOINT} is of an unfinished run: stop here and use --resume to continue it; "
+        rf"otherwise the file is renamed to .*{BEFORE} at the first new checkpoint\n",
         capsys.readouterr().err,
     )
     # The checkpoint of a finished run is replaced, as its result is.

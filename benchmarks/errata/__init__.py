@@ -1,1 +1,1 @@
-"""Measures the effect of each erratum, with one module for each part of ``ERRATA.md``."""
+"""Measures the effect of each erratum: modules for ratings, ranking, clicks and the rest."""

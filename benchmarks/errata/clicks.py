@@ -227,7 +227,7 @@ def scale_of_the_linear_part(lab: Lab) -> Figures:
     for label, protocol, number in ON_TEST_ROWS:
         values = [result[protocol][number] for result in without]
         change = differences(lab.values("fm", protocol, number), values)
-        figures.update(mean_sd(f"{label} with it, less without", change))
+        figures.update(mean_sd(f"{label} with the factor minus without it", change))
     return figures
 
 

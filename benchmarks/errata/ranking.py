@@ -82,7 +82,7 @@ def heads(lab: Lab) -> Figures:
         "highest less lowest score": float(scores.max() - scores.min()),
         "seeds of --wd 0": lab.seeds,
         **{
-            f"{head} head: gradient of the loss over the decay's": loss_over_decay(lab, head)
+            f"{head} head: size of the loss gradient over the decay": loss_over_decay(lab, head)
             for head in ("sum", "linear", "sigmoid")
         },
     }
@@ -128,9 +128,9 @@ def items_beyond_users(lab: Lab) -> Figures:
         "items that are ranked": data.num_users,
         "users whose held-out item is not": beyond,
         "users whose held-out item is not, %": percent(beyond, data.num_users),
-        "most that either metric can reach": 1 - beyond / data.num_users,
+        "largest possible printed Hit@50 or AUC": 1 - beyond / data.num_users,
         "training ratings of an item that is ranked": times_rated[: data.num_users].mean(),
-        "training ratings of another": times_rated[data.num_users :].mean(),
+        "training ratings of an item that is not ranked": times_rated[data.num_users :].mean(),
     }
     for name, section in (("NeuMF", "neumf"), ("Caser", "caser")):
         for label, number in RANKING_METRICS.items():
@@ -324,10 +324,10 @@ def held_out_as_negative(lab: Lab, num_epochs: int = 10) -> Figures:
     met = numpy.unique(data.users[numpy.any(drawn, axis=0)])
     figures: Figures = {
         "draws of an epoch": len(data.users),
-        "of them the held-out item": round(float(numpy.sum(drawn)) / num_epochs),
+        "draws of an epoch that are the held-out item": round(float(numpy.sum(drawn)) / num_epochs),
         "share of draws, %": percent(float(numpy.mean(drawn)), 1),
         "epochs": num_epochs,
-        "users who meet it in them, %": percent(len(met), data.num_users),
+        "users whose held-out item is drawn at least once, %": percent(len(met), data.num_users),
         "seeds": lab.seeds,
     }
     with mock.patch.object(neumf, "pairwise_loader", _without_held_out):
@@ -335,5 +335,7 @@ def held_out_as_negative(lab: Lab, num_epochs: int = 10) -> Figures:
     for label, number in RANKING_METRICS.items():
         values = [result["defined"][number] for result in spared]
         change = differences(values, lab.values("neumf", "defined", number))
-        figures.update(mean_sd(f"{label} defined, gained where it is never drawn", change))
+        figures.update(
+            mean_sd(f"{label} defined, gain if the held-out item is never drawn", change)
+        )
     return figures

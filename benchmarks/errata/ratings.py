@@ -66,7 +66,7 @@ def mean_of_running_means(lab: Lab) -> Figures:
         **figures,
         "test ratings": len(labels),
         "one net, printed on one device": one.printed["test_rmse"],
-        "one net, printed on two": two.printed["test_rmse"],
+        "one net, printed on two devices": two.printed["test_rmse"],
         "one net, defined": one.defined["test_rmse"],
     }
 

@@ -17,7 +17,7 @@ Their inner products are the scores (eq. 5):
     y_hat[u, i] = mean(e_u, e_u', e_u'', ...) . mean(e_i, e_i', e_i'', ...)
 
 Training makes a seen item i score higher than an unseen item j, and keeps the embeddings before the
-first layer small (eq. 15; lambda is as in the authors' code, which is twice the lambda of the
+first layer small (eq. 15; lambda here is that of the authors' code, and twice the lambda of the
 equation):
 
     sum over pairs of -ln sigmoid(y_hat[u, i] - y_hat[u, j])

@@ -22,9 +22,9 @@ the first layer (eq. 11; lambda here is twice the lambda of the equation):
     sum over pairs of -ln sigmoid(y_hat[u, i] - y_hat[u, j]) + lambda / 2 |Theta|^2
 
 Two kinds of dropout reduce overfitting. ``--dropout`` drops numbers of each layer's output in
-training; the paper calls this message dropout. ``--edge-dropout`` drops edges of the graph; the
-authors' code does this for what the paper calls node dropout. (The authors' code also scales the
-embeddings of each layer to length 1 before it puts them side by side. The paper does not.)
+training; the paper calls this message dropout. ``--edge-dropout`` drops edges of the graph. The
+paper describes node dropout; in its place, the authors' code drops edges. (Their code also scales
+the embeddings of each layer to length 1 before it puts them side by side. The paper does not.)
 
 Each training step computes the layers for the whole graph, however small the batch is. So the
 batches are large, and the learning rate is large, too.

@@ -14,10 +14,11 @@ The weights B predict a target y_t from each state. The target is the state itse
     y_t = z_t + alpha e(i(t + 1))
     min over B of  sum over all users and t of |y_t - z_t B|^2 + l2 |B|^2       with diag B = 0
 
-t runs from the first item until the last item has left the window, so that all items count the
-same. After the end of the history, e is 0. If the window is long and alpha = 1 / decay, the target
-is z_(t + 1) / decay, so the model is an autoregression. If alpha = 0, the model is an autoencoder
-of states: it knows which items are near each other, but not which one comes first. As in EASE,
+t runs on after the last item until that item has left the window. So every item is in the same
+number of states. After the end of the history, e is 0. If the window is long and alpha = 1 / decay,
+then y_t = z_(t + 1) / decay: the model predicts the next state from the present one (an
+autoregression). If alpha = 0, the model is an autoencoder of states: it knows which items are near
+each other, but not which one comes first. As in EASE,
 there is a Lagrange multiplier for each entry of the diagonal, and the solution is
 
     G = sum of z_t^T z_t,    F = sum of z_t^T e(i(t + 1)),    P = (G + l2 I)^-1

@@ -71,7 +71,7 @@ def compare(rung: int, expected: Arrays, answer: Arrays, given: Arrays) -> List[
     return [
         *(_compare(rung, name, array, answer, given) for name, array in expected.items()),
         *(
-            Difference(shown(name), np.inf, f"{shown(name)} is not asked for; leave it out")
+            Difference(shown(name), np.inf, f"the question does not ask for {shown(name)}")
             for name in answer
             if name not in expected
         ),
@@ -137,7 +137,7 @@ def _words(
     if not factor:
         return words
     if name in given:
-        return f"{words}; the array moves {factor:.4g} times as far as expected"
+        return f"{words}; the port changes this array {factor:.4g} times as much as expected"
     return f"{words}; the whole array is {factor:.4g} times the expected one"
 
 

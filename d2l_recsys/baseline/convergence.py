@@ -6,8 +6,9 @@ final metric of a port is compared with the metric of the reference by three tes
 - location: the rank sum test of the port's values among all values (Wilcoxon 1945; Mann and Whitney
   1947)
 - spread: the same test of the distances from the median of all values
-- effect of the seed: the port's values must not lie too close together. The p-value is the share
-  of all subsets of this size whose range is not larger
+- effect of the seed: the port's values must not lie too close together. Take all subsets of all
+  values that have as many values as the port. The p-value is the share of these subsets whose range
+  is at most the range of the port's values
 
 If port and reference draw from the same distribution, each order of the values is equally likely.
 So a p-value is a count of subsets. It is exact for every distribution; ties get their mean rank.
@@ -98,8 +99,8 @@ def noticeable_shift(num_reference: int, num_values: int) -> float:
     values = rng.normal(size=(SIMULATIONS, 1, num_values))
     ordered = np.arange(num_reference + num_values, dtype=float)
     # A pair is a value of the reference and a value of the port. Without ties the p-value depends
-    # only on how many pairs have the larger value in the reference. Find the smallest such number
-    # whose p-value is not below the threshold.
+    # only on how many pairs have the larger value in the reference. Find the smallest number of
+    # such pairs whose p-value is not below the threshold.
     remarkable = 0
     while remarkable < num_reference * num_values // 2:
         moved = _with_inversions(ordered, num_reference, num_values, remarkable)
@@ -184,7 +185,7 @@ def law_tests(question: Question, answer: Arrays) -> List[Test]:
 def _first_tests(question: Question, answer: Arrays) -> List[Test]:
     shapes = initial.shapes(question.model, question.settings)
     extra = [shown(name) for name in answer if name not in join("parameters", shapes)]
-    tests = [Test(name, 0.0, f"{name} is not asked for; leave it out") for name in extra]
+    tests = [Test(name, 0.0, f"the question does not ask for {name}") for name in extra]
     for name, (law, scale) in initial.laws(question.model, question.settings).items():
         drawn = np.asarray(answer.get(f"parameters/{name}", np.nan))
         if drawn.shape != shapes[name] or not np.isfinite(drawn).all():

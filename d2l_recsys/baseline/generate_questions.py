@@ -15,8 +15,9 @@ from d2l_recsys.baseline.tolerances import in_float32
 
 # The number of steps of a trajectory.
 STEPS = 50
-# A trajectory begins after one of these numbers of steps, the first from which the distance of
-# float32 implementations stays at most ``STAYS_CLOSE``.
+# Try to begin a trajectory after each of these numbers of steps. Take the first one from which
+# float32 implementations stay within ``STAYS_CLOSE``; if there is none, the one with the smallest
+# distance.
 STEPS_BEFORE = (100, 150, 200, 250, 300, 350, 400)
 STAYS_CLOSE = 1e-4
 EPOCHS, ROWS, ROWS_OF_BATCH = 3, 205, 64

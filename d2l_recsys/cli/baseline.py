@@ -80,7 +80,11 @@ def check(
     # The error messages of a port can have characters that the terminal cannot print.
     sys.stdout.reconfigure(errors="backslashreplace")
     print(report.table(rows))
-    print("\nA number is the largest distance, in tolerances; above 1 is wrong.", end="")
+    print(
+        "\nEach number is a distance from the right answer, divided by the tolerance; above 1 is "
+        "wrong.",
+        end="",
+    )
     print(
         " On rung 6 the number is the threshold over the p-value." if CONVERGENCE in numbers else ""
     )

@@ -1,8 +1,8 @@
 """The control of the leaderboard: a copy of the ratings with shuffled items.
 
 Each user keeps the number and the times of the ratings, and each item keeps its number of ratings.
-Which user has rated which item is random. So a system that beats popularity on this copy must know
-something about the held-out items that it should not know.
+Which user has rated which item is random. So a system that clearly beats popularity on this copy
+may know something about the held-out items that it should not know.
 """
 
 import pathlib
@@ -31,7 +31,7 @@ def deal_anew(
 
     Both are zero-based. A pair with ``is_fixed`` keeps its item, and no user gets an item twice.
     Each step draws two ratings and swaps their items, unless one of the two users would then have
-    the same item twice. Each step is as likely as the step that undoes it. So after many steps, all
+    the same item twice. A swap and the swap back are equally likely. So after many steps, all
     tables with the same number of ratings for each user and each item are equally likely.
     """
     free = np.flatnonzero(~is_fixed)

@@ -12,8 +12,8 @@ POPULARITY = "popularity"
 class Entry(NamedTuple):
     """A system on the leaderboard.
 
-    ``options`` are the options of the system's ``main`` that differ from their defaults. They
-    identify the entry, or the search on the validation items chose them. ``space`` has the values
+    ``options`` are the options of the system's ``main`` that differ from their defaults. An option
+    distinguishes the entry from others, or was chosen by the search. ``space`` has the values
     of each option in the search, which tries all combinations. If ``num_epochs`` has only one
     value, each trial runs for that many epochs, and its best epoch counts. ``on_ratings`` is True
     if the system learns how a movie is rated, not whether it is seen.

@@ -22,9 +22,9 @@ HEADERS = [
 ]
 INTRODUCTION = (
     "This page compares every system under one protocol. The last item of each user is held out, "
-    "and the system ranks it against all items that the user has not seen. The settings of each "
-    "system were chosen by NDCG@10 on the item before the last. For the results on this page, the "
-    "systems are trained on that item as well. The command `d2l-recsys leaderboard` makes this "
+    "and the system ranks it against all items that the user has not seen. The settings that a "
+    "search chose have the best NDCG@10 on the item before the last. For the results on this page, "
+    "the systems are trained on that item as well. The command `d2l-recsys leaderboard` makes this "
     "page, here with {}."
 )
 CONTROL = (

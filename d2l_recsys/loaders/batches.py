@@ -172,8 +172,8 @@ class MappedLoader(BatchLoader):
     """A ``BatchLoader`` over ``numpy.memmap`` arrays; memory does not grow with the number of rows.
 
     Without ``shuffle`` the batches are the same as those of ``BatchLoader``. With ``shuffle`` the
-    loader reads pieces of 1024 consecutive rows in a random order. Pieces with enough rows for 32
-    batches form a block, and the rows of a block are shuffled together. So not every order of the
+    loader reads pieces of 1024 consecutive rows in a random order. It joins pieces to a block with
+    enough rows for 32 batches, and shuffles the rows of a block together. So not every order of the
     rows is possible, but the disk is read in long stretches. Arrays of up to 32 batches are
     shuffled as evenly as by ``BatchLoader``.
 

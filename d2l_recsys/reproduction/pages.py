@@ -176,7 +176,7 @@ READ_FIGURE = (
     "Each blue stroke is one seed. Each red diamond is a number in the book. Each row has its own "
     "scale: the distance from the mean over seeds, in standard deviations. (The standard deviation "
     "includes the rounding error of the book's number.) The gray band is two standard deviations "
-    "wide on each side. This code seldom gives a number outside the band."
+    "wide on each side. The numbers of our runs are seldom outside the band."
 )
 READ_TABLE = (
     "**Reported** is the number in the book. **Printed** is what the book's code computes here, "
@@ -185,8 +185,8 @@ READ_TABLE = (
     "the printed mean, in standard deviations. (The standard deviation includes the rounding error "
     "of the reported number. z is positive if the reported number is larger.) The **percentile** "
     "is the share of seeds below the reported number. Before this comparison, the number of each "
-    "seed is rounded to the decimals of the reported number. A seed with an equal number counts "
-    "half. Each figure shows the mean over seeds, in a band from the smallest to the largest "
+    "seed is rounded to the decimals of the reported number. If both are equal, the seed counts as "
+    "one half. Each figure shows the mean over seeds, in a band from the smallest to the largest "
     "value. It shows printed numbers, or defined numbers if the net was trained as defined."
 )
 

@@ -21,9 +21,9 @@ from d2l_recsys.storage.files import as_json, prepare_folder
 from d2l_recsys.training.interrupts import Stopped
 
 STAMP = "run.json"
-# No run uses the code of these rooms, so ``code_digest`` leaves it out. It adds the package of the
-# chapters separately; "chapters" is here so that it does not count twice if it is installed inside
-# this package.
+# ``code_digest`` leaves these rooms out, because no run uses their code. It reads the package of
+# the chapters in a second pass. An installed copy of this package also has the folder ``chapters``
+# inside: it is in this set so that its files do not count twice.
 NOT_RUN = {"baseline", "cli", "leaderboard", "recommend", "chapters"}
 
 

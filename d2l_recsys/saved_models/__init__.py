@@ -142,7 +142,7 @@ def _check_rows(ids: Ids, arguments: Mapping[str, Any]) -> None:
         rows = {f"num_{name}": len(part) for name, part in ids._asdict().items()}
     for name, count in rows.items():
         if arguments.get(name, count) != count:
-            raise ValueError(f"its ids belong to another model: {name} is not {count}")
+            raise ValueError(f"{name} of the model is not {count}, the number of ids in the file")
 
 
 def _named(arrays: Mapping[str, Any], prefix: str) -> Dict[str, Any]:

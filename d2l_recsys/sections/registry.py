@@ -234,7 +234,7 @@ VARIANTS: Dict[str, Variant] = _by_name(
         _variant("autorec", "as in the chapter: items' rows"),
         _variant("autorec-user", "users' rows", variant="user"),
         _variant("neumf", "as in the chapter: the head is a sum"),
-        _variant("neumf-linear", "weights, as eq. 15.6.3 has, but no sigmoid", head="linear"),
+        _variant("neumf-linear", "the weights h of eq. 15.6.3, without its sigmoid", head="linear"),
         _variant("neumf-hinge", "the hinge loss of section 15.5", loss="hinge"),
         _variant("neumf-sigmoid", "weights and sigmoid, as in the later editions", head="sigmoid"),
         _variant("caser", "as in the chapter's code: L is 3"),

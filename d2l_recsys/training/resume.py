@@ -66,8 +66,8 @@ class Saver:
         elif not resume and is_unfinished(self.path):
             self._replaces = self.folder / BEFORE
             print(
-                f"{self.path} belongs to an unfinished run (--resume would resume it); the file is "
-                f"renamed to {self._replaces} when the new run saves its first checkpoint",
+                f"{self.path} is of an unfinished run: stop here and use --resume to continue it; "
+                f"otherwise the file is renamed to {self._replaces} at the first new checkpoint",
                 file=sys.stderr,
             )
 

@@ -1,8 +1,8 @@
 """The usual mistakes of ports, and the search for the mistake that explains a wrong answer.
 
 Each mistake is the oracle with one thing changed, so we can compute its answer to every question.
-If a port's wrong answer agrees with the answer of a mistake, the mistake is the cause. The mistakes
-also test the questions: each mistake must fail at its rung and at no lower rung.
+If a port's wrong answer agrees with the answer of a mistake, this mistake may be the cause. The
+mistakes also test the questions: each mistake must fail at its rung and at no lower rung.
 """
 
 from typing import List, Tuple

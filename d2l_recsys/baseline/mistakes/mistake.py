@@ -55,7 +55,8 @@ class Mistaken(Port):
     def start(self, settings: Mapping[str, Any], seed: int) -> None:
         """Start training with the weights of ``first_parameters``, which a mistake may override.
 
-        Only the class that ``learner`` makes has a base class with ``start``.
+        ``super().start`` exists only in the class that ``learner`` makes, because that class also
+        inherits from ``Learner``.
         """
         super().start(settings, seed)
         self.set_state(settings, self.first_parameters(settings, seed))

@@ -127,7 +127,8 @@ def sigmoid_of_the_completed_rows(port: Port, batch: Arrays) -> Outputs:
 def no_relu_after_the_last_layer(port: Port, batch: Arrays) -> Outputs:
     """Every layer of the MLP must end with relu. The port has no relu after the last layer."""
     last = len(port.settings["nums_hiddens"]) - 1
-    # A bias of 100 keeps all units above 0, where relu is linear. Subtract the 100s from the sum.
+    # With 100 added to each bias, every input of the last relu is positive, and relu changes
+    # nothing. The output is the sum of the units, so subtract 100 for each unit.
     bias = port.p[f"mlp.{last}.bias"]
     outputs, pull = _with(port, batch, {f"mlp.{last}.bias": (lambda b: b + 100, lambda g: g)})
     return outputs - 100 * len(bias), pull
