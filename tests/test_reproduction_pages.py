@@ -84,8 +84,8 @@ def test_a_substitute_is_marked_wherever_its_numbers_stand(report):
 
 
 def test_the_report_says_what_differs_from_the_books_runs(report):
-    assert "\nThe book ran mf with lr 0.002; these runs had lr 0.1.\n" in report
-    assert "\nThe book ran fm with lr 0.02; these runs had lr 0.1.\n" in report
+    assert "\n- mf: the book ran with lr 0.002; here it was lr 0.1\n" in report
+    assert "\n- fm: the book ran with lr 0.02; here it was lr 0.1\n" in report
 
 
 def test_the_report_follows_the_book_and_names_what_it_was_made_with(report):

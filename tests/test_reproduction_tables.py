@@ -118,8 +118,11 @@ def test_conditions_that_differ_from_the_books_are_named_once_for_all_sections_t
         summarise("mf-random", [result(reported={}, settings={"num_devices": 1})]),
     ]
     assert condition_lines(summaries) == [
-        "the book ran mf, neumf on two devices; these runs had one device",
-        "the book ran autorec on two devices, with num_epochs 25; these runs had one device, "
+        "mf, neumf: the book ran on two devices; here it was one device",
+        "autorec: the book ran on two devices, with num_epochs 25; here it was one device, "
         "num_epochs 3",
         "neumf: the printed train loss depends on the number of devices (ERRATA.md, D1)",
+    ]
+    assert condition_lines(summaries[:1], ["results/mf"]) == [
+        "results/mf: the book ran on two devices; here it was one device"
     ]

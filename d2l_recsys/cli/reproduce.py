@@ -77,7 +77,7 @@ def report(
         return
     found = [read_result(folder) for folder in folders]
     summaries = [summarise(result["chapter"], [result]) for result in found]
-    show_table(summaries, [label(result) for result in found])
+    show_table(summaries, [label(result) for result in found], list(map(str, folders)))
     for folder in folders:
         files = sorted(path.name for path in folder.iterdir() if path.is_file())
         print(f"{folder}: {', '.join(files)}")
@@ -92,11 +92,18 @@ def show_report(reproduction: Any, results: pathlib.Path) -> None:
     print(f"report: {', '.join(map(str, files))}")
 
 
-def show_table(summaries: Sequence[Any], labels: Sequence[str] = ()) -> None:
-    """Print the table of ``summaries``, how the book's runs differed, and the data sets."""
+def show_table(
+    summaries: Sequence[Any], labels: Sequence[str] = (), names: Sequence[str] = ()
+) -> None:
+    """Print the table of ``summaries``, how the book's runs differed, and the data sets.
+
+    ``names`` are the names of the summaries below the table, by default their own.
+    """
     from d2l_recsys.reproduction.tables import condition_lines, data_lines, table
 
     print(table(summaries, labels))
     print()
-    notes = condition_lines(summaries) + data_lines([summary.dataset for summary in summaries])
+    notes = condition_lines(summaries, names) + data_lines(
+        [summary.dataset for summary in summaries]
+    )
     print(*notes, sep="\n")

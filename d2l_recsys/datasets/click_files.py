@@ -148,7 +148,7 @@ class SkippedRows:
         if lines and self.strict:
             number, reason = lines[0]
             raise DataError(
-                f"{self.name}, line {number}: {reason}; correct the line, or read without strict "
+                f"{self.name}, line {number}: {reason}; correct the line, or leave out --strict "
                 "to leave such rows out"
             )
         self.count += count

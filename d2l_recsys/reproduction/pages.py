@@ -124,8 +124,8 @@ def markdown(reproduction: Reproduction, summaries: Sequence[Summary]) -> str:
     parts = [title, _introduction(summaries)]
     if any(found.z is not None for s in summaries for found in s.comparisons.values()):
         parts += [f"![reported among reproduced numbers]({FIGURES}/{OVERVIEW}.png)", READ_FIGURE]
-    conditions = [f"{line[0].upper()}{line[1:]}." for line in condition_lines(summaries)]
-    parts += ["## In brief", _brief(summaries), *conditions, READ_TABLE]
+    conditions = "\n".join(f"- {line}" for line in condition_lines(summaries))
+    parts += ["## In brief", _brief(summaries), *([conditions] if conditions else []), READ_TABLE]
     for section in SECTIONS.values():
         of_section = [summary for summary in summaries if summary.section == section.name]
         if of_section:

@@ -133,7 +133,7 @@ def gather(
     ]
     again = "run 'd2l-recsys reproduce'"
     if not runs:
-        raise DataError(f"{folder} has no finished run; {again}")
+        raise DataError(f"{folder} has no finished run; {again}, or choose other --num-devices")
     first: Dict[Any, Any] = {}
     for run in runs:
         on_clicks = VARIANTS[run.stamp["variant"]].section.on_clicks

@@ -141,22 +141,23 @@ def data_lines(datasets: Sequence[Mapping[str, Any]]) -> List[str]:
     return list(dict.fromkeys(found))
 
 
-def condition_lines(summaries: Sequence[Summary]) -> List[str]:
-    """Say which sections the book ran with other settings or devices: a line for each difference.
+def condition_lines(summaries: Sequence[Summary], names: Sequence[str] = ()) -> List[str]:
+    """Say how the runs differ from the book's runs: a line for each difference.
 
-    There is no line for sections without numbers in the book, or that ran as in the book.
+    ``names`` has a name for each summary, by default its own. There is no line for a summary that
+    the book has no numbers for, or that ran as in the book.
     """
-    names: Dict[Conditions, List[str]] = {}
-    notes: Dict[str, List[str]] = {}
-    for summary in summaries:
+    differing: Dict[Conditions, List[str]] = {}
+    noted: Dict[str, List[str]] = {}
+    for name, summary in zip(names or [summary.name for summary in summaries], summaries):
         if summary.reported:
             found = differing_conditions(summary.section, summary.settings)
-            names.setdefault(found, []).append(summary.name)
+            differing.setdefault(found, []).append(name)
             note = note_on_loss(summary.section, summary.settings)
-            notes.setdefault(note, []).append(summary.name)
-    differing = [
-        f"the book ran {', '.join(sections)} {found.book}; these runs had {found.ours}"
-        for found, sections in names.items()
+            noted.setdefault(note, []).append(name)
+    found_lines = [
+        f"{', '.join(of)}: the book ran {found.book}; here it was {found.ours}"
+        for found, of in differing.items()
         if found.ours
     ]
-    return differing + [f"{', '.join(of)}: {note}" for note, of in notes.items() if note]
+    return found_lines + [f"{', '.join(of)}: {note}" for note, of in noted.items() if note]
