@@ -218,3 +218,39 @@ def test_settings_that_are_out_of_range_are_refused_and_leave_nothing(name, data
         with pytest.raises(SettingError, match=message):
             call(name, data_dir, tmp_path / "out", **options)
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_net_that_is_no_recommender_is_trained_and_ranked_with(data_dir, tmp_path):
+    """A net that scores pairs is enough for ``CompanionRun``; it needs no base class."""
+    from d2l_recsys.runs.run import CompanionRun
+    from d2l_recsys.settings import RankingLoss, TimeSplit
+
+    class Pairs(nn.HybridBlock):
+        def __init__(self, num_factors, num_users, num_items):
+            super().__init__()
+            self.P, self.Q = (
+                nn.Embedding(num_users, num_factors),
+                nn.Embedding(num_items, num_factors),
+            )
+
+        def hybrid_forward(self, F, users, items):
+            return F.np.sum(self.P(users) * self.Q(items), axis=-1)
+
+    run = CompanionRun(
+        "gmf",
+        {"num_epochs": 1, "num_factors": 4},
+        split=TimeSplit.seq_aware,
+        cutoff=[],
+        num_devices=1,
+        device=None,
+        resume=False,
+        data_dir=data_dir,
+        out=tmp_path,
+        quiet=True,
+        seed=0,
+    )
+    result = run.train_on_pairs(
+        Pairs, 4, *run.data.sizes, batch_size=64, lr=0.01, loss=RankingLoss.bpr
+    )
+    assert set(result["defined"]) >= RANKING
+    assert 0 < result["defined"]["test_auc"] < 1

@@ -111,7 +111,6 @@ def until(holds, seconds=30):
 
 def is_alive(process):
     """Whether the process runs. A zombie, which has ended, does not."""
-
     try:
         return (
             pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

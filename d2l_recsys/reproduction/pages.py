@@ -15,11 +15,10 @@ from d2l_recsys.reproduction.runs import DescribedData, FinishedRun
 from d2l_recsys.reproduction.summary import Summary, as_reference, summarise
 from d2l_recsys.reproduction.tables import ABSENT, aligned, condition_lines, count, lines, marked
 from d2l_recsys.runs.plots import draw_curves, draw_standings, png
-from d2l_recsys.sections.registry import SECTIONS, VARIANTS, Kind
+from d2l_recsys.sections.registry import SECTIONS, VARIANTS
 from d2l_recsys.storage.files import as_json, prepare_folder, write_files
-from d2l_recsys.training.history import CTR_CURVE, RANKING_CURVE, RATING_CURVE
+from d2l_recsys.training.history import CURVES
 
-CURVES = {Kind.ratings: RATING_CURVE, Kind.ranking: RANKING_CURVE, Kind.clicks: CTR_CURVE}
 FIGURES = "figures"
 OVERVIEW = "standings"
 

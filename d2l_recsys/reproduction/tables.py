@@ -7,6 +7,7 @@ from tabulate import tabulate
 
 from d2l_recsys.reproduction.summary import Comparison, Spread, Summary
 from d2l_recsys.runs.reported import Conditions, differing_conditions, note_on_loss
+from d2l_recsys.runs.results import SUBSTITUTE
 
 # The settings that distinguish the variants of a section.
 VARIANT = ("split", "variant", "head", "loss", "L", "trained_on", "dataset")
@@ -135,8 +136,7 @@ def data_lines(datasets: Sequence[Mapping[str, Any]]) -> List[str]:
         line = f"data: {dataset['name']} from {dataset['source']}, "
         line += f"SHA-256 {dataset['sha256'][:16]}"
         if dataset.get("substitute"):
-            line += "; * not the chapter's data: do not compare these numbers with the book's"
-
+            line += f"; * {SUBSTITUTE}"
         found.append(line)
     return list(dict.fromkeys(found))
 

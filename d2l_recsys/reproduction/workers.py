@@ -141,7 +141,6 @@ def _serve(connection: multiprocessing.connection.Connection, work: Callable) ->
             trace = traceback.format_exc()
         connection.send((value, error, trace))
         # Nets and their graphs are in reference cycles, so only the collector frees their memory.
-
         gc.collect()
 
 

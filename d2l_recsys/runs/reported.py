@@ -1,19 +1,22 @@
 """The numbers in the book, and how a run differs from the book's own run."""
 
 import decimal
-import enum
 import json
 import pathlib
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 
 from d2l_recsys.sections.registry import SYSTEMS, Kind
 from d2l_recsys.settings import Protocol
+from d2l_recsys.training.history import CURVES
 
 # The book was made on a machine with two GPUs.
 NUM_DEVICES = 2
 # These settings do not count: cutoffs only add metrics, and another line names the data set.
 NOT_COMPARED = ("num_devices", "cutoff", "dataset")
-ABBREVIATIONS = {"test_rmse": "test RMSE", "test_auc": "test AUC"}
+# The names of metrics, as the result lines and the figures have them.
+LABELS = {
+    metric: label for curve in CURVES.values() for metric, label in zip(curve.metrics, curve.legend)
+}
 
 
 class Conditions(NamedTuple):
@@ -33,7 +36,7 @@ def all_reported() -> Dict[str, Dict[str, float]]:
 
 def reported_numbers(section: str) -> Dict[str, float]:
     """The numbers in the book of one section, by metric."""
-    return _read()[section]
+    return all_reported()[section]
 
 
 def reported_decimals(section: str) -> Dict[str, int]:
@@ -79,10 +82,8 @@ def note_on_loss(section: str, settings: Mapping[str, Any]) -> str:
 
 
 def _as_json(value: Any) -> Any:
-    """``value`` as ``result.json`` has it."""
-    if isinstance(value, (list, tuple)):
-        return [_as_json(item) for item in value]
-    return value.value if isinstance(value, enum.Enum) else value
+    """``value`` as ``result.json`` has it: a tuple is a list there, and a choice is its name."""
+    return json.loads(json.dumps(value))
 
 
 def beside_the_book(result: Mapping[str, Any]) -> str:
@@ -94,7 +95,7 @@ def beside_the_book(result: Mapping[str, Any]) -> str:
     section = result["chapter"]
     decimals = reported_decimals(section) if result["reported"] else {}
     numbers = [
-        f"{ABBREVIATIONS.get(name, name.replace('_', ' '))} {value:.{decimals[name]}f}"
+        f"{LABELS.get(name, name.replace('_', ' '))} {value:.{decimals[name]}f}"
         for name, value in result["reported"].items()
         if name in result["printed"]
     ]

@@ -23,8 +23,7 @@ RESULT_KEYS = {
     "settings": dict,
 }
 # Printed if the data set is a substitute.
-SUBSTITUTE = "data: {name}, not the chapter's data: do not compare these numbers with the book's"
-PARTIAL = ".partial"
+SUBSTITUTE = "not the chapter's data: do not compare these numbers with the book's"
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -86,7 +85,7 @@ def leave_files(
     write_files(folder, files)
     if not quiet:
         if dataset["substitute"]:
-            print(SUBSTITUTE.format(**dataset))
+            print(f"data: {dataset['name']}, {SUBSTITUTE}")
         print(f"written to {folder}: {', '.join(files)}")
 
 

@@ -22,18 +22,12 @@ from d2l_recsys.runs.section_run import OnClicks, OnRankings, SectionRun
 from d2l_recsys.sampling import pairwise_loader
 from d2l_recsys.saved_models import MODEL, Ids, TrainedModel, arguments_of, model_bytes
 from d2l_recsys.saved_models.ids import ClickIds
-from d2l_recsys.sections.registry import SYSTEMS, Kind
+from d2l_recsys.sections.registry import SYSTEMS
 from d2l_recsys.settings import Device, Protocol, RankingLoss, Scores, TimeSplit
 from d2l_recsys.train import train_recommender
-from d2l_recsys.training.history import CTR_CURVE, RANKING_CURVE, RATING_CURVE, History
+from d2l_recsys.training.history import CURVES, History
 from d2l_recsys.training.objectives import own_loss, ranking_loss
 from d2l_recsys.training.resume import Saver
-
-CURVES = {
-    Kind.ratings: RATING_CURVE,
-    Kind.ranking: RANKING_CURVE,
-    Kind.clicks: CTR_CURVE,
-}
 
 
 class Run(SectionRun):

@@ -116,9 +116,8 @@ class SectionRun:
             **files,
             "result.json": as_json(result),
         }
-        book = beside_the_book(result)
-        if book:
-            self.say(book)
+        if not self.quiet and compares:
+            print(beside_the_book(result))
         leave_files(self._folder, left, self.dataset, self.quiet)
         return result
 

@@ -7,6 +7,7 @@ from typing import Dict, List, NamedTuple, Tuple, Union
 import numpy as np
 import pandas as pd
 
+from d2l_recsys.sections.registry import Kind
 from d2l_recsys.settings import Protocol, Scores
 
 # The columns that every row has.
@@ -32,6 +33,7 @@ RANKING_CURVE = Curve(("test hit rate", "test AUC"), ("test_hit_rate", "test_auc
 CTR_CURVE = Curve(
     ("train loss", "train acc", "test acc"), ("train_loss", "train_acc", "test_acc"), (0, 1), "loss"
 )
+CURVES = {Kind.ratings: RATING_CURVE, Kind.ranking: RANKING_CURVE, Kind.clicks: CTR_CURVE}
 
 
 class History:
