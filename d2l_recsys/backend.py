@@ -17,6 +17,7 @@ from typing import Optional, Type
 
 from d2l_recsys.errors import BackendError, NoBackendError
 from d2l_recsys.hardware import cuda
+from d2l_recsys.hardware.slow_imports import import_later, without_slow_imports
 from d2l_recsys.hardware.threads import fix_num_threads
 
 __all__ = ["autograd", "gluon", "init", "mx", "nn", "np", "npx"]
@@ -57,9 +58,10 @@ def _resolved(folder: str) -> str:
 fix_num_threads()
 try:
     cuda.load_libraries()
-    import mxnet as mx
-    from mxnet import autograd, gluon, init, np, npx
-    from mxnet.gluon import nn
+    with without_slow_imports():
+        import mxnet as mx
+        from mxnet import autograd, gluon, init, np, npx
+        from mxnet.gluon import nn
 except ModuleNotFoundError as error:
     if error.name != "mxnet":
         raise
@@ -72,3 +74,7 @@ except ModuleNotFoundError as error:
     ) from None
 except OSError as error:
     raise _told(cuda.explain(error)) from error
+
+# Some functions of these two modules need scipy.stats.
+import_later(mx.contrib.quantization, "stats", "scipy.stats")
+import_later(mx.test_utils, "ss", "scipy.stats")

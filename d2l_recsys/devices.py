@@ -1,6 +1,7 @@
 """Choose devices, and split batches across devices."""
 
 import functools
+import itertools
 import os
 import sys
 from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
@@ -105,7 +106,7 @@ def share_bounds(start: int, stop: int, num_devices: int) -> List[Tuple[int, int
     """
     size, larger = divmod(stop - start, num_devices)
     sizes = [size + 1] * larger + [size] * (num_devices - larger)
-    cuts = numpy.cumsum([start, *filter(None, sizes)]).tolist()
+    cuts = list(itertools.accumulate([start, *filter(None, sizes)]))
     return list(zip(cuts[:-1], cuts[1:]))
 
 
@@ -124,7 +125,10 @@ def split_and_load(
         placed = [[_place(array, device) for array in arrays] for device in devices]
         for start, stop in bounds:
             shares = share_bounds(start, stop, len(devices))
-            yield [[a[lo:hi] for a in on_device] for on_device, (lo, hi) in zip(placed, shares)]
+            # ``_slice`` is what ``a[lo:hi]`` ends in, after it has found out the kind of the index.
+            yield [
+                [a._slice(lo, hi) for a in on_device] for on_device, (lo, hi) in zip(placed, shares)
+            ]
 
 
 def _blocks(data_iter: Iterable) -> Iterator[Tuple[Sequence, List[Tuple[int, int]]]]:

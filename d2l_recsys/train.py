@@ -269,11 +269,6 @@ def train_ctr(
             "--protocol is defined, but the net has no logits(F, features); train it as printed"
         )
     devices = list(devices or try_all_gpus())
-    loss_of_clicks = click_loss(net, loss, protocol)
-
-    def loss_of_share(features, labels):
-        return (*loss_of_clicks(features, labels), labels)
-
     rolled_over = None
     if isinstance(test_iter, BatchLoader):
         if test_iter.last_batch != "keep" or test_iter.shuffle:
@@ -293,7 +288,7 @@ def train_ctr(
         return evaluate_clicks(net, test_iter, devices, rows)
 
     history = train_epochs(
-        Steps(loss_of_share, net, train_iter, trainer, devices),
+        Steps(click_loss(net, loss, protocol), net, train_iter, trainer, devices, labels=True),
         num_epochs,
         evaluate,
         CTR_CURVE,

@@ -8,18 +8,20 @@ import contextlib
 import math
 import time
 from collections import deque
-from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Union
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 import numpy
 
-from d2l_recsys.backend import autograd, gluon, mx, np, npx
+from d2l_recsys.backend import gluon, mx, np, npx
 from d2l_recsys.devices import split_and_load
 from d2l_recsys.errors import DataError, DivergedError, SettingError
 from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.model_bases.parameters import parameters_of
 from d2l_recsys.settings import Protocol, Scores, as_choice, check_settings
+from d2l_recsys.training.flat_adam import FlatAdam, is_flat, trained
 from d2l_recsys.training.history import Curve, History
 from d2l_recsys.training.interrupts import noting_interrupts
+from d2l_recsys.training.passes import BoundPasses, RecordedPasses, losses_of
 from d2l_recsys.training.progress import EpochDisplay
 from d2l_recsys.training.resume import Saver
 from d2l_recsys.training.train_loss import TrainClicks, TrainLoss
@@ -34,8 +36,10 @@ Measured = Union[TrainLoss, TrainClicks]
 class Steps(NamedTuple):
     """The parts of training on the batches of one epoch.
 
-    ``loss_of_share`` maps one device's share of a batch to its losses, or to a tuple of the losses
-    and further arrays to measure.
+    ``loss_of_share`` maps one device's share of a batch to its losses, or to a list of the losses
+    and further arrays to measure. If ``labels`` is true, the last array of the share, which has the
+    labels, is measured as well. ``passes`` and ``step`` do the work of ``loss_of_share`` and of
+    ``trainer``.
     """
 
     loss_of_share: Callable
@@ -43,6 +47,9 @@ class Steps(NamedTuple):
     train_iter: Iterable
     trainer: gluon.Trainer
     devices: List[mx.Context]
+    labels: bool = False
+    passes: Optional[RecordedPasses] = None
+    step: Optional[Callable[[int], None]] = None
 
     def run(
         self, measured: Measured, done: int = 0, stop: Callable[[int], bool] = lambda number: False
@@ -62,18 +69,12 @@ class Steps(NamedTuple):
         def read_back() -> None:
             batch, outputs, examples = under_way.popleft()
             values = [_to_numpy(output) for output in outputs]
-            if not all(numpy.isfinite(_losses(value)).all() for value in values):
+            if not all(numpy.isfinite(losses_of(value)).all() for value in values):
                 raise _LossNotFiniteError(batch)
             measured.add(values, examples)
 
         for number, shares in enumerate(split_and_load(self.devices, self.train_iter), start=1):
-            with autograd.record():
-                outputs = [self.loss_of_share(*share) for share in shares]
-                # The trainer needs a gradient from every device: zero for one without a share.
-                idle = [
-                    _losses(self.loss_of_share(*(a[:1].as_in_ctx(device) for a in shares[0]))) * 0
-                    for device in self.devices[len(shares) :]
-                ]
+            outputs = self.passes.forward(shares)
             if number <= done:
                 # This batch is already trained. Its forward pass only repeats the draws of
                 # dropout, so that MXNet's random generator reaches the state that it had.
@@ -83,9 +84,11 @@ class Steps(NamedTuple):
                 if number % BATCHES_UNDER_WAY == 0:
                     npx.waitall()
                 continue
-            autograd.backward([_losses(output) for output in outputs] + idle)
+            self.passes.backward()
             examples = sum(len(share[-1]) for share in shares)
-            self.trainer.step(examples)
+            self.step(examples)
+            if self.labels:
+                outputs = [(*output, share[-1]) for output, share in zip(outputs, shares)]
             under_way.append((number, outputs, examples))
             if len(under_way) > BATCHES_UNDER_WAY:
                 read_back()
@@ -156,7 +159,7 @@ def train_epochs(
                 ) from error
     with EpochDisplay(num_epochs, curve.legend, curve.ylim, quiet) as display, (
         noting_interrupts() if saver else contextlib.nullcontext(lambda: False)
-    ) as interrupted:
+    ) as interrupted, _with_quick_steps(steps) as steps:
         for epoch, values in enumerate(history.curve(protocol, curve.metrics), start=1):
             display.add(epoch, values)
         for epoch in range(len(history) + 1, num_epochs + 1):
@@ -191,6 +194,21 @@ def train_epochs(
         print(", ".join(f"{name} {final.get(key, math.nan):.3f}" for key, name in shown.items()))
         print(f"{history.examples_per_second:.1f} examples/sec on {steps.devices}")
     return history
+
+
+@contextlib.contextmanager
+def _with_quick_steps(steps: Steps) -> Iterator[Steps]:
+    """Give ``steps`` the quickest passes and update that compute the same bits."""
+    trainer, how = steps.trainer, (steps.loss_of_share, steps.devices)
+    if not is_flat(trainer):
+        yield steps._replace(passes=RecordedPasses(*how), step=trainer.step)
+        return
+    flat = FlatAdam(trainer)
+    passes = BoundPasses(*how, trained(trainer), flat.check_gradients)
+    try:
+        yield steps._replace(passes=passes, step=flat.step)
+    finally:
+        flat.give_back()
 
 
 def _train_epoch(
@@ -243,11 +261,7 @@ def _worst(net: gluon.Block) -> str:
     return f"the largest weight, in {name}, is {largest[name]:.2g}"
 
 
-def _losses(output: Union[np.ndarray, Sequence[np.ndarray]]) -> np.ndarray:
-    return output[0] if isinstance(output, tuple) else output
-
-
 def _to_numpy(output: Union[np.ndarray, Sequence[np.ndarray]]):
-    if isinstance(output, tuple):
+    if isinstance(output, (list, tuple)):
         return tuple(array.asnumpy() for array in output)
     return output.asnumpy()

@@ -22,6 +22,7 @@ from d2l_recsys.training.checkpoint import (
     is_unfinished,
     read_checkpoint,
 )
+from d2l_recsys.training.flat_adam import updaters
 from d2l_recsys.training.interrupts import Stopped
 
 Arrays = Dict[str, numpy.ndarray]
@@ -194,19 +195,6 @@ class Saver:
             ) from error
 
 
-def _updaters(trainer: gluon.Trainer) -> List[mx.optimizer.Updater]:
-    """The updaters that hold Adam's moments: one for each device, or one for all devices.
-
-    Gluon's own functions pickle the optimizer. A pickle can run code when it is read, so this
-    module reads and writes the moments itself.
-    """
-    if not trainer._kv_initialized:
-        trainer._init_kvstore()
-    if trainer._params_to_init:
-        trainer._init_params()
-    return [trainer._kvstore._updater] if trainer._update_on_kvstore else trainer._updaters
-
-
 def _indices(net: gluon.Block, trainer: gluon.Trainer) -> Dict[str, int]:
     """The trainer's index of each parameter that it updates, by the name in the net."""
     return {
@@ -221,7 +209,7 @@ def adam_state(net: gluon.Block, trainer: gluon.Trainer) -> Tuple[Arrays, Arrays
 
     They are the same on every device. A parameter that was never updated is left out.
     """
-    states = _updaters(trainer)[0].states
+    states = updaters(trainer)[0].states
     moments: Tuple[Arrays, Arrays] = {}, {}
     updates = {}
     for name, index in _indices(net, trainer).items():
@@ -248,7 +236,7 @@ def set_adam_state(
         check_alike(updated, variances, "variances")
         if set(updates) != set(updated):
             raise DataError("its counts of updates belong to another net")
-    for updater in _updaters(trainer):
+    for updater in updaters(trainer):
         updater.states = {
             indices[name]: tuple(
                 np.array(moment[name], dtype=moment[name].dtype).as_nd_ndarray()
