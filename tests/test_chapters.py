@@ -80,7 +80,7 @@ def test_the_result_has_what_the_readme_says(section, quick, tmp_path):
     assert result == json.loads((tmp_path / "out" / "result.json").read_text())
     assert list(result) == [
         "chapter", "protocol", "seed", "printed", "defined", "reported", "dataset", "settings",
-        "seconds", "examples_per_second", "environment"]  # fmt: skip
+        "seconds", "examples_per_second", "environment", "processor"]  # fmt: skip
     assert (result["chapter"], result["seed"], result["protocol"]) == (section, 1, "printed")
     assert set(result["defined"]) - {"score_user20_item30"} == DEFINED[kind_of(section)]
     assert set(result["printed"]) - {"score_user20_item30"} == PRINTED[kind_of(section)]

@@ -247,6 +247,7 @@ def sane_result(folder):
 def sane_run(folder):
     run = read_run(folder / "mf" / "seed-0")
     assert ", ".join(run.result["environment"]["devices"])
+    assert isinstance(run.result.get("processor") or "", str)
     assert "{load}{train}{evaluate}{total}".format(**run.result["seconds"])
     assert table([summarise("mf", [run.result, run.result])])
     assert [row["epoch"] for row in run.history.rows] == [1, 2]
@@ -261,6 +262,7 @@ def sane_run(folder):
 def sane_description(folder):
     described = read_described(folder, "movielens")
     assert isinstance(described.figure, bytes)
+    assert all(f"{count:,}" for count in described.result.get("ratings", {}).values())
     assert data_lines([described.result["dataset"]])
 
 
@@ -317,6 +319,8 @@ RESULT = {
     "examples_per_second": 1000.5,
     "environment": {"python": "3.11.7", "mxnet": None, "numpy": "1.23.5", "platform": "Linux",
                     "devices": ["cpu(0)"]},
+    "processor": "x",
+    "ratings": {"1": 2},
 }  # fmt: skip
 HISTORY = b"""epoch,examples,seconds_train,seconds_evaluate,curve_train_loss,printed_test_rmse
 1,100,0.5,0.25,0.3,

@@ -1,15 +1,12 @@
-import html.parser
 import json
 import re
 
-import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
-from d2l_recsys.reproduction import pages
-from d2l_recsys.reproduction.pages import Reproduction, html_page, write_report
+from d2l_recsys.reproduction.figures import Picture
+from d2l_recsys.reproduction.pages import Reproduction, markdown, write_report
 from d2l_recsys.reproduction.runs import DescribedData, FinishedRun
-from d2l_recsys.runs.plots import draw_curves, draw_standings
 from d2l_recsys.settings import Scores
 from d2l_recsys.training.history import History
 
@@ -46,23 +43,38 @@ def run(variant, seed, dataset=ML100K, reported=None, **numbers):
     return FinishedRun({**stamp, "environment": ENVIRONMENT}, result, history)
 
 
-@pytest.fixture
-def reproduction():
-    runs = [run("fm", s, CLICKS, {"test_acc": 0.75}, test_acc=0.5 + s / 10) for s in (0, 1)]
+def reproduction(seeds=2):
+    runs = [run("fm", s, CLICKS, {"test_acc": 0.75}, test_acc=0.5 + s / 10) for s in range(seeds)]
     rmse = {"test_rmse": 1.055, "train_loss": 0.066}
-    runs += [run("mf", s, ML100K, rmse, test_rmse=1.05 + s / 100) for s in (0, 1)]
+    runs += [run("mf", s, ML100K, rmse, test_rmse=1.05 + s / 100) for s in range(seeds)]
     result = {
         "chapter": "movielens", "printed": {"num_users": 943}, "defined": {"num_users": 943},
-        "reported": {"num_users": 943}, "dataset": ML100K, "settings": {},
+        "reported": {"num_users": 943}, "dataset": ML100K, "settings": {}, "ratings": {"5": 9},
     }  # fmt: skip
     return Reproduction({"movielens": DescribedData(result, b"\x89PNG of it")}, runs)
 
 
-@pytest.fixture
-def report(reproduction, tmp_path):
-    files = write_report(reproduction, tmp_path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the report of two seeds. It had a figure before."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "figures").mkdir()
+    (folder / "figures" / "of-old.png").touch()
+    files = write_report(reproduction(), folder)
     assert [path.name for path in files] == ["report.md", "report.html", "numbers.json"]
-    return (tmp_path / "report.md").read_text(encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(folder):
+    return (folder / "report.md").read_text(encoding="utf-8")
+
+
+def text_of(*reproduction):
+    """The report in Markdown, without drawn figures."""
+    summaries = Reproduction(*reproduction).summaries()
+    figures = {f"{s.name}.png": Picture(b"", "seen", "caption") for s in summaries}
+    return markdown(Reproduction(*reproduction), summaries, figures)
 
 
 def rows(report):
@@ -91,104 +103,96 @@ def test_the_report_says_what_differs_from_the_books_runs(report):
 def test_the_report_follows_the_book_and_names_what_it_was_made_with(report):
     headings = [line for line in report.splitlines() if line.startswith("#")]
     assert headings == [
-        "# The chapter, reproduced over 2 seeds", "## In brief", "## 15.2 The MovieLens data set",
-        "### movielens", "## 15.3 Matrix factorization", "### mf", "## 15.9 Factorization machines",
-        r"### fm\*", "## Made with", "## Time"]  # fmt: skip
+        "# The chapter, reproduced over 2 seeds", "## Contents", "## In brief",
+        "## 15.2 The MovieLens data set", "### movielens", "## 15.3 Matrix factorization", "### mf",
+        "## 15.9 Factorization machines", r"### fm\*", "## Made with", "## Time"]  # fmt: skip
     made_with = dict(row for row in rows(report.partition("## Made with")[2]) if len(row) == 2)
     assert made_with["seeds"] == "0, 1"
     assert made_with["devices"] == "cpu(0)"
     assert made_with["code"] == "SHA-256 " + "c" * 64
     assert made_with["ml-100k"] == "here, SHA-256 " + "1" * 64
     assert ["mf", "0.1", "2.0", "1.0", "3.6", "10"] in rows(report)
-    assert "3 runs at once" in report
     assert "Settings: lr 0.1, num_devices 2." in report
 
 
-def test_every_figure_is_drawn_and_shown(report, tmp_path):
+def test_every_figure_is_drawn_and_shown(report, folder):
     shown = set(re.findall(r"\]\(figures/(.*?)\)", report))
     assert shown == {"mf.png", "fm.png", "movielens.png", "standings.png"}
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == shown
-    assert (tmp_path / "figures" / "mf.png").read_bytes().startswith(b"\x89PNG")
+    # The figure of the report before is deleted.
+    assert {path.name for path in (folder / "figures").iterdir()} == shown
+    assert (folder / "figures" / "mf.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_is_drawn_are_the_runs_and_levels_that_compare(reproduction, tmp_path, monkeypatch):
-    drawn, stood = {}, []
-
-    def record(curves, legend, ylim, reported, title):
-        drawn[legend[-1]] = np.shape(curves), curves[1][0][1], reported, title
-        return draw_curves(curves, legend, ylim, reported, title)
-
-    def stand(standings):
-        stood.extend(standings)
-        return draw_standings(standings)
-
-    monkeypatch.setattr(pages, "draw_curves", record)
-    monkeypatch.setattr(pages, "draw_standings", stand)
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "of-old.png").touch()
-    write_report(reproduction, tmp_path)
-    # The shape of the curves is (runs, epochs, lines). The training loss has no level, and
-    # substitute data has no levels at all.
-    assert drawn["test RMSE"] == ((2, 2, 2), 1.01, [1.055], "")
-    assert drawn["test acc"][2:] == ([], "some *clicks, not the chapter's data")
-    ((name, distances, z),) = stood
-    assert name == "mf: test rmse"
-    # The standard deviation of two values is their distance divided by sqrt(2), so each value is
-    # sqrt(1/2) standard deviations from their mean.
-    np.testing.assert_allclose(distances, [-(0.5**0.5), 0.5**0.5], rtol=2e-3)
-    assert z == pytest.approx(0, abs=1e-9)
-    assert not (tmp_path / "figures" / "of-old.png").exists()
+def test_each_figure_has_its_text_and_its_caption(report):
+    alt = "Curves of mf over 2 epochs, mean of 2 seeds: the train loss falls from 1.005 to 0.505; "
+    alt += "the test RMSE falls from 1.005 to 0.505 (the book reports 1.055)."
+    caption = "mf after each epoch: printed numbers, mean of 2 seeds."
+    assert f"\n\n![{alt}](figures/mf.png)\n\n*{caption}*\n\n" in report
+    assert r"mean of 2 seeds, on some \*clicks, not the chapter's data.*" in report
+    assert "occurs in ml-100k, as bars. 5: 9](figures/movielens.png)\n\n*How often" in report
 
 
-def test_one_seed_has_no_distribution(reproduction, tmp_path):
-    alone = Reproduction({}, [run for run in reproduction.runs if run.stamp["seed"] == 0])
-    write_report(alone, tmp_path)
-    text = (tmp_path / "report.md").read_text()
+def test_the_contents_link_to_every_heading(report):
+    contents = report.partition("## Contents\n\n")[2].partition("\n\n## ")[0]
+    assert contents.splitlines() == [
+        "- [In brief](#in-brief)",
+        "- [15.2 The MovieLens data set](#152-the-movielens-data-set): [movielens](#movielens)",
+        "- [15.3 Matrix factorization](#153-matrix-factorization): [mf](#mf)",
+        r"- [15.9 Factorization machines](#159-factorization-machines): [fm\*](#fm)",
+        "- [Made with](#made-with)",
+        "- [Time](#time)",
+    ]
+
+
+def test_one_seed_has_no_distribution(report):
+    explained = ["percentile", "standard deviation", "±", "over seeds", "**z**", "min, max", "band"]
+    text = text_of(*reproduction(seeds=1))
+    assert [(words in report, words in text) for words in explained] == [(True, False)] * 7
     assert text.startswith("# The chapter, reproduced over 1 seed\n")
-    assert ["test rmse", "1.055", "1.050", "1.050"] in rows(text)
-    assert "standings.png" not in text
-    assert not (tmp_path / "figures" / "standings.png").exists()
+    assert ["number", "reported", "printed", "defined"] in rows(text)
+    assert ["section", "number", "reported", "printed", "defined"] in rows(text)
+    assert ["[mf](#mf)", "test rmse", "1.055", "1.050", "1.050"] in rows(text)
 
 
-class Parsed(html.parser.HTMLParser):
-    """Collects the open tags, references and headings of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.references, self.ids = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.references += [attributes[name] for name in ("src", "href") if name in attributes]
-        self.ids += [attributes["id"]] if "id" in attributes else []
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
+def test_without_a_z_score_it_is_not_explained():
+    text = text_of({}, [r for r in reproduction().runs if r.stamp["variant"] == "fm"])
+    assert "means ± standard deviations" in text
+    assert "percentile" not in text
+    assert [r"[fm\*](#fm)", "test acc", "0.750", "0.5500 ± 0.0707", "0.5500 ± 0.0707"] in rows(text)
 
 
-def test_the_page_needs_no_other_file(report, tmp_path):
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    parsed = Parsed(page)
-    assert parsed.open == []
-    images = [reference for reference in parsed.references if reference.startswith("data:image")]
-    links = [reference for reference in parsed.references if reference.startswith("#")]
-    assert len(images) == 4
-    assert len(images) + len(links) == len(parsed.references)
-    assert {link[1:] for link in links} <= set(parsed.ids)
-    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+def test_without_a_reported_number_there_is_no_table_of_them():
+    text = text_of({}, [run("mf-random", 0, test_rmse=1.0)])
+    assert "## In brief\n\nThe book reports no number of these runs.\n" in text
+
+
+def test_the_times_tell_on_what_they_were_measured(report):
+    below = report.splitlines()[-1]
+    assert below.startswith(
+        "Measured on P, with 1 device (cpu(0)) and 3 runs at a time. Times are seconds of wall "
+        "time, medians over seeds. "
+    )
+    data, runs = reproduction()
+    for of_run, model, jobs in zip(runs, ["B <i>", "A*", None, "A*"], [3, 1, 3, 3]):
+        of_run.result["processor"] = model
+        of_run.stamp["jobs"] = jobs
+    below = text_of(data, runs).splitlines()[-1]
+    assert below.startswith(r"Measured on P, processor A\* or B \<i>, with 1 device (cpu(0)) and ")
+    assert "and 1 run or 3 runs at a time. " in below
+    assert "Times are seconds of wall time. Other" in text_of(*reproduction(seeds=1))
+
+
+def test_the_page_has_every_figure_and_table(folder):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count('<img src="data:image/png;base64,') == page.count("<figcaption>") == 4
+    assert page.count("<table>") == 6
     assert "<title>The chapter, reproduced over 2 seeds</title>" in page
-    assert page.count('<div class="wide"><table>') == page.count("</table></div>") == 6
+    links = set(re.findall(r'href="#(.*?)"', page))
+    assert links == set(re.findall(r'<h[23] id="(.*?)"', page)) - {"contents"}
 
 
-def test_text_is_no_markup():
-    assert "<title>A &amp; &lt;b&gt;</title>" in html_page("# A & <b>\n", {})
-
-
-def test_the_numbers_are_kept_for_others_to_be_held_against(report, tmp_path):
-    text = (tmp_path / "numbers.json").read_text()
+def test_the_numbers_are_kept_for_others_to_be_held_against(folder):
+    text = (folder / "numbers.json").read_text()
     kept = json.loads(text)
     assert kept["seeds"] == [0, 1]
     assert kept["num_devices"] == 2

@@ -298,7 +298,7 @@ def reproduce(results, data_dir, **options):
 
 
 def without_times(report):
-    return re.sub(r"(?s)(## |<h2>)Time.*", "", report)
+    return re.sub(r'(?s)(## |<h2 id="time">)Time.*', "", report)
 
 
 @pytest.mark.slow

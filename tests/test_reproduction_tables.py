@@ -1,7 +1,14 @@
 import pytest
 
 from d2l_recsys.reproduction.summary import summarise
-from d2l_recsys.reproduction.tables import condition_lines, data_lines, label, lines, table
+from d2l_recsys.reproduction.tables import (
+    condition_lines,
+    data_lines,
+    label,
+    lines,
+    table,
+    without_empty_columns,
+)
 
 
 def result(**changes):
@@ -101,6 +108,15 @@ def test_a_number_of_one_protocol_alone_has_its_row(name):
 def test_a_number_that_was_not_finite_has_none():
     rows = cells([result(printed={"test_rmse": None}, defined={"test_rmse": 1.0})])
     assert ["mf", "test rmse", "1.055", "-", "1.000"] in rows
+
+
+def test_a_column_without_a_value_is_left_out():
+    rows = [["x", "-", "", "1"], ["y", "-", "-", "-"]]
+    assert without_empty_columns(["name", "z", "blank", "number"], rows) == (
+        ["name", "blank", "number"],
+        [["x", "", "1"], ["y", "-", "-"]],
+    )
+    assert without_empty_columns(["name"], []) == ([], [])
 
 
 def of_section(section, **settings):

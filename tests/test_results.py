@@ -5,6 +5,7 @@ import resource
 import pytest
 
 from d2l_recsys.errors import DataError, OutputError
+from d2l_recsys.hardware.processor import processor_model
 from d2l_recsys.runs.reported import reported_numbers
 from d2l_recsys.runs.results import make_result, read_result
 from d2l_recsys.settings import Scores
@@ -30,7 +31,9 @@ def test_a_result_reads_back_as_it_was_written(tmp_path):
     assert read_result(folder) == json.loads(json.dumps(result()))
     assert result()["seconds"] == {"load": 0.123}
     assert result()["reported"]["test_rmse"] == 1.055
+    # The environment decides whether a finished run is repeated. The processor does not.
     assert set(result()["environment"]) == {"python", "mxnet", "numpy", "platform", "devices"}
+    assert result()["processor"] == processor_model()
 
 
 def test_when_the_disk_refuses_the_files_from_before_stay(tmp_path):
@@ -82,6 +85,26 @@ def test_what_is_not_a_result_is_refused(tmp_path, content, message):
         (tmp_path / "result.json").write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_result(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wrong"),
+    [
+        ("processor", 3, "the processor"),
+        ("ratings", {"1": "x"}, "the numbers in ratings"),
+        ("fields", [1], "the numbers in fields"),
+    ],
+)
+def test_a_key_that_only_some_results_have_is_checked(tmp_path, key, value, wrong):
+    (tmp_path / "result.json").write_bytes(as_json({**result(), key: value}))
+    with pytest.raises(DataError, match=f"is not a result: {wrong} cannot be right"):
+        read_result(tmp_path)
+
+
+def test_a_result_of_an_earlier_version_names_no_processor(tmp_path):
+    without = {key: value for key, value in result().items() if key != "processor"}
+    (tmp_path / "result.json").write_bytes(as_json(without))
+    assert read_result(tmp_path) == json.loads(as_json(without))
 
 
 def test_a_file_in_the_way_of_the_folder_is_one_clear_error(tmp_path):

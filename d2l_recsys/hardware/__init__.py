@@ -1,1 +1,1 @@
-"""The NVIDIA driver and the threads of the machine. Needs no MXNet."""
+"""The processor, and what is set up before MXNet is imported: driver, threads, slow modules."""

@@ -1,8 +1,5 @@
-"""The report of a reproduction: Markdown, figures, numbers, and one self-contained HTML page."""
+"""The report of a reproduction: Markdown, one self-contained HTML page, figures, and numbers."""
 
-import base64
-import html
-import itertools
 import json
 import pathlib
 import re
@@ -11,16 +8,24 @@ from typing import Dict, List, Mapping, NamedTuple, Sequence
 import numpy as np
 
 from d2l_recsys import __version__
+from d2l_recsys.reproduction.figures import OVERVIEW, Picture, draw_figures
+from d2l_recsys.reproduction.page_html import CONTENTS, anchor, html_page
 from d2l_recsys.reproduction.runs import DescribedData, FinishedRun
 from d2l_recsys.reproduction.summary import Summary, as_reference, summarise
-from d2l_recsys.reproduction.tables import ABSENT, aligned, condition_lines, count, lines, marked
-from d2l_recsys.runs.plots import draw_curves, draw_standings, png
+from d2l_recsys.reproduction.tables import (
+    ABSENT,
+    aligned,
+    condition_lines,
+    count,
+    lines,
+    marked,
+    without_empty_columns,
+    words,
+)
 from d2l_recsys.sections.registry import SECTIONS, VARIANTS
 from d2l_recsys.storage.files import as_json, prepare_folder, write_files
-from d2l_recsys.training.history import CURVES
 
 FIGURES = "figures"
-OVERVIEW = "standings"
 
 
 class Reproduction(NamedTuple):
@@ -58,47 +63,20 @@ def write_report(reproduction: Reproduction, folder: pathlib.Path) -> List[pathl
     Returns the paths of the first three. Raises OutputError if a file cannot be written.
     """
     summaries = reproduction.summaries()
-    figures = draw_figures(reproduction, summaries)
-    text = markdown(reproduction, summaries)
+    figures = draw_figures(reproduction.data, reproduction.by_variant, summaries)
+    text = markdown(reproduction, summaries, figures)
+    images = {f"{FIGURES}/{name}": figure.content for name, figure in figures.items()}
     files = {
         "report.md": text.encode("utf-8"),
-        "report.html": html_page(text, figures).encode("utf-8"),
+        "report.html": html_page(text, images).encode("utf-8"),
         "numbers.json": numbers_json(reproduction, summaries),
     }
     of_figures = prepare_folder(folder / FIGURES, "")
-    write_files(of_figures, figures)
+    write_files(of_figures, {name: figure.content for name, figure in figures.items()})
     for former in set(of_figures.glob("*.png")) - {of_figures / name for name in figures}:
         former.unlink()
     write_files(folder, files)
     return [folder / name for name in files]
-
-
-def draw_figures(reproduction: Reproduction, summaries: Sequence[Summary]) -> Dict[str, bytes]:
-    """Draw each variant's curve over seeds, and the standings; return PNG files by name."""
-    figures = {f"{name}.png": described.figure for name, described in reproduction.data.items()}
-    for name, runs in reproduction.by_variant.items():
-        result, curve = runs[0].result, CURVES[VARIANTS[name].section.kind]
-        substitute = result["dataset"]["substitute"]
-        quoted = {} if substitute else result["reported"]
-        curves = [run.history.curve(result["protocol"], curve.metrics) for run in runs]
-        figure = draw_curves(
-            curves,
-            curve.legend,
-            curve.ylim,
-            reported=[quoted[n] for n in curve.metrics if n in quoted and n != "train_loss"],
-            title=f"{result['dataset']['name']}, not the chapter's data" * substitute,
-        )
-        figures[f"{name}.png"] = png(figure)
-    standings = []
-    for summary in summaries:
-        for number, found in summary.comparisons.items():
-            if found.z is not None:
-                of_number = summary.printed[number]
-                distances = np.subtract(of_number.values, of_number.mean) / found.scale
-                standings.append((f"{summary.name}: {_words(number)}", distances, found.z))
-    if standings:
-        figures[f"{OVERVIEW}.png"] = png(draw_standings(standings))
-    return figures
 
 
 def numbers_json(reproduction: Reproduction, summaries: Sequence[Summary]) -> bytes:
@@ -117,61 +95,29 @@ def numbers_json(reproduction: Reproduction, summaries: Sequence[Summary]) -> by
     return text.encode("utf-8")
 
 
-def markdown(reproduction: Reproduction, summaries: Sequence[Summary]) -> str:
-    """The report as Markdown. Its figures are in the folder ``figures``."""
-    title = f"# The chapter, reproduced over {count(len(reproduction.seeds), 'seed')}"
-    parts = [title, _introduction(summaries)]
-    if any(found.z is not None for s in summaries for found in s.comparisons.values()):
-        parts += [f"![reported among reproduced numbers]({FIGURES}/{OVERVIEW}.png)", READ_FIGURE]
+def markdown(
+    reproduction: Reproduction, summaries: Sequence[Summary], figures: Mapping[str, Picture]
+) -> str:
+    """The report as Markdown. The ``figures`` are in the folder of this name."""
+    parts = ["## In brief"]
+    if OVERVIEW in figures:
+        parts += [*_figure(OVERVIEW, figures), READ_STANDINGS]
     conditions = "\n".join(f"- {line}" for line in condition_lines(summaries))
-    parts += ["## In brief", _brief(summaries), *([conditions] if conditions else []), READ_TABLE]
+    parts += [_brief(summaries), *([conditions] if conditions else []), *_how_to_read(summaries)]
     for section in SECTIONS.values():
         of_section = [summary for summary in summaries if summary.section == section.name]
         if of_section:
             parts.append(f"## {section.source} {section.title}")
         for summary in of_section:
-            parts += _variant(summary)
-    parts += ["## Made with", _made_with(reproduction), "## Time", _time(summaries)]
-    jobs = count(reproduction.runs[0].stamp["jobs"], "run")
-    parts.append(
-        f"Medians over seeds, in seconds of wall time, with {jobs} at once. Other work on the "
-        "machine makes these times longer. Examples per second are training samples divided by the "
-        "time of training."
-    )
-    return "\n\n".join(parts) + "\n"
+            parts += _variant(summary, figures)
+    parts += ["## Made with", _made_with(reproduction)]
+    parts += ["## Time", _times(summaries), _how_measured(reproduction)]
+    title = f"# The chapter, reproduced over {count(len(reproduction.seeds), 'seed')}"
+    start = [title, _introduction(summaries), f"## {CONTENTS}", _contents(parts)]
+    return "\n\n".join([*start, *parts]) + "\n"
 
 
-def html_page(text: str, figures: Mapping[str, bytes]) -> str:
-    """Turn ``text``, the report in Markdown, into one HTML page that needs no other file."""
-    from markdown_it import MarkdownIt
-
-    body = MarkdownIt("commonmark").enable("table").render(text)
-    for name, content in figures.items():
-        data = base64.b64encode(content).decode("ascii")
-        body = body.replace(f'src="{FIGURES}/{name}"', f'src="data:image/png;base64,{data}"')
-    body = body.replace("<table>", '<div class="wide"><table>')
-    body = body.replace("</table>", "</table></div>")
-    style = pathlib.Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    title = html.escape(text.partition("\n")[0].lstrip("# "))
-    return PAGE.format(title=title, style=style, body=body)
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{body}</main>
-</body>
-</html>
-"""
-READ_FIGURE = (
+READ_STANDINGS = (
     "Each blue stroke is one seed. Each red diamond is a number in the book. Each row has its own "
     "scale: the distance from the mean over seeds, in standard deviations. (The standard deviation "
     "includes the rounding error of the book's number.) The gray band is two standard deviations "
@@ -179,15 +125,22 @@ READ_FIGURE = (
 )
 READ_TABLE = (
     "**Reported** is the number in the book. **Printed** is what the book's code computes here, "
-    "mistakes included. **Defined** is what the book's equations and text say. Numbers over seeds "
-    "are means ± standard deviations (n - 1). **z** is the distance of the reported number from "
-    "the printed mean, in standard deviations. (The standard deviation includes the rounding error "
-    "of the reported number. z is positive if the reported number is larger.) The **percentile** "
-    "is the share of seeds below the reported number. Before this comparison, the number of each "
-    "seed is rounded to the decimals of the reported number. If both are equal, the seed counts as "
-    "one half. Each figure shows the mean over seeds, in a band from the smallest to the largest "
-    "value. It shows printed numbers, or defined numbers if the net was trained as defined."
+    "mistakes included. **Defined** is what the book's equations and text say."
 )
+READ_SPREADS = "Numbers over seeds are means ± standard deviations (n - 1)."
+READ_COMPARISONS = (
+    "**z** is the distance of the reported number from the printed mean, in standard deviations. "
+    "(The standard deviation includes the rounding error of the reported number. z is positive if "
+    "the reported number is larger.) The **percentile** is the share of seeds below the reported "
+    "number. Before this comparison, the number of each seed is rounded to the decimals of the "
+    "reported number. If both are equal, the seed counts as one half."
+)
+READ_CURVES = (
+    "Each figure of a training shows printed numbers, or defined numbers if the net was trained as "
+    "defined. A gray line is a number in the book. The training loss in a figure is the loss that "
+    "the chapter draws. For ratings, it is not the printed loss in the table (ERRATA.md, D3)."
+)
+READ_BANDS = "A curve is the mean over seeds, in a band from the smallest to the largest value."
 
 
 def _introduction(summaries: Sequence[Summary]) -> str:
@@ -205,35 +158,66 @@ def _introduction(summaries: Sequence[Summary]) -> str:
     return text
 
 
+def _contents(parts: Sequence[str]) -> str:
+    """A list of links: one line for each heading of level 2, with the headings below it."""
+    found: List[List[str]] = []
+    for part in parts:
+        level, _, heading = part.partition(" ")
+        link = f"[{heading}](#{anchor(heading)})"
+        if level == "##":
+            found.append([link])
+        elif level == "###":
+            found[-1].append(link)
+    groups = [[first, ", ".join(others)] for first, *others in found]
+    return "\n".join("- " + ": ".join(filter(None, group)) for group in groups)
+
+
+def _how_to_read(summaries: Sequence[Summary]) -> List[str]:
+    """Paragraphs that explain the columns and the figures of the report, and no others."""
+    over_seeds = any(len(summary.seeds) > 1 for summary in summaries)
+    compares = any(found.z is not None for s in summaries for found in s.comparisons.values())
+    of_tables = [READ_TABLE, *[READ_SPREADS] * over_seeds, *[READ_COMPARISONS] * compares]
+    return [*of_tables, " ".join([READ_CURVES, *[READ_BANDS] * over_seeds])]
+
+
+def _figure(name: str, figures: Mapping[str, Picture]) -> List[str]:
+    """The image of a figure, and its caption."""
+    shown = figures[name]
+    return [f"![{_escaped(shown.alt)}]({FIGURES}/{name})", f"*{_escaped(shown.caption)}*"]
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A table in Markdown. Its first ``left`` columns are aligned left."""
+    return aligned(*without_empty_columns(headers, rows), left=left, style="pipe")
+
+
 def _brief(summaries: Sequence[Summary]) -> str:
     rows = []
     for summary in summaries:
         if not summary.reported:
             continue
-        name = f"[{_escaped(marked(summary))}](#{summary.name})"
+        name = f"[{_escaped(marked(summary))}](#{anchor(summary.name)})"
         for line in lines(summary):
             if ABSENT not in (line.reported, line.printed):
                 rows.append([name, line.number, *(getattr(line, column) for column in SHORT)])
                 name = ""
-    return aligned(["", "number", *SHORT], rows, left=2, style="pipe")
+    if not rows:
+        return "The book reports no number of these runs."
+    return _table(["section", "number", *SHORT], rows, left=2)
 
 
 SHORT = ("reported", "printed", "z", "percentile", "defined")
 
 
-def _variant(summary: Summary) -> List[str]:
-    rows = [list(line) for line in lines(summary) if line.number != _words("examples_per_sec")]
-    headers = ["number", "reported", "printed", "min, max"]
-    headers += ["z", "percentile", "defined", "min, max"]
-    # Leave out a column that has no value here.
-    said = [any(row[column] != ABSENT for row in rows) for column in range(len(headers))]
-    headers, *rows = ([*itertools.compress(row, said)] for row in (headers, *rows))
-    parts = [f'<a id="{summary.name}"></a>', f"### {_escaped(marked(summary))}"]
+def _variant(summary: Summary, figures: Mapping[str, Picture]) -> List[str]:
+    rows = [line for line in lines(summary) if line.number != words("examples_per_sec")]
+    headers = ["number", "reported", "printed", "printed min, max"]
+    headers += ["z", "percentile", "defined", "defined min, max"]
+    parts = [f"### {_escaped(marked(summary))}"]
     if summary.name in VARIANTS:
         description = VARIANTS[summary.name].description
         parts.append(f"{description[0].upper()}{description[1:]}.")
-    parts.append(aligned(headers, rows, left=1, style="pipe"))
-    parts.append(f"![figure of {summary.name}]({FIGURES}/{summary.name}.png)")
+    parts += [_table(headers, rows), *_figure(f"{summary.name}.png", figures)]
     if summary.settings:
         given = {name: value for name, value in summary.settings.items() if value != []}
         settings = ", ".join(f"{name} {value}" for name, value in given.items())
@@ -259,10 +243,10 @@ def _made_with(reproduction: Reproduction) -> str:
                 f"{_escaped(dataset['source'])}, SHA-256 {dataset['sha256']}",
             ]
         )
-    return aligned(["", ""], rows, left=2, style="pipe")
+    return _table(["name", "value"], rows, left=2)
 
 
-def _time(summaries: Sequence[Summary]) -> str:
+def _times(summaries: Sequence[Summary]) -> str:
     phases = ("load", "train", "evaluate", "total")
     rows = [
         [summary.name]
@@ -271,11 +255,23 @@ def _time(summaries: Sequence[Summary]) -> str:
         for summary in summaries
         if summary.examples_per_second is not None
     ]
-    return aligned(["", *phases, "examples per second"], rows, left=1, style="pipe")
+    return _table(["variant", *phases, "examples per second"], rows)
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _how_measured(reproduction: Reproduction) -> str:
+    """Say on what machine the times were measured, and what they are."""
+    environment = reproduction.runs[0].result["environment"]
+    devices = environment["devices"]
+    models = sorted({run.result.get("processor") or "" for run in reproduction.runs} - {""})
+    processor = f", processor {_escaped(' or '.join(models))}" if models else ""
+    jobs = sorted({count(run.stamp["jobs"], "run") for run in reproduction.runs})
+    medians = ", medians over seeds" * (len(reproduction.seeds) > 1)
+    return (
+        f"Measured on {environment['platform']}{processor}, with "
+        f"{count(len(devices), 'device')} ({', '.join(devices)}) and {' or '.join(jobs)} at a "
+        f"time. Times are seconds of wall time{medians}. Other work on the machine makes them "
+        "longer. Examples per second are training samples divided by the time of training."
+    )
 
 
 def _escaped(text: str) -> str:

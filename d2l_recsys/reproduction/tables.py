@@ -1,5 +1,6 @@
 """The tables: for each number, what the book reports beside what the runs give."""
 
+import itertools
 import math
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -46,7 +47,7 @@ def lines(summary: Summary) -> List[Line]:
     found = []
     for name in dict.fromkeys([*summary.printed, *summary.defined, *summary.reported, *speed]):
         line = Line(
-            name.replace("_", " "),
+            words(name),
             _number(name, summary.reported.get(name)),
             *_spread(name, summary.printed.get(name)),
             *_comparison(summary.comparisons.get(name)),
@@ -85,8 +86,18 @@ def _comparison(found: Optional[Comparison]) -> Tuple[str, str]:
     if found is None or found.z is None:
         return ABSENT, ABSENT
     beyond = "" if not found.outside else " (below all)" if found.z < 0 else " (above all)"
+    return z_score(found.z), f"{found.percentile:.0f} %{beyond}"
+
+
+def z_score(z: float) -> str:
+    """A z score with its sign and one decimal."""
     # Adding 0 turns -0.0 into 0.0.
-    return f"{round(found.z, 1) + 0:+.1f}", f"{found.percentile:.0f} %{beyond}"
+    return f"{round(z, 1) + 0:+.1f}"
+
+
+def words(name: str) -> str:
+    """The name of a number, as it stands in a table."""
+    return name.replace("_", " ")
 
 
 def table(summaries: Sequence[Summary], labels: Sequence[str] = ()) -> str:
@@ -117,6 +128,15 @@ def aligned(
     """
     columns = ["left"] * left + ["right"] * (len(headers) - left)
     return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=columns)
+
+
+def without_empty_columns(
+    headers: Sequence[str], rows: Sequence[Sequence[str]]
+) -> Tuple[List[str], List[List[str]]]:
+    """The headers and the rows, without the columns that have no value in any row."""
+    has_value = [any(cell != ABSENT for cell in column) for column in zip(*rows)]
+    kept, *kept_rows = ([*itertools.compress(row, has_value)] for row in (headers, *rows))
+    return kept, kept_rows
 
 
 def count(number: int, noun: str) -> str:

@@ -9,6 +9,7 @@ import platform
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 from d2l_recsys.errors import DataError
+from d2l_recsys.hardware.processor import processor_model
 from d2l_recsys.runs.reported import all_reported
 from d2l_recsys.settings import Scores
 from d2l_recsys.storage.files import write_files
@@ -71,6 +72,8 @@ def make_result(
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "examples_per_second": examples_per_second and round(examples_per_second, 1),
         "environment": environment(devices),
+        # This is not in the environment, because results of other processors can be compared.
+        "processor": processor_model(),
     }
 
 
@@ -116,7 +119,7 @@ def read_result(folder: PathLike) -> Dict[str, object]:
 def _wrong_in(result: Mapping[str, Any]) -> Optional[str]:
     """Name the first part of a result that a report could not work with; None if all is well."""
     rates = {"examples_per_second": result.get("examples_per_second")}
-    for key in ("printed", "defined", "reported", "seconds", "rates"):
+    for key in ("printed", "defined", "reported", "seconds", "rates", "ratings", "fields"):
         numbers = rates if key == "rates" else result.get(key, {})
         may_lack = key in ("printed", "defined", "rates")
         if not isinstance(numbers, dict) or not all(
@@ -132,6 +135,8 @@ def _wrong_in(result: Mapping[str, Any]) -> Optional[str]:
         return "the dataset"
     if not isinstance(dataset.get("substitute", False), bool):
         return "the dataset"
+    if not isinstance(result.get("processor"), (str, type(None))):
+        return "the processor"
     for value in result["settings"].values():
         parts = value if isinstance(value, list) else [value]
         if any(isinstance(part, (dict, list)) for part in parts):
