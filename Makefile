@@ -24,7 +24,7 @@ READY := $(VENV)/ready
 unexport PYTHONDONTWRITEBYTECODE
 
 reproduce: $(READY)
-	@$(COMMAND) reproduce --seeds 1 --num-devices 1
+	@$(COMMAND) reproduce --seeds 1
 
 # The tests compare later runs with docs/reference/reference.json.
 reference: $(READY)

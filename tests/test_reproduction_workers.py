@@ -7,6 +7,7 @@ import time
 
 import pytest
 from conftest import ROOT
+from tqdm import tqdm
 
 from d2l_recsys.errors import DataError, WorkerError
 from d2l_recsys.reproduction.workers import work_off
@@ -26,6 +27,11 @@ def fail(number):
     if number == 5:
         raise PermissionError(13, "Permission denied", "the file")
     return number
+
+
+def show_a_bar(number):
+    with tqdm([number], disable=True):
+        fail(number)
 
 
 def threads(number):
@@ -117,3 +123,17 @@ def is_alive(process):
         )
     except FileNotFoundError:
         return False
+
+
+def test_a_process_that_is_killed_leaves_no_semaphore():
+    """Python would print a warning about a semaphore when the parent process ends."""
+    script = (
+        "from test_reproduction_workers import show_a_bar, work_off\n"
+        "list(work_off([4], show_a_bar, 1))"
+    )
+    folder = pathlib.Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert "was killed (exit code -9" in done.stderr
+    assert "leaked" not in done.stderr

@@ -14,6 +14,8 @@ import threading
 import traceback
 from typing import Any, Callable, Iterator, List, Sequence, Tuple, TypeVar
 
+from tqdm import tqdm
+
 from d2l_recsys.errors import RecsysError, WorkerError
 
 SECONDS_TO_LEAVE = 10
@@ -127,11 +129,15 @@ def _as_children_begin() -> Iterator[None]:
 def _serve(connection: multiprocessing.connection.Connection, work: Callable) -> None:
     """The main loop of a worker: do one job after another until the connection closes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # By default, tqdm's lock is a semaphore of the system. A process that is killed would leave it
+    # behind, and Python would print a warning.
+    tqdm.set_lock(threading.RLock())
     while True:
         try:
             job = connection.recv()
         except EOFError:
-            return
+            # Leave without Python's clean-up at exit, in which destructors of MXNet can fail.
+            os._exit(0)
         value = error = trace = None
         try:
             value = work(job)
