@@ -60,7 +60,7 @@ def test_the_steps_have_the_bits_of_the_trainer(num_devices, settings):
     devices = DEVICES[:num_devices]
     theirs, ours = some_net(devices), some_net(devices)
     their_trainer, trainer = adam(theirs, **settings), adam(ours, **settings)
-    assert is_flat(trainer)
+    assert is_flat(trainer, devices)
     flat = FlatAdam(trainer)
     for number in range(5):
         if number == 3:
@@ -157,7 +157,7 @@ def test_a_frozen_parameter_stays():
     frozen(net)
     before = net[0].weight.data().asnumpy()
     trainer = adam(net)
-    assert is_flat(trainer)
+    assert is_flat(trainer, DEVICES)
     learn(net, FlatAdam(trainer).step, DEVICES, 0)
     assert net[0].weight.data().asnumpy().tobytes() == before.tobytes()
     assert (net[1].weight.data().asnumpy() != some_net(DEVICES)[1].weight.data().asnumpy()).all()
@@ -183,17 +183,18 @@ def doubles(net):
 def test_a_trainer_that_treats_parameters_differently_does_its_own_steps(change):
     net = some_net(DEVICES)
     change(net)
-    assert not is_flat(adam(net))
+    assert not is_flat(adam(net), DEVICES)
 
 
 def test_other_trainers_do_their_own_steps():
-    assert not is_flat(gluon.Trainer(some_net(DEVICES).collect_params(), "sgd"))
-    assert not is_flat(gluon.Trainer(some_net(DEVICES).collect_params(), "adamax"))
-    assert not is_flat(adam(some_net([mx.cpu(i) for i in range(3)])))
-    uninitialized = gluon.nn.Dense(2)
-    uninitialized.initialize()
-    assert not is_flat(gluon.Trainer(uninitialized.collect_params(), "adam"))
-    on_devices = gluon.Trainer(
-        some_net(DEVICES).collect_params(), "adam", dict(SETTINGS), update_on_kvstore=False
-    )
-    assert not is_flat(on_devices)
+    net = some_net(DEVICES)
+    assert not is_flat(gluon.Trainer(net.collect_params(), "sgd"), DEVICES)
+    assert not is_flat(gluon.Trainer(net.collect_params(), "adamax"), DEVICES)
+    assert not is_flat(adam(net), DEVICES[:1])
+    on_devices = gluon.Trainer(net.collect_params(), "adam", SETTINGS, update_on_kvstore=False)
+    assert not is_flat(on_devices, DEVICES)
+    three = [mx.cpu(i) for i in range(3)]
+    assert not is_flat(adam(some_net(three)), three)
+    unfinished = gluon.nn.Dense(2)
+    unfinished.initialize()
+    assert not is_flat(gluon.Trainer(unfinished.collect_params(), "adam"), DEVICES[:1])

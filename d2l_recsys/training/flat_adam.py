@@ -14,7 +14,7 @@ the gradients and the moments m and v. One operator then updates all of them.
 """
 
 import math
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy
 
@@ -23,15 +23,18 @@ from d2l_recsys.backend import autograd, gluon, mx
 Views = List[mx.nd.NDArray]
 
 
-def is_flat(trainer: gluon.Trainer) -> bool:
-    """Whether ``FlatAdam`` can do the steps of ``trainer``: plain Adam on one CPU device or two."""
+def is_flat(trainer: gluon.Trainer, devices: Sequence[mx.Context]) -> bool:
+    """Whether ``FlatAdam`` can do the steps of ``trainer`` for batches on ``devices``.
+
+    It can for plain Adam on one CPU device or two, if these are the devices of the parameters.
+    """
     parameters = trained(trainer)
     if type(trainer.optimizer) is not mx.optimizer.Adam or any(p._data is None for p in parameters):
         return False
     start_kvstore(trainer)
-    devices = trainer._contexts
     return (
-        all(device.device_type == "cpu" for device in devices)
+        list(devices) == trainer._contexts
+        and all(device.device_type == "cpu" for device in devices)
         and (len(devices) == 1 or (len(devices) == 2 and trainer._update_on_kvstore))
         and not (trainer._distributed or trainer._compression_params)
         and not hasattr(trainer, "_amp_loss_scaler")

@@ -200,7 +200,7 @@ def train_epochs(
 def _with_quick_steps(steps: Steps) -> Iterator[Steps]:
     """Give ``steps`` the quickest passes and update that compute the same bits."""
     trainer, how = steps.trainer, (steps.loss_of_share, steps.devices)
-    if not is_flat(trainer):
+    if not is_flat(trainer, steps.devices):
         yield steps._replace(passes=RecordedPasses(*how), step=trainer.step)
         return
     flat = FlatAdam(trainer)
