@@ -8,12 +8,13 @@
 # make baseline     write the files again that ports are compared with (an hour or more)
 # make ports        check the PyTorch and JAX ports in .venv-ports (about half an hour)
 # make bench        time the chapter's own code and this project's code (about half an hour)
+# make bench-pytorch  time an epoch of this project and of PyTorch (about half an hour)
 # make clean        remove .venv, .venv-ports, results and caches; keep the fetched data
 #
 # PYTHON=... chooses the interpreter. MXNet 1.9.1 needs Python 3.8-3.11.
 
 .DEFAULT_GOAL := reproduce
-.PHONY: reproduce reference leaderboard baseline ports test test-slow lint bench clean
+.PHONY: reproduce reference leaderboard baseline ports test test-slow lint bench bench-pytorch clean
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -74,6 +75,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(RUN) -m benchmarks.against_d2l
+
+bench-pytorch: $(READY) $(PORTS)/ready
+	$(RUN) -m benchmarks.against_pytorch
 
 clean:
 	rm -rf $(VENV) $(PORTS) results build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -17,13 +17,10 @@ phases. "Whole script" also contains the start of Python and the imports.
 """
 
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
@@ -32,12 +29,11 @@ from typer import Option
 from typing_extensions import Annotated
 
 from benchmarks.generated_clicks import GeneratedClicks
+from benchmarks.measuring import ROOT, chosen, measure, spread
 from d2l_recsys.datasets.movielens import find_ml100k
-from d2l_recsys.errors import SettingError
 from d2l_recsys.runs.results import environment
 from d2l_recsys.sections.command_line import run
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 PHASES = ("load", "train", "evaluate")
 # The number of epochs, and whether to time the chapter without its live figure as well. NeuMF and
 # Caser draw too rarely for the figure to matter.
@@ -60,26 +56,6 @@ ClicksDir = Annotated[
     Optional[pathlib.Path],
     Option(help="Folder of the clicks of fm and deepfm: train.csv and test.csv as in the book."),
 ]
-
-
-def measure(command: List[str]) -> Dict[str, Any]:
-    """Run ``command``; returns its wall-clock seconds (``whole``) and peak memory (MiB).
-
-    If the last line of its output is a JSON object, the result also contains the object's entries.
-    Ends the program with the command's standard error if the command fails.
-    """
-    started = time.perf_counter()
-    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(command, stdout=printed, stderr=complaints)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - started
-        printed.seek(0)
-        complaints.seek(0)
-        if status:
-            raise SystemExit(f"{' '.join(command)} failed:\n{complaints.read().decode()}")
-        lines = printed.read().decode().strip().splitlines()
-    figures = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    return {**figures, "whole": wall, "memory": usage.ru_maxrss / 1024}
 
 
 def chapter(
@@ -116,10 +92,9 @@ def row(
 ) -> List[str]:
     """A line of the table: the median of each side, and the ratios of the pairs."""
     ratios = [a / b for a, b in zip(theirs, mine)]
-    spread = f"{statistics.median(ratios):.1f}x [{min(ratios):.1f}, {max(ratios):.1f}]"
     digits = 0 if unit == "MiB" else 2
     chapters, ours = (f"{statistics.median(side):.{digits}f} {unit}" for side in (theirs, mine))
-    return [name, "~ " * scaled + chapters, ours, spread]
+    return [name, "~ " * scaled + chapters, ours, spread(ratios)]
 
 
 def rows(section: str, runs: Dict[str, List[Dict[str, Any]]], mark: str = "") -> List[List[str]]:
@@ -161,10 +136,7 @@ def main(
     ] = None,
 ) -> None:
     """Time each section of the chapter: the chapter's own code and this project's, in turn."""
-    sections = only.split(",")
-    for section in sections:
-        if section not in SECTIONS:
-            raise SettingError(f"--only has {section!r}; choose from: {', '.join(SECTIONS)}")
+    sections = chosen(only, SECTIONS)
     generated = clicks_dir is None
     batch_size = batch_size or (GENERATED_BATCH_SIZE if generated else BATCH_SIZE)
     all_runs, table = {}, []

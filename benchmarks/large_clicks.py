@@ -24,8 +24,8 @@ from tqdm import tqdm
 from typer import Option
 from typing_extensions import Annotated
 
-from benchmarks.against_d2l import measure
 from benchmarks.generated_clicks import GeneratedClicks
+from benchmarks.measuring import measure
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.runs.results import environment
 from d2l_recsys.sections.command_line import run

@@ -207,6 +207,7 @@ class Unreached(nn.HybridBlock):
         return F.np.square(self.used(rows)).sum(axis=1)
 
 
+@pytest.mark.filterwarnings("ignore:.*is not used by any computation")
 @pytest.mark.parametrize("build", [Plain, Normed, Unreached])
 def test_other_nets_are_recorded(build):
     net = initialized(build, DEVICES)
