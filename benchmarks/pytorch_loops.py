@@ -42,6 +42,7 @@ from d2l_recsys.data import (
     split_and_load_ml100k,
     split_data_ml100k,
 )
+from d2l_recsys.errors import SettingError
 from d2l_recsys.sampling import NegativeSampler
 from d2l_recsys.sections.command_line import run
 from d2l_recsys.sections.options import read_options
@@ -285,6 +286,8 @@ def main(
     ] = False,
 ) -> None:
     """Train one model with PyTorch, and print the figures of each epoch as JSON."""
+    if model not in LOSSES:
+        raise SettingError(f"the model is {model!r}; choose from: {', '.join(LOSSES)}")
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     training = load(model, data_dir)
