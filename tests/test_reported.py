@@ -130,8 +130,14 @@ def test_a_run_prints_the_line(ratings_dir, tmp_path):
         "devices, with num_epochs 10, batch_size 1024; this run had one device, num_epochs 1, "
         "batch_size 64; the printed train loss depends on the number of devices (ERRATA.md, D1)"
     )
-    done = run_script("chapters/neumf.py", *options, "--head", "linear")
-    assert done.returncode == 0
-    assert "the book:" not in done.stdout
-    done = run_script("chapters/neumf.py", *options, "--quiet")
-    assert done.stdout == ""
+
+
+def test_a_run_that_is_not_the_books_or_is_quiet_prints_no_line(ratings_dir, tmp_path, capsys):
+    pytest.importorskip("d2l_recsys.backend")
+    main = SECTIONS["neumf"].main()
+    options = {"data_dir": ratings_dir, "num_epochs": 1, "batch_size": 64, "out": tmp_path}
+    main(**options, head="linear")
+    assert "test AUC" in (printed := capsys.readouterr().out)
+    assert "the book:" not in printed
+    main(**options, quiet=True)
+    assert capsys.readouterr().out == ""

@@ -333,7 +333,7 @@ def test_a_killed_reproduction_goes_on_and_reports_the_same(small_dir, tmp_path)
     assert set(figures[0]) == {"mf.png", "mf-random.png", "movielens.png"}
 
 
-@pytest.mark.parametrize("delay", [1.5, 4])
+@pytest.mark.parametrize("delay", [pytest.param(1.5, marks=pytest.mark.slow), 4])
 def test_ctrl_c_says_how_to_go_on(delay, small_dir, tmp_path):
     # The command gets its own process group, as on a terminal: Ctrl-C reaches every process.
     process = reproduce(tmp_path, small_dir, start_new_session=True)
