@@ -186,6 +186,16 @@ def test_a_trainer_that_treats_parameters_differently_does_its_own_steps(change)
     assert not is_flat(adam(net), DEVICES)
 
 
+def test_a_trainer_that_has_updated_some_parameters_only_does_its_own_steps():
+    net = some_net(DEVICES[:1])
+    trainer = adam(net)
+    with autograd.record():
+        loss = net[1](mx.np.ones((2, 9))).sum()
+    loss.backward()
+    trainer.step(2, ignore_stale_grad=True)
+    assert not is_flat(trainer, DEVICES[:1])
+
+
 def test_other_trainers_do_their_own_steps():
     net = some_net(DEVICES)
     assert not is_flat(gluon.Trainer(net.collect_params(), "sgd"), DEVICES)

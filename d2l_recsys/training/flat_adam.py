@@ -39,6 +39,7 @@ def is_flat(trainer: gluon.Trainer, devices: Sequence[mx.Context]) -> bool:
         and not (trainer._distributed or trainer._compression_params)
         and not hasattr(trainer, "_amp_loss_scaler")
         and len({(p.lr_mult, p.wd_mult) for p in parameters}) == 1
+        and len({num_updates(trainer, trainer._param2idx[p.name]) for p in parameters}) == 1
         and all(p.grad_req == "write" and p.dtype in ("float32", numpy.float32) for p in parameters)
         and all(p._stype == p._grad_stype == "default" for p in parameters)
     )
@@ -61,6 +62,15 @@ def updaters(trainer: gluon.Trainer) -> List[mx.optimizer.Updater]:
     """The updaters that hold Adam's moments: one for each device, or one for all devices."""
     start_kvstore(trainer)
     return [trainer._kvstore._updater] if trainer._update_on_kvstore else trainer._updaters
+
+
+def num_updates(trainer: gluon.Trainer, index: int) -> int:
+    """The number of updates that ``trainer`` has done of the parameter ``index``.
+
+    The optimizer counts for each device, and not every device counts every parameter.
+    """
+    counts = trainer.optimizer._all_index_update_counts.values()
+    return max(count.get(index, 0) for count in counts)
 
 
 class FlatAdam:
@@ -131,11 +141,12 @@ class FlatAdam:
             weights.copyto(copy)
 
     def _summed_gradients(self) -> mx.nd.NDArray:
-        first, *others = self._gradients
-        for other in others:
-            other.copyto(self._total)
-            mx.nd.elemwise_add(first, self._total, out=self._total)
-        return self._total if others else first
+        if len(self._gradients) == 1:
+            return self._gradients[0]
+        first, second = self._gradients
+        # Operators compute with arrays of one device.
+        second.copyto(self._total)
+        return mx.nd.elemwise_add(first, self._total, out=self._total)
 
     def check_gradients(self) -> None:
         """Let the trainer warn if a parameter has no new gradient, as it does in its own steps."""

@@ -22,7 +22,7 @@ from d2l_recsys.training.checkpoint import (
     is_unfinished,
     read_checkpoint,
 )
-from d2l_recsys.training.flat_adam import updaters
+from d2l_recsys.training.flat_adam import num_updates, updaters
 from d2l_recsys.training.interrupts import Stopped
 
 Arrays = Dict[str, numpy.ndarray]
@@ -216,8 +216,7 @@ def adam_state(net: gluon.Block, trainer: gluon.Trainer) -> Tuple[Arrays, Arrays
         if index in states:
             for arrays, moment in zip(moments, states[index]):
                 arrays[name] = moment.asnumpy()
-            counts = trainer.optimizer._all_index_update_counts.values()
-            updates[name] = max(count.get(index, 0) for count in counts)
+            updates[name] = num_updates(trainer, index)
     return (*moments, updates)
 
 
