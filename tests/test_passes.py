@@ -116,21 +116,29 @@ def everything(passes, net, batches, devices):
     return [(a.shape, a.dtype, a.tobytes()) for a in found]
 
 
+def bound_as_recorded(name, sizes, devices):
+    """Check that bound and recorded passes over batches of ``sizes`` have the same bits.
+
+    Returns the bound passes, and how often they recorded a batch.
+    """
+    build, loss_of, batch = NETS[name]
+    rng = np.random.default_rng(1)
+    batches = [batch(rng, rows) for rows in sizes]
+    checked = []
+    nets = [initialized(build, devices) for _ in range(2)]
+    losses = [loss_of(net) for net in nets]
+    ways = RecordedPasses(losses[0], devices), bound(losses[1], nets[1], devices, checked)
+    found = [everything(way, net, batches, devices) for way, net in zip(ways, nets)]
+    assert found[0] == found[1]
+    return ways[1], len(checked)
+
+
 @pytest.mark.parametrize("num_devices", [1, 2])
 @pytest.mark.parametrize("name", NETS)
 def test_bound_passes_have_the_bits_of_recorded_passes(name, num_devices):
-    build, loss_of, batch = NETS[name]
-    devices, results = DEVICES[:num_devices], []
-    rng = np.random.default_rng(1)
-    batches = [batch(rng, rows) for rows in (8, 8, 5, 8)]
-    for kind in (RecordedPasses, bound):
-        net, checked = initialized(build, devices), []
-        loss = loss_of(net)
-        done = kind(loss, devices) if kind is RecordedPasses else bound(loss, net, devices, checked)
-        results.append(everything(done, net, batches, devices))
-    assert not checked
+    done, recorded = bound_as_recorded(name, (8, 8, 5, 8), DEVICES[:num_devices])
+    assert not recorded
     assert done._last
-    assert results[0] == results[1]
 
 
 def test_outputs_of_earlier_batches_stay():
@@ -146,30 +154,14 @@ def test_outputs_of_earlier_batches_stay():
 
 def test_a_device_without_a_share_gets_a_gradient_of_zero():
     """Such a batch is recorded, with the bits of the recorded passes, draws of dropout included."""
-    build, loss_of, batch = NETS["caser"]
-    rng, results = np.random.default_rng(1), []
-    batches = [batch(rng, rows) for rows in (4, 1, 4)]
-    for kind in (RecordedPasses, bound):
-        net, checked = initialized(build, DEVICES), []
-        loss = loss_of(net)
-        done = kind(loss, DEVICES) if kind is RecordedPasses else bound(loss, net, DEVICES, checked)
-        results.append(everything(done, net, batches, DEVICES))
-    assert results[0] == results[1]
-    assert len(checked) == 1
+    _, recorded = bound_as_recorded("caser", (4, 1, 4), DEVICES)
+    assert recorded == 1
 
 
 def test_few_sizes_of_shares_are_bound(monkeypatch):
     monkeypatch.setattr(passes, "MAX_GRAPHS", 2)
-    build, loss_of, batch = NETS["mf"]
-    rng, results = np.random.default_rng(1), []
-    batches = [batch(rng, rows) for rows in (4, 6, 8, 10, 4)]
-    for kind in (RecordedPasses, bound):
-        net, checked = initialized(build, DEVICES), []
-        loss = loss_of(net)
-        done = kind(loss, DEVICES) if kind is RecordedPasses else bound(loss, net, DEVICES, checked)
-        results.append(everything(done, net, batches, DEVICES))
-    assert results[0] == results[1]
-    assert len(checked) == 2
+    done, recorded = bound_as_recorded("mf", (4, 6, 8, 10, 4), DEVICES)
+    assert recorded == 2
     assert len(done._graphs) == 2 * len(DEVICES)
 
 
