@@ -28,7 +28,7 @@ def is_flat(trainer: gluon.Trainer, devices: Sequence[mx.Context]) -> bool:
 
     It can for plain Adam on one CPU device or two, if these are the devices of the parameters.
     """
-    parameters = trained(trainer)
+    parameters = trained_parameters(trainer)
     if type(trainer.optimizer) is not mx.optimizer.Adam or any(p._data is None for p in parameters):
         return False
     start_kvstore(trainer)
@@ -40,12 +40,13 @@ def is_flat(trainer: gluon.Trainer, devices: Sequence[mx.Context]) -> bool:
         and not hasattr(trainer, "_amp_loss_scaler")
         and len({(p.lr_mult, p.wd_mult) for p in parameters}) == 1
         and len({num_updates(trainer, trainer._param2idx[p.name]) for p in parameters}) == 1
-        and all(p.grad_req == "write" and p.dtype in ("float32", numpy.float32) for p in parameters)
+        and all(p.grad_req == "write" for p in parameters)
+        and all(numpy.dtype(p.dtype) == numpy.float32 for p in parameters)
         and all(p._stype == p._grad_stype == "default" for p in parameters)
     )
 
 
-def trained(trainer: gluon.Trainer) -> List[gluon.Parameter]:
+def trained_parameters(trainer: gluon.Trainer) -> List[gluon.Parameter]:
     """The parameters that ``trainer`` updates."""
     return [parameter for parameter in trainer._params if parameter.grad_req != "null"]
 
@@ -82,7 +83,7 @@ class FlatAdam:
 
     def __init__(self, trainer: gluon.Trainer) -> None:
         self.trainer, self.optimizer, self.devices = trainer, trainer.optimizer, trainer._contexts
-        parameters = trained(trainer)
+        parameters = trained_parameters(trainer)
         self._indices = [trainer._param2idx[p.name] for p in parameters]
         self._shapes = [p.shape for p in parameters]
         sizes = [math.prod(shape) for shape in self._shapes]

@@ -12,16 +12,16 @@ from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Seq
 
 import numpy
 
-from d2l_recsys.backend import gluon, mx, np, npx
+from d2l_recsys.backend import gluon, mx, npx
 from d2l_recsys.devices import split_and_load
 from d2l_recsys.errors import DataError, DivergedError, SettingError
 from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.model_bases.parameters import parameters_of
 from d2l_recsys.settings import Protocol, Scores, as_choice, check_settings
-from d2l_recsys.training.flat_adam import FlatAdam, is_flat, trained
+from d2l_recsys.training.flat_adam import FlatAdam, is_flat, trained_parameters
 from d2l_recsys.training.history import Curve, History
 from d2l_recsys.training.interrupts import noting_interrupts
-from d2l_recsys.training.passes import BoundPasses, RecordedPasses, losses_of
+from d2l_recsys.training.passes import BoundPasses, Output, RecordedPasses, losses_of
 from d2l_recsys.training.progress import EpochDisplay
 from d2l_recsys.training.resume import Saver
 from d2l_recsys.training.train_loss import TrainClicks, TrainLoss
@@ -204,7 +204,7 @@ def _with_quick_steps(steps: Steps) -> Iterator[Steps]:
         yield steps._replace(passes=RecordedPasses(*how), step=trainer.step)
         return
     flat = FlatAdam(trainer)
-    passes = BoundPasses(*how, trained(trainer), flat.check_gradients)
+    passes = BoundPasses(*how, trained_parameters(trainer), flat.check_gradients)
     try:
         yield steps._replace(passes=passes, step=flat.step)
     finally:
@@ -261,7 +261,7 @@ def _worst(net: gluon.Block) -> str:
     return f"the largest weight, in {name}, is {largest[name]:.2g}"
 
 
-def _to_numpy(output: Union[np.ndarray, Sequence[np.ndarray]]):
+def _to_numpy(output: Output) -> Union[numpy.ndarray, Sequence[numpy.ndarray]]:
     if isinstance(output, (list, tuple)):
         return tuple(array.asnumpy() for array in output)
     return output.asnumpy()
