@@ -19,14 +19,25 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_finish():
+    """Let d2l.mxnet be among the objects that garbage collection leaves out."""
+    if "mxnet" in sys.modules:
+        with contextlib.suppress(ImportError):
+            import d2l.mxnet  # noqa: F401
+    leave_out_of_garbage_collection()
+
+
+@pytest.fixture(scope="module")
+def quick_garbage_collection():
+    """Let garbage collection leave out the objects of the tests before."""
+    leave_out_of_garbage_collection()
+
+
+def leave_out_of_garbage_collection():
     """Exclude all objects that exist now from garbage collection.
 
     Gluon collects garbage for each DataLoader, and d2l's evaluation makes a loader for each user.
     Most of the time of that evaluation would go into looking through these objects.
     """
-    if "mxnet" in sys.modules:
-        with contextlib.suppress(ImportError):
-            import d2l.mxnet  # noqa: F401
     gc.collect()
     gc.freeze()
 
@@ -112,6 +123,20 @@ def made_up_scores(n=500, seed=0, spread=3.0):
     log_odds = rng.normal(0, spread, n).astype("float32")
     labels = (rng.uniform(size=n) < 1 / (1 + np.exp(-log_odds / 3))).astype("float32")
     return labels, (1 / (1 + np.exp(-log_odds))).astype("float32"), log_odds
+
+
+def some(cases, fast):
+    """The ``cases`` of a test as parameters; those that are not in ``fast`` are marked as slow.
+
+    A case is a value, or a tuple of the values of several parameters.
+    """
+    return [
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=[pytest.mark.slow] * (case not in fast),
+        )
+        for case in cases
+    ]
 
 
 def run_script(script, *options, cwd=None, **environment):

@@ -166,16 +166,17 @@ def test_the_protocol_chooses_the_lines_and_the_curve(section, quick, monkeypatc
 
 
 def test_the_seed_draws_the_first_weights(section, quick, monkeypatch):
-    module, seen, name = SECTIONS[section], [], TRAIN[kind_of(section)]
-    train = getattr(module, name)
+    module, seen = SECTIONS[section], []
 
     def record(net, *arguments, **options):
         seen.append(next(iter(net.collect_params().values())).data().asnumpy())
-        return train(net, *arguments, **options)
+        # The weights before training are all that this test needs.
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, name, record)
+    monkeypatch.setattr(module, TRAIN[kind_of(section)], record)
     for seed in (1, 1, 2):
-        quick(seed=seed, num_epochs=1)
+        with pytest.raises(KeyboardInterrupt):
+            quick(seed=seed, num_epochs=1)
     assert np.array_equal(seen[0], seen[1])
     assert not np.array_equal(seen[0], seen[2])
 

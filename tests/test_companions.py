@@ -8,7 +8,7 @@ import filelock
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import made_up_ratings, what_it_left, write_ratings
+from conftest import made_up_ratings, some, what_it_left, write_ratings
 
 pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.backend import mx, nn
@@ -37,11 +37,6 @@ SEEDED = [*TRAINED, "als"]
 HAVE_NO_VECTORS = {"popularity", "bias"}
 # One system of each kind; tests of the other systems are marked as slow.
 FEW = {"als", "gmf", "multvae", "lightgcn"}
-
-
-def some(names):
-    """Return ``names`` as parameters; those not in FEW are marked as slow."""
-    return [pytest.param(n, marks=[pytest.mark.slow] * (n not in FEW)) for n in names]
 
 
 RANKING = {"test_hit_rate", "test_auc", "test_ndcg", "test_mrr"}
@@ -140,28 +135,28 @@ def test_what_is_held_out_or_left_out_leaves_no_trace_in_the_model(name, tmp_pat
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("name", some(SEEDED))
+@pytest.mark.parametrize("name", some(SEEDED, FEW))
 def test_another_seed_gives_another_model(name, left, data_dir, tmp_path):
     call(name, data_dir, tmp_path, cutoff=[3], seed=6)
     one, other = (what_it_left(folder) for folder in (left, tmp_path))
     assert one[2] != other[2]
 
 
-@pytest.mark.parametrize("name", some(sorted(set(COMPANIONS) - set(TRAINED))))
+@pytest.mark.parametrize("name", some(sorted(set(COMPANIONS) - set(TRAINED)), FEW))
 def test_computed_again_it_is_the_same_bits(name, left, data_dir, tmp_path):
     call(name, data_dir, tmp_path, cutoff=[3])
     one, other = ((f / "model.safetensors").read_bytes() for f in (left, tmp_path))
     assert one == other
 
 
-@pytest.mark.parametrize("name", some(TRAINED))
+@pytest.mark.parametrize("name", some(TRAINED, FEW))
 def test_resumed_it_gives_the_bits_of_a_run_that_was_not_stopped(name, left, data_dir, tmp_path):
     call(name, data_dir, tmp_path, cutoff=[3], num_epochs=1)
     call(name, data_dir, tmp_path, cutoff=[3], resume=True)
     assert what_it_left(left) == what_it_left(tmp_path)
 
 
-@pytest.mark.parametrize("name", some(TRAINED))
+@pytest.mark.parametrize("name", some(TRAINED, FEW))
 def test_it_trains_on_two_devices_and_scores_on_another(name, data_dir, tmp_path):
     result = call(name, data_dir, tmp_path, num_devices=2, num_epochs=1)
     assert result["environment"]["devices"] == ["cpu(0)", "cpu(1)"]

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, what_it_left
+from conftest import ROOT, some, what_it_left
 
 pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.model_bases.parameters import parameters_of
@@ -69,13 +69,7 @@ def agree(section, data_dir, folder, monkeypatch, epochs, **options):
     return far
 
 
-@pytest.mark.parametrize(
-    "section",
-    [
-        pytest.param(s, marks=[pytest.mark.slow] if s in ("autorec", "fm", "deepfm") else [])
-        for s in TRAINED
-    ],
-)
+@pytest.mark.parametrize("section", some(TRAINED, ("mf", "caser")))
 def test_one_two_and_three_devices_agree_after_fifty_steps(
     section, ratings_dir, clicks_dir, tmp_path, monkeypatch
 ):

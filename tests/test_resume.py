@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_script, what_it_left
+from conftest import ROOT, run_script, some, what_it_left
 
 pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.errors import DataError, DivergedError, OutputError, SettingError
@@ -76,7 +76,10 @@ def stop_after(monkeypatch):
 
 @pytest.mark.parametrize(
     ("section", "num_devices"),
-    [*((section, 1) for section in TRAINED), ("mf", 2), ("caser", 2), ("deepfm", 2)],
+    some(
+        [*((section, 1) for section in TRAINED), ("mf", 2), ("caser", 2), ("deepfm", 2)],
+        [("autorec", 1), ("neumf", 1), ("fm", 1), ("mf", 2), ("caser", 2), ("deepfm", 2)],
+    ),
 )
 def test_stopped_anywhere_a_run_goes_on_to_the_same_bits(section, num_devices, run, stop_after):
     options = {"num_devices": num_devices, "num_epochs": 2}
