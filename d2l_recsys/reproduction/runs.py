@@ -64,12 +64,14 @@ def plan(
 ) -> List[PlannedRun]:
     """Plan a run for each of ``seeds`` and ``variants``, seed by seed, with folders in ``folder``.
 
-    ``data`` comes from ``describe_data``. Runs on clicks use the clicks that it describes.
+    ``data`` comes from ``describe_data``. Runs on clicks use the clicks that it describes. They
+    come first for each seed, because they take longest: if a long run began last, the other
+    processes would wait for it.
     """
     made_with = {"code": code_digest(), "environment": environment(), "jobs": jobs}
     planned = []
     for seed in seeds:
-        for variant in variants:
+        for variant in sorted(variants, key=lambda v: v.section.on_clicks, reverse=True):
             options = dict(variant.options)
             dataset = data[describing(variant)].result["dataset"]
             if variant.section.on_clicks:
