@@ -105,16 +105,21 @@ def rows(section: str, runs: Dict[str, List[Dict[str, Any]]], mark: str = "") ->
     def columns(name: str, side: str = "chapter", per: int = 1) -> List[List[float]]:
         return [[figures[name] / per for figures in runs[s]] for s in (side, "ours")]
 
+    def both(name: str, key: str, scaled: bool) -> List[List[str]]:
+        """The line of the chapter with its live figure, and the line without, if there is one."""
+        found = [row(name, *columns(key), scaled=scaled)]
+        if runs["no figure"]:
+            found.append(row("the same, no live figure", *columns(key, "no figure")))
+        return found
+
     table = [
         row("load", *columns("load"), scaled="load" in scaled),
-        row(f"train, {num_epochs} epochs", *columns("train"), scaled="train" in scaled),
+        *both(f"train, {num_epochs} epochs", "train", "train" in scaled),
         row("one evaluation", *columns("evaluate", per=num_epochs), scaled="evaluate" in scaled),
+        *both("from file to final number", "file to number", bool(scaled)),
+        *both("whole script", "whole", bool(scaled)),
+        row("peak memory", *columns("memory"), unit="MiB"),
     ]
-    for name, key in (("from file to final number", "file to number"), ("whole script", "whole")):
-        table.append(row(name, *columns(key), scaled=bool(scaled)))
-        if runs["no figure"]:
-            table.append(row("the same, no live figure", *columns(key, "no figure")))
-    table.append(row("peak memory", *columns("memory"), unit="MiB"))
     return [[section + mark if not number else "", *line] for number, line in enumerate(table)]
 
 
