@@ -7,7 +7,7 @@
 #                   (an hour)
 # make baseline     write the files again that ports are compared with (an hour or more)
 # make ports        check the PyTorch and JAX ports in .venv-ports (about half an hour)
-# make bench        time the chapter's own code and this project's code (about half an hour)
+# make bench        time the chapter's own code and this project's code (about 45 minutes)
 # make bench-pytorch  time an epoch of this project and of PyTorch (about half an hour)
 # make clean        remove .venv, .venv-ports, results and caches; keep the fetched data
 #
