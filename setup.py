@@ -11,7 +11,7 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "d2l_recsys/__init__.py").
 # Both builds of MXNet 1.9.1, for CPUs and for GPUs, need these packages. d2l 1.0.3 pins versions of
 # numpy, pandas and matplotlib that work with MXNet 1.9.1. The pinned matplotlib (3.7.2) cannot draw
 # under IPython 9.
-WITH_MXNET = ["d2l==1.0.3", "ipython<9", "matplotlib"]
+WITH_MXNET = ["d2l==1.0.3", "ipython<9"]
 
 setup(
     name="d2l_recsys",
@@ -38,6 +38,7 @@ setup(
     install_requires=[
         "filelock",
         "markdown-it-py",
+        "matplotlib",
         "numpy",
         "pandas",
         "pooch",

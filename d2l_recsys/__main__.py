@@ -1,82 +1,17 @@
-"""The command ``d2l-recsys``: run sections, reproduce the chapter, compare systems, check data."""
+"""The command ``d2l-recsys``."""
 
 import sys
-from typing import Any, Callable, List, Optional, Sequence
-
-import typer
-from typing_extensions import Annotated
-
-import d2l_recsys
-from d2l_recsys.cli import baseline, data
-from d2l_recsys.cli.leaderboard import leaderboard
-from d2l_recsys.cli.recommend import recommend
-from d2l_recsys.cli.reproduce import report, reproduce
-from d2l_recsys.cli.run import SectionGroup
-from d2l_recsys.sections import command_line
-
-
-def show_version(asked: bool) -> None:
-    """Print the version and exit, if ``asked``."""
-    if asked:
-        print(f"d2l-recsys {d2l_recsys.__version__}")
-        raise typer.Exit
-
-
-def options(
-    context: typer.Context,
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
-    ] = False,
-) -> None:
-    """Run and reproduce the recommender-systems chapter of Dive into Deep Learning.
-
-    Bad input ends with one line on standard error and exit code 2.
-    """
-    command_line.demand_command(context)
-
-
-def group(about: str, functions: Sequence[Callable], **options: Any) -> typer.Typer:
-    """A typer application with ``functions`` as its commands and ``about`` as its help."""
-    app = command_line.make_app(**options)
-    app.callback(invoke_without_command=True, help=about)(command_line.demand_command)
-    for function in functions:
-        app.command()(command_line.command(function))
-    return app
-
-
-def make_app(words: Sequence[str] = ()) -> typer.Typer:
-    """The application with all its commands.
-
-    ``words`` are the arguments of the command line. If they name a section, the groups
-    ``d2l-recsys`` and ``d2l-recsys run`` get no options, not even ``--help``. To read an option of
-    a group, Typer loads pydantic. This would take a third of the time that a section's help takes.
-    """
-    is_section = len(words) > 1 and words[0] == "run" and not words[1].startswith("-")
-    app = command_line.make_app(add_completion=not is_section, add_help_option=not is_section)
-    own = command_line.demand_command if is_section else options
-    app.callback(invoke_without_command=True, help=options.__doc__)(own)
-    sections = group(
-        "Run a section or a companion, with the options of its script.",
-        (),
-        cls=SectionGroup,
-        subcommand_metavar="NAME [OPTIONS]",
-        add_help_option=not is_section,
-    )
-    app.add_typer(sections, name="run")
-    for function in (reproduce, report, leaderboard, recommend):
-        app.command()(command_line.command(function))
-    about = "Find, check or fetch the data of the chapter."
-    app.add_typer(group(about, data.COMMANDS), name="data")
-    about = "Check a port of the chapter to another framework."
-    app.add_typer(group(about, baseline.COMMANDS), name="baseline")
-    return app
+from typing import List, Optional
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
     """Run ``d2l-recsys`` with ``arguments`` (default: ``sys.argv``), then exit."""
-    words = sys.argv[1:] if arguments is None else arguments
-    command_line.start(make_app(words), arguments, "d2l-recsys")
+    try:
+        # This import takes a while. Ctrl-C shall end it without a traceback.
+        from d2l_recsys.cli.commands import start
+    except KeyboardInterrupt:
+        sys.exit(130)
+    start(arguments)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ libraries that the extra ``cu112`` installs, because the wheel ``mxnet-cu112`` d
 With the CPU wheel there are no CUDA libraries to load.
 
 The import raises NoBackendError if MXNet is not installed, and BackendError, its base class, if a
-shared library that MXNet needs cannot be loaded. If MXNet needs another Python module that is
+shared library that MXNet needs cannot be loaded. It raises SettingError if ``$OMP_NUM_THREADS`` is
+not a number of threads. If MXNet needs another Python module that is
 missing, the ModuleNotFoundError is raised as it is.
 """
 
@@ -15,7 +16,7 @@ import sys
 from types import TracebackType
 from typing import Optional, Type
 
-from d2l_recsys.errors import BackendError, NoBackendError
+from d2l_recsys.errors import NoBackendError, RecsysError
 from d2l_recsys.hardware import cuda
 from d2l_recsys.hardware.slow_imports import import_later, without_slow_imports
 from d2l_recsys.hardware.threads import fix_num_threads
@@ -23,38 +24,40 @@ from d2l_recsys.hardware.threads import fix_num_threads
 __all__ = ["autograd", "gluon", "init", "mx", "nn", "np", "npx"]
 
 
-def _told(error: BackendError) -> BackendError:
-    """Return ``error``, and let a script of the chapter print it in one line if nobody catches it.
+def _end_as_a_command() -> None:
+    """Let a script of the chapter end like a command if it fails before its command line starts.
 
-    A script imports MXNet before its command line starts, so the command line cannot catch the
-    error. If a script in ``chapters`` is running, an exception hook prints the line instead.
+    A script imports MXNet first, so the command line cannot catch what happens in this import. If a
+    script in ``chapters`` is running, an exception hook prints an error that the user can fix in
+    one line, and prints nothing after Ctrl-C.
     """
     script = pathlib.Path(getattr(sys.modules["__main__"], "__file__", None) or "-").resolve()
     chapters = importlib.util.find_spec("d2l_recsys.chapters").submodule_search_locations
     if not {str(folder) for folder in script.parents} & {*map(_resolved, chapters)}:
-        return error
+        return
     otherwise = sys.excepthook
 
     def end(
         kind: Type[BaseException], raised: BaseException, trace: Optional[TracebackType]
     ) -> None:
         def fail() -> None:
-            raise error
+            raise raised
 
-        if raised is error:
+        if isinstance(raised, RecsysError):
             from d2l_recsys.sections import command_line
 
             command_line.run(fail, [])
-        otherwise(kind, raised, trace)
+        if not isinstance(raised, KeyboardInterrupt):
+            otherwise(kind, raised, trace)
 
     sys.excepthook = end
-    return error
 
 
 def _resolved(folder: str) -> str:
     return str(pathlib.Path(folder).resolve())
 
 
+_end_as_a_command()
 fix_num_threads()
 try:
     cuda.load_libraries()
@@ -65,15 +68,13 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "mxnet":
         raise
-    raise _told(
-        NoBackendError(
-            "MXNet is not installed, and training needs it: run 'make reproduce', or "
-            "pip install -e '.[cpu]' with Python 3.8-3.11",
-            name="mxnet",
-        )
+    raise NoBackendError(
+        "MXNet is not installed, and training needs it: run 'make reproduce', or "
+        "pip install -e '.[cpu]' with Python 3.8-3.11",
+        name="mxnet",
     ) from None
 except OSError as error:
-    raise _told(cuda.explain(error)) from error
+    raise cuda.explain(error) from error
 
 # Some functions of these two modules need scipy.stats.
 import_later(mx.contrib.quantization, "stats", "scipy.stats")

@@ -1,4 +1,10 @@
-"""Errors that a user can fix. Each message is one line: what is wrong and what to do."""
+"""Errors that a user can fix, and the interruption of a command.
+
+Each message is one line: what is wrong and what to do.
+"""
+
+import signal
+from typing import Optional
 
 
 class RecsysError(Exception):
@@ -47,3 +53,25 @@ class WorkerError(RecsysError):
     """A worker process ended before its work was done."""
 
     exit_code = 1
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has stopped a run. The message, if there is one, says how to continue.
+
+    ``number`` is the number of the signal: SIGINT from Ctrl-C, or SIGTERM. ``exit_code`` is that of
+    a shell after the signal: 130 or 143.
+    """
+
+    def __init__(self, message: str = "", number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.number = int(number)
+
+    @classmethod
+    def by(cls, interrupt: Optional[BaseException], message: str = "") -> "Stopped":
+        """``message``, with the signal of ``interrupt``, which is SIGINT if it does not say."""
+        return cls(message, getattr(interrupt, "number", signal.SIGINT))
+
+    @property
+    def exit_code(self) -> int:
+        """128 and the number of the signal."""
+        return 128 + self.number

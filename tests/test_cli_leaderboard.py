@@ -100,7 +100,7 @@ def test_the_command_leaves_table_figure_and_numbers(ratings_dir, tmp_path):
 
 def test_the_control_and_the_search_leave_their_own(ratings_dir, tmp_path, monkeypatch):
     """This test does the runs in its own process; the test above starts other processes."""
-    monkeypatch.setattr(planned, "work_off", lambda todo, work, _: [(r, work(r)) for r in todo])
+    monkeypatch.setattr(planned, "work_off", lambda todo, work, _: ((r, work(r)) for r in todo))
     options = {"only": "popularity", "data_dir": ratings_dir, "results": tmp_path, "quiet": True}
     leaderboard(**options, shuffled=True)
     folder = tmp_path / "leaderboard"

@@ -8,13 +8,12 @@ from conftest import made_up_ratings, run_script, write_ratings
 from d2l_recsys.__main__ import main
 from d2l_recsys.cli import recommend as recommend_command
 from d2l_recsys.cli.recommend import resolve
-from d2l_recsys.errors import SettingError
+from d2l_recsys.errors import SettingError, Stopped
 from d2l_recsys.model_bases.closed_form import ClosedForm
 from d2l_recsys.recommend import rated_highest, recommend, similar
 from d2l_recsys.saved_models import MODEL, TrainedModel, load_model, save_model
 from d2l_recsys.saved_models.ids import RatingIds
 from d2l_recsys.sections.registry import SYSTEMS, Kind
-from d2l_recsys.training.interrupts import Stopped
 
 
 @pytest.fixture

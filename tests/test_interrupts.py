@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+from d2l_recsys.errors import Stopped
+from d2l_recsys.sections.signals import sigterm_stops
 from d2l_recsys.training.interrupts import noting_interrupts
 
 
@@ -20,6 +22,23 @@ def test_the_first_is_noted_and_the_second_raised():
             interrupt()
     with pytest.raises(KeyboardInterrupt):
         interrupt()
+
+
+def test_in_a_command_sigterm_is_noted_too():
+    """Outside a command, SIGTERM ends the program, as in every program."""
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with noting_interrupts():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with sigterm_stops():
+        with noting_interrupts() as interrupted:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupted() == signal.SIGTERM
+            with pytest.raises(KeyboardInterrupt):
+                interrupt()
+        with pytest.raises(Stopped) as stopped:
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert stopped.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_another_handler_stays_in_charge():

@@ -61,7 +61,13 @@ def test_the_median_count_is_that_of_the_first_unseen_items(plan, tmp_path, rati
 
 def test_what_is_done_is_not_done_again_unless_something_changed(plan, monkeypatch, capsys):
     did = []
-    monkeypatch.setattr(planned_runs, "work_off", lambda todo, work, jobs: did.extend(todo) or ())
+
+    def work_off(todo, work, jobs):
+        for run in todo:
+            did.append(run)
+            yield run, None
+
+    monkeypatch.setattr(planned_runs, "work_off", work_off)
     planned = plan("popularity")
     runs.do(planned)
     runs.do_all([planned], 1, quiet=False)

@@ -60,7 +60,7 @@ def test_each_setting_is_tried_on_the_validation_items_and_its_best_epoch_found(
 
 
 def test_without_epochs_to_choose_the_final_ranks_count(ratings_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(planned, "work_off", lambda todo, work, jobs: [(r, work(r)) for r in todo])
+    monkeypatch.setattr(planned, "work_off", lambda todo, work, jobs: ((r, work(r)) for r in todo))
     depends_on = runs.made_with(dataset_ml100k(ratings_dir))
     entries = [ENTRIES["popularity"]]
     found = search(entries, ratings_dir, tmp_path, depends_on, 1, True)

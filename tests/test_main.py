@@ -1,9 +1,13 @@
 import functools
 import importlib.metadata
 import inspect
+import pathlib
 import re
+import signal
 import subprocess
 import sys
+import time
+import types
 
 import pytest
 from conftest import ROOT, run_script
@@ -53,7 +57,7 @@ def test_help_names_every_command_without_loading_mxnet(arguments, named):
         assert text.startswith("Usage: ")
         commands = re.findall(r"(?m)^  (\S+)  ", text.partition("Commands:")[2])
         assert sorted(commands) == sorted(named)
-    code = "import sys; from d2l_recsys.__main__ import make_app; make_app(); "
+    code = "import sys; from d2l_recsys.cli.commands import make_app; make_app(); "
     code += "print({'mxnet', 'matplotlib', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "set()\n"
@@ -80,6 +84,37 @@ def test_a_sections_help_is_that_of_its_script(capsys):
         assert left.value.code == 0
         texts.append(capsys.readouterr().out.partition("Options:")[2])
     assert texts[0] == texts[1] != ""
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_quiet(monkeypatch, capsys):
+    class Interrupted(types.ModuleType):
+        @property
+        def start(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "d2l_recsys.cli.commands", Interrupted("commands"))
+    with pytest.raises(SystemExit) as left:
+        main([])
+    assert left.value.code == 130
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.parametrize("command", [["d2l_recsys/__main__.py", "run", "mf"], ["chapters/mf.py"]])
+def test_ctrl_c_while_mxnet_is_imported_is_quiet(command, ratings_dir, tmp_path):
+    """A script imports MXNet before its command line starts."""
+    pytest.importorskip("d2l_recsys.backend")
+    script, *options = command
+    options += ["--data-dir", ratings_dir, "--out", tmp_path / "out"]
+    line = [sys.executable, ROOT / script, *options]
+    process = subprocess.Popen(list(map(str, line)), stderr=subprocess.PIPE, text=True)
+    loaded, deadline = pathlib.Path("/proc", str(process.pid), "maps"), time.monotonic() + 60
+    while "libmxnet" not in loaded.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode in (130, -signal.SIGINT)
+    assert errors == ""
 
 
 def test_a_section_runs_as_its_script_does(ratings_dir, tmp_path):

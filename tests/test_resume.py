@@ -17,13 +17,12 @@ import pytest
 from conftest import ROOT, run_script, some, what_it_left
 
 pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys.errors import DataError, DivergedError, OutputError, SettingError
+from d2l_recsys.errors import DataError, DivergedError, OutputError, SettingError, Stopped
 from d2l_recsys.saved_models import MODEL
 from d2l_recsys.sections.registry import SECTIONS
 from d2l_recsys.storage.archive import pack, unpack
 from d2l_recsys.training import loop
 from d2l_recsys.training.checkpoint import BEFORE, CHECKPOINT, KIND, VERSION
-from d2l_recsys.training.interrupts import Stopped
 
 TRAINED = [name for name, section in SECTIONS.items() if section.trains]
 # Run all sections in one process, each into its own folder, on made-up data.
@@ -348,7 +347,10 @@ def test_killed_and_resumed_processes_leave_the_bits_of_an_undisturbed_one(
         assert what_it_left(tmp_path / "out" / section) == expected, (section, killed_in)
 
 
-def test_ctrl_c_ends_the_batch_saves_and_says_how_to_go_on(ratings_dir, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "code"), some([("SIGINT", 130), ("SIGTERM", 143)], [("SIGTERM", 143)])
+)
+def test_a_signal_ends_the_batch_saves_and_says_how_to_go_on(name, code, ratings_dir, tmp_path):
     """A real process gets the signal, after its first checkpoint shows that it is training."""
     out = tmp_path / "out"
     options = ["--num-epochs", "3000", "--batch-size", "64", "--data-dir", ratings_dir]
@@ -357,9 +359,9 @@ def test_ctrl_c_ends_the_batch_saves_and_says_how_to_go_on(ratings_dir, tmp_path
     deadline = time.monotonic() + 60
     while not (out / CHECKPOINT).exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     errors = finish(process, 30)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert errors.startswith("mf.py: stopped after ")
     assert errors.endswith(
         f"; the run is saved in {out / CHECKPOINT}; to resume it, run the same command with "

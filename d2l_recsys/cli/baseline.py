@@ -77,8 +77,6 @@ def check(
         "python": platform.python_version(),
         "numpy": numpy.__version__,
     }
-    # The error messages of a port can have characters that the terminal cannot print.
-    sys.stdout.reconfigure(errors="backslashreplace")
     print(report.table(rows))
     print(
         "\nEach number is a distance from the right answer, divided by the tolerance; above 1 is "

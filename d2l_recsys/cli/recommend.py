@@ -9,10 +9,9 @@ from typing import Any, Dict, List, Optional, Tuple
 from typer import Option
 from typing_extensions import Annotated
 
-from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.errors import DataError, SettingError, Stopped
 from d2l_recsys.sections.registry import SYSTEMS, Section, nearest
 from d2l_recsys.settings import check_settings
-from d2l_recsys.training.interrupts import Stopped
 
 
 def resolve(name: str) -> Tuple[Section, Dict[str, Any], str]:
@@ -57,8 +56,9 @@ def trained(
             options = {**options, "seed": seed}
         try:
             main(data_dir=data_dir, out=path, quiet=True, **options)
-        except Stopped:
-            raise Stopped(f"stopped; run the command again to train {name} from scratch") from None
+        except Stopped as stopped:
+            message = f"stopped; run the command again to train {name} from scratch"
+            raise Stopped.by(stopped, message) from None
     model = load_model(path)
     if model.section != section.name:
         raise DataError(

@@ -14,11 +14,10 @@ import sys
 from importlib.util import find_spec
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
-from d2l_recsys.errors import DataError, OutputError
+from d2l_recsys.errors import DataError, OutputError, Stopped
 from d2l_recsys.reproduction.workers import work_off
 from d2l_recsys.sections.registry import CHAPTERS, Section
 from d2l_recsys.storage.files import as_json, prepare_folder
-from d2l_recsys.training.interrupts import Stopped
 
 STAMP = "run.json"
 # ``code_digest`` leaves these rooms out, because no run uses their code. It reads the package of
@@ -67,7 +66,7 @@ def finish_runs(
     """Do the unfinished runs, ``jobs`` at once, and return what ``read`` returns for each run.
 
     ``do`` runs in another process, so it must be a function of a module. Progress goes to standard
-    error. Raises Stopped on Ctrl-C, and what ``work_off`` and ``read`` raise.
+    error. Raises Stopped on Ctrl-C or SIGTERM, and what ``work_off`` and ``read`` raise.
     """
     from tqdm import tqdm
 
@@ -87,11 +86,13 @@ def finish_runs(
                     note(run, f"{run}: already finished")
                 else:
                     todo.append(run)
-            for run, _ in work_off(todo, do, jobs):
-                note(run, run.name)
-        except KeyboardInterrupt:
+            with contextlib.closing(work_off(todo, do, jobs)) as done:
+                for run, _ in done:
+                    note(run, run.name)
+        except KeyboardInterrupt as interrupt:
             bar.close()
-            raise Stopped("stopped; repeat the command to continue from here") from None
+            message = "stopped; repeat the command to continue from here"
+            raise Stopped.by(interrupt, message) from None
     return [read(run.folder) for run in planned]
 
 

@@ -105,15 +105,17 @@ class _Worker:
 
 @contextlib.contextmanager
 def _as_children_begin() -> Iterator[None]:
-    """Set one thread and ignore Ctrl-C while a child process starts.
+    """Set one thread and ignore Ctrl-C and SIGTERM while a child process starts.
 
     Child processes inherit our environment and signal handlers, so set them here while starting
-    one. Ctrl-C reaches every process of a terminal; only the parent process shall act on it.
+    one. Ctrl-C reaches every process of a terminal, and a cluster may send SIGTERM to all processes
+    of a job. Only the parent process shall act on them.
     """
     before = os.environ.get("OMP_NUM_THREADS")
-    handler = None
+    handlers = {}
     if threading.current_thread() is threading.main_thread():
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
         yield
@@ -122,8 +124,8 @@ def _as_children_begin() -> Iterator[None]:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _serve(connection: multiprocessing.connection.Connection, work: Callable) -> None:

@@ -10,6 +10,7 @@ from d2l_recsys.data import CTRData
 from d2l_recsys.datasets.click_sets import REPORTED_ON
 from d2l_recsys.datasets.movielens import dataset_ml100k
 from d2l_recsys.devices import pick_devices
+from d2l_recsys.errors import Stopped
 from d2l_recsys.evaluation.evaluators import score_held_out
 from d2l_recsys.evaluation.scoring import inputs_of
 from d2l_recsys.hardware.threads import num_threads
@@ -103,7 +104,7 @@ class Run(SectionRun):
         ``scores`` are the final numbers, by default those of the history. ``compares`` says whether
         the book reports numbers of this split and variant; if not, ``reported`` is empty. Unless
         the run is quiet, it prints the book's numbers and the names of the files. Raises
-        OutputError if the files cannot be written, and Stopped on Ctrl-C.
+        OutputError if the files cannot be written, and Stopped on Ctrl-C or SIGTERM.
         """
         try:
             return self._leave(
@@ -120,8 +121,8 @@ class Run(SectionRun):
                 examples_per_second=history.examples_per_second,
                 devices=self.devices,
             )
-        except KeyboardInterrupt:
-            self.saver.stop()
+        except KeyboardInterrupt as interrupt:
+            self.saver.stop(Stopped.by(interrupt).number)
 
     def _draw(self, history: History, reported: Mapping[str, float]) -> Figure:
         """Draw the curves over epochs, and the book's numbers as levels.

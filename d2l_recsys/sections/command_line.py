@@ -4,8 +4,11 @@ How a command ends:
 
 - bad input, or a file that the system cannot open or write: one line on standard error, exit code 2
 - a process of the run was ended from outside: one line on standard error, exit code 1
-- Ctrl-C: exit code 130
+- Ctrl-C: exit code 130; SIGTERM: exit code 143
 - a bug: a traceback, exit code 1
+
+If standard output is a pipe that its reader has closed, as in ``| head -1``, the command does its
+work and says nothing.
 """
 
 import functools
@@ -17,12 +20,12 @@ from typing import Any, Callable, List, Optional
 import typer
 from typing_extensions import Annotated, get_args, get_origin
 
-from d2l_recsys.errors import RecsysError
+from d2l_recsys.errors import OutputError, RecsysError, Stopped
 from d2l_recsys.sections.options import choices_of, help_of
+from d2l_recsys.sections.signals import sigterm_stops
+from d2l_recsys.sections.streams import lasting_streams
 from d2l_recsys.settings import option
 
-# Modules that only the extras install.
-EXTRA_MODULES = ("matplotlib",)
 # The base class of typer's errors about the arguments of a command. Its module differs between
 # versions of typer, so take it from a class that every version exports.
 UsageError = typer.BadParameter.__mro__[1]
@@ -65,10 +68,10 @@ def command(main: Callable) -> Callable:
             name = f"{error.filename}: " if error.filename else ""
             _complain(f"{name}{error.strerror or error}")
             raise typer.Exit(2) from None
-        except KeyboardInterrupt as stopped:
-            if str(stopped):
-                _say(stopped)
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as interrupt:
+            if str(interrupt):
+                _say(interrupt)
+            raise typer.Exit(Stopped.by(interrupt).exit_code) from None
 
     parameters = [_for_typer(p) for p in inspect.signature(main).parameters.values()]
     guarded.__signature__ = inspect.Signature(parameters)
@@ -104,20 +107,31 @@ def start(
     ``name`` is the name of the program in the usage line, by default the name of the script.
     """
     try:
-        status = app(arguments, prog_name=name, standalone_mode=False)
+        with lasting_streams():
+            status = _status(app, arguments, name)
+    except OutputError as error:
+        _complain(error)
+        status = error.exit_code
+    sys.exit(status)
+
+
+def _status(app: typer.Typer, arguments: Optional[List[str]], name: Optional[str]) -> int:
+    """Run ``app``, and return its exit code."""
+    try:
+        with sigterm_stops():
+            return app(arguments, prog_name=name, standalone_mode=False) or 0
     except UsageError as error:
         _complain(error.format_message())
-        status = 2
     except RecsysError as error:
         # Commands handle their own errors (``command``); this one was raised outside a command.
         _complain(error)
-        status = error.exit_code
-    except ModuleNotFoundError as error:
-        if error.name not in EXTRA_MODULES:
-            raise
-        _complain(f"{error}; run 'make reproduce' or install the extra [cpu], which brings it")
-        status = 2
-    sys.exit(status or 0)
+        return error.exit_code
+    except KeyboardInterrupt as interrupt:
+        return Stopped.by(interrupt).exit_code
+    except typer.Abort as abort:
+        # Typer's form of an interrupt outside a command.
+        return Stopped.by(abort.__cause__).exit_code
+    return 2
 
 
 def _complain(message: object) -> None:

@@ -1,4 +1,4 @@
-"""Note Ctrl-C, so that training can stop at a point from which it can resume."""
+"""Note Ctrl-C and SIGTERM, so that training can stop at a point from which it can resume."""
 
 import contextlib
 import signal
@@ -6,34 +6,34 @@ import threading
 from types import FrameType
 from typing import Callable, Iterator, List, Optional
 
+from d2l_recsys.sections.signals import terminate
 
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C has stopped a run; the message says how to continue."""
+# The signals, and the handlers that this module may replace: Python's own, and the commands'.
+HANDLERS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: terminate}
 
 
 @contextlib.contextmanager
-def noting_interrupts() -> Iterator[Callable[[], bool]]:
-    """While this context is active, note the first Ctrl-C; the second raises KeyboardInterrupt.
+def noting_interrupts() -> Iterator[Callable[[], int]]:
+    """While this context is active, note the first signal to stop; the second stops at once.
 
-    Yields a function that returns whether the user has pressed Ctrl-C. Outside the main thread, or
-    if another handler than Python's own is set for Ctrl-C, the context changes nothing and the
-    function returns False.
+    Yields a function that returns the number of the noted signal, or 0. SIGINT (Ctrl-C) is noted
+    if the program has no handler of its own for it. SIGTERM is noted in a command. Outside the main
+    thread, the context changes nothing and the function returns 0.
     """
     noted: List[int] = []
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield lambda: False
-        return
 
     def note(number: int, frame: Optional[FrameType]) -> None:
         if noted:
-            signal.default_int_handler(number, frame)
+            HANDLERS[number](number, frame)
         noted.append(number)
 
-    signal.signal(signal.SIGINT, note)
+    replaced = []
+    if threading.current_thread() is threading.main_thread():
+        replaced = [n for n, handler in HANDLERS.items() if signal.getsignal(n) is handler]
+    for number in replaced:
+        signal.signal(number, note)
     try:
-        yield lambda: bool(noted)
+        yield lambda: noted[0] if noted else 0
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in replaced:
+            signal.signal(number, HANDLERS[number])

@@ -141,7 +141,7 @@ def train_epochs(
 
     Returns the History. Raises SettingError for a setting outside its range or if the training set
     does not fill one batch, DivergedError if a loss or a weight is not finite, and what the methods
-    of ``saver`` raise. With a ``saver``, Ctrl-C raises Stopped after the run is saved.
+    of ``saver`` raise. With a ``saver``, Ctrl-C and SIGTERM raise Stopped after the run is saved.
     """
     protocol = as_choice(Protocol, "protocol", protocol)
     check_settings(num_epochs=num_epochs, eval_step=eval_step)
@@ -158,19 +158,19 @@ def train_epochs(
                     "to start from scratch"
                 ) from error
     with EpochDisplay(num_epochs, curve.legend, curve.ylim, quiet) as display, (
-        noting_interrupts() if saver else contextlib.nullcontext(lambda: False)
+        noting_interrupts() if saver else contextlib.nullcontext(lambda: 0)
     ) as interrupted, _with_quick_steps(steps) as steps:
         for epoch, values in enumerate(history.curve(protocol, curve.metrics), start=1):
             display.add(epoch, values)
         for epoch in range(len(history) + 1, num_epochs + 1):
             started = time.perf_counter()
             begin_epoch(epoch)
-            done = _train_epoch(steps, epoch, measured, done, saver, lambda _: interrupted())
+            done = _train_epoch(steps, epoch, measured, done, saver, lambda _: bool(interrupted()))
             trained = time.perf_counter()
             seconds += trained - started
             if interrupted():
                 saver.save(history.rows, done, seconds, measured.state)
-                saver.stop()
+                saver.stop(interrupted())
             scores = evaluate() if epoch % eval_step == 0 else Scores({}, {})
             history.append(
                 Scores(*({**a, **b} for a, b in zip(measured.scores, scores))),
@@ -183,7 +183,7 @@ def train_epochs(
             if saver:
                 saver.save(history.rows)
             if interrupted():
-                saver.stop()
+                saver.stop(interrupted())
             measured, done, seconds = measure(), 0, 0.0
     if not quiet:
         final = history.final.of(protocol)

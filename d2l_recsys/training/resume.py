@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, NoReturn, Sequence, Tuple, Union
 import numpy
 
 from d2l_recsys.backend import gluon, mx, np
-from d2l_recsys.errors import DataError, SettingError
+from d2l_recsys.errors import DataError, SettingError, Stopped
 from d2l_recsys.loaders.batches import BatchLoader, LoaderState
 from d2l_recsys.model_bases.parameters import check_alike, parameters_of, set_parameters
 from d2l_recsys.seeds import epoch_seed
@@ -23,7 +23,6 @@ from d2l_recsys.training.checkpoint import (
     read_checkpoint,
 )
 from d2l_recsys.training.flat_adam import num_updates, updaters
-from d2l_recsys.training.interrupts import Stopped
 
 Arrays = Dict[str, numpy.ndarray]
 Updates = Dict[str, int]
@@ -143,11 +142,15 @@ class Saver:
         rows = self._found.history
         return self._found.seconds + sum(r["seconds_train"] + r["seconds_evaluate"] for r in rows)
 
-    def stop(self) -> NoReturn:
-        """Raise Stopped with a message that says where the run stopped and how to resume it."""
+    def stop(self, number: int) -> NoReturn:
+        """Raise Stopped; its message says where the run stopped and how to resume it.
+
+        ``number`` is the number of the signal that stops the run.
+        """
         raise Stopped(
             f"stopped after {self.last}; the run is saved in {self.path}; to resume it, run the "
-            "same command with --resume"
+            "same command with --resume",
+            number,
         )
 
     def capture(
