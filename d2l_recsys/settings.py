@@ -4,8 +4,9 @@ The help and the range of a number are in ``SETTINGS``. The words and the help o
 its enumeration.
 """
 
+import difflib
 import enum
-from typing import Dict, NamedTuple, Optional, Sequence, Type, TypeVar, Union
+from typing import Dict, Iterable, NamedTuple, Optional, Sequence, Type, TypeVar, Union
 
 from d2l_recsys.errors import SettingError
 
@@ -37,9 +38,7 @@ SETTINGS = {
     "batch_size": Setting("Examples in a batch.", 1, INT32_MAX),
     "beta": Setting("Final weight of the KL term.", 0, 10**3),
     "corruption": Setting("Share of each row that is left out in training, q.", 0, 0.999),
-    "cutoff": Setting(
-        "Also report hit rate, NDCG and MRR at this rank; may be repeated.", 1, INT32_MAX
-    ),
+    "cutoff": Setting("Also report hit rate, NDCG and MRR at these ranks.", 1, INT32_MAX),
     "d": Setting("Horizontal filters of each height; 0 for none.", 0, 10**5),
     "d_prime": Setting("Vertical filters, d'; 0 for none.", 0, 10**5),
     "damping": Setting(
@@ -59,9 +58,7 @@ SETTINGS = {
     "min_threshold": Setting(
         "How often a value must occur to become its own feature.", 1, INT32_MAX
     ),
-    "mlp_dims": Setting(
-        "Units of a hidden layer of DeepFM; repeat the option for each layer.", 1, 10**5
-    ),
+    "mlp_dims": Setting("Units of each hidden layer of DeepFM.", 1, 10**5),
     "num_blocks": Setting("Number of self-attention blocks.", 1, 64),
     "num_devices": Setting("Number of devices; each batch is split across them.", 1, 64),
     "num_epochs": Setting("Number of passes over the training set.", 1, 10**6),
@@ -71,9 +68,7 @@ SETTINGS = {
     "num_hidden": Setting("Units of each hidden layer.", 1, 10**5),
     "num_layers": Setting("Number of graph layers, each a step along the edges.", 0, 64),
     "num_neighbors": Setting("Number of neighbors kept for each item.", 1, 10**6),
-    "nums_hiddens": Setting(
-        "Units of a layer of the MLP; repeat the option for each layer.", 1, 1000
-    ),
+    "nums_hiddens": Setting("Units of each layer of the MLP.", 1, 1000),
     "out": Setting(
         "Folder for the results. Default: results/NAME/seed-S, or results/NAME without a seed."
     ),
@@ -212,3 +207,9 @@ def check_settings(**settings: Union[float, Sequence[float]]) -> None:
                 raise SettingError(
                     f"{option(name)} is {value}; it must lie between {low} and {high}"
                 )
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a message about an unknown ``name``: the most similar of ``names``, and all."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"choose from: {', '.join(names)}"

@@ -152,7 +152,8 @@ BAD = [
     (["--user", "1", "--like", "Film 7"], "popularity has no vectors of items"),
 ]
 BAD_MODELS = [
-    ("fm", "fm does not rank items; choose one of: mf, autorec, neumf, caser, popularity"),
+    ("fm", "fm predicts clicks and does not rank items; try fm-ranking"),
+    ("deepfm", "deepfm predicts clicks and does not rank items; try deepfm-ranking"),
     ("movielens", "movielens does not rank items; choose one of: mf"),
     ("populartiy", r"--model is 'populartiy'; did you mean 'popularity'\? .*; or name a run's"),
     ("", "--model is ''; choose from: mf"),
@@ -166,7 +167,6 @@ BAD_MODELS = [
     [
         *((["--model", "popularity", *options], message) for options, message in BAD),
         *((["--model", name, "--user", "1"], message) for name, message in BAD_MODELS),
-        (["--user", "1"], "Missing option '--model'"),
     ],
 )
 def test_bad_input_gets_one_line_before_anything_is_trained(call, tmp_path, options, message):
@@ -175,6 +175,42 @@ def test_bad_input_gets_one_line_before_anything_is_trained(call, tmp_path, opti
     (line,) = error.splitlines()
     assert re.search(rf"error: {message}", line)
     assert not (tmp_path / "results").exists()
+
+
+def test_without_a_model_the_highest_that_is_trained_is_used(call, tmp_path):
+    status, first, note = call("--user", 8, "-n", 3)
+    assert status == 0
+    assert note.splitlines() == [
+        "no system is trained in results; using ordered_ease, which stands highest on the "
+        "leaderboard; choose another with --model",
+        "training ordered_ease first; the model will be saved in results/ordered_ease",
+    ]
+    assert "recommended by ordered_ease" in first
+    call("--model", "popularity", "--user", 8)
+    assert call("--user", 8, "-n", 3)[1] == first
+    (tmp_path / "results" / "ordered_ease" / MODEL).unlink()
+    status, out, note = call("--user", 8, "-n", 3)
+    assert status == 0
+    assert "recommended by popularity" in out
+    assert note == (
+        "using popularity, which stands highest on the leaderboard of the models in results; "
+        "choose another with --model\n"
+    )
+    # Popularity cannot compare movies.
+    status, out, note = call("--like", "Film 7", "-n", 3)
+    assert status == 0
+    assert "by ordered_ease" in out
+    assert note.startswith("no system is trained in results; using ordered_ease")
+
+
+def test_a_model_of_other_data_does_not_count(call, ratings, tmp_path):
+    folder = tmp_path / "fewer"
+    folder.mkdir()
+    other = write_ratings(folder, ratings[ratings["user_id"] < 30])
+    call("--model", "popularity", "--user", 1, data_dir=other)
+    status, out, _ = call("--user", 1)
+    assert status == 0
+    assert "recommended by ordered_ease" in out
 
 
 def test_a_model_of_other_data_is_refused(call, ratings, tmp_path):
@@ -201,7 +237,7 @@ def test_missing_movies_are_named(call, ratings_dir):
 def test_ctrl_c_in_training_does_not_speak_of_options_that_there_are_not(
     call, monkeypatch, stopped
 ):
-    def interrupted(data_dir, out, quiet):
+    def interrupted(data_dir, out):
         raise stopped
 
     monkeypatch.setattr(type(SYSTEMS["mf"]), "main", lambda section: interrupted)
@@ -219,7 +255,7 @@ def test_names_are_those_of_systems_that_rank():
         if section.kind in (Kind.ranking, Kind.ratings):
             assert resolve(name) == (section, {}, name)
         else:
-            with pytest.raises(SettingError, match=f"{name} does not rank items"):
+            with pytest.raises(SettingError, match=rf"^{name} (predicts clicks and )?does not rank items"):
                 resolve(name)
 
 

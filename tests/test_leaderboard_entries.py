@@ -1,13 +1,21 @@
 import inspect
+import json
 
 import pytest
+from conftest import ROOT
 
 from d2l_recsys.errors import SettingError
-from d2l_recsys.leaderboard.entries import ENTRIES, POPULARITY, as_entries
+from d2l_recsys.leaderboard.entries import ENTRIES, POPULARITY, STANDING, as_entries
 from d2l_recsys.leaderboard.search import recorded
-from d2l_recsys.sections.registry import COMPANIONS, SECTIONS, Kind
+from d2l_recsys.sections.registry import COMPANIONS, SECTIONS, SYSTEMS, Kind
 
 SEARCH = recorded()
+
+
+def test_the_standing_is_that_of_the_leaderboard_in_docs():
+    path = ROOT / "docs" / "leaderboard" / "numbers.json"
+    standings = json.loads(path.read_text(encoding="utf-8"))["standings"]
+    assert list(STANDING) == [standing["name"] for standing in standings]
 
 
 def test_every_system_that_can_rank_is_on_the_leaderboard():
@@ -16,7 +24,9 @@ def test_every_system_that_can_rank_is_on_the_leaderboard():
         name for name, s in SECTIONS.items() if s.kind in (Kind.ratings, Kind.ranking)
     }
     assert on_board == ratings_or_ranking | set(COMPANIONS)
-    assert {"fm", "deepfm"} <= set(ENTRIES)
+    assert {"fm-ranking", "deepfm-ranking"} <= set(ENTRIES)
+    # A name means the same system everywhere.
+    assert all(e.section.name == name for name, e in ENTRIES.items() if name in SYSTEMS)
     assert POPULARITY in ENTRIES
 
 

@@ -1,6 +1,7 @@
 import functools
 import importlib.metadata
 import inspect
+import json
 import pathlib
 import re
 import signal
@@ -14,16 +15,18 @@ from conftest import ROOT, run_script
 
 import d2l_recsys
 from d2l_recsys.__main__ import main
-from d2l_recsys.cli.run import SectionCommand
+from d2l_recsys.cli.run import SectionCommand, SectionGroup
 from d2l_recsys.errors import WorkerError
+from d2l_recsys.leaderboard.entries import ENTRIES
 from d2l_recsys.runs.reported import reported_numbers
 from d2l_recsys.runs.results import make_result
 from d2l_recsys.sections import command_line
-from d2l_recsys.sections.registry import SECTIONS, SYSTEMS
+from d2l_recsys.sections.registry import SECTIONS, SYSTEMS, VARIANTS
 from d2l_recsys.settings import Scores
 from d2l_recsys.storage.files import as_json, write_files
 
 NAME = "d2l-recsys"
+NAMES = [*{**SYSTEMS, **VARIANTS, **ENTRIES}]
 
 
 def call(*arguments, **environment):
@@ -35,28 +38,31 @@ def test_the_command_is_installed():
     assert [s.value for s in scripts if s.name == NAME] == ["d2l_recsys.__main__:main"]
 
 
-def test_the_version_is_told():
-    done = call("--version")
+@pytest.mark.parametrize("asked", ["--version", "-v"])
+def test_the_version_is_told(asked):
+    done = call(asked)
     assert (done.returncode, done.stdout) == (0, f"d2l-recsys {d2l_recsys.__version__}\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ([], ["run", "reproduce", "report", "leaderboard", "recommend", "data", "baseline"]),
-        (["run"], list(SYSTEMS)),
+        (
+            [],
+            ["run", "reproduce", "report", "leaderboard", "recommend", "list", "data", "baseline"],
+        ),
+        (["run"], NAMES),
         (["data"], ["where", "check", "fetch"]),
         (["baseline"], ["check", "questions", "causes", "make"]),
     ],
 )
 def test_help_names_every_command_without_loading_mxnet(arguments, named):
-    asked = call(*arguments, "--help")
-    bare = call(*arguments)
-    assert (asked.returncode, bare.returncode) == (0, 2)
-    for text in (asked.stdout, bare.stderr):
-        assert text.startswith("Usage: ")
-        commands = re.findall(r"(?m)^  (\S+)  ", text.partition("Commands:")[2])
-        assert sorted(commands) == sorted(named)
+    done = [call(*arguments, *asked) for asked in (["--help"], ["-h"], [])]
+    assert [(d.returncode, d.stderr) for d in done] == [(0, "")] * 3
+    assert done[0].stdout == done[1].stdout == done[2].stdout
+    assert done[0].stdout.startswith("Usage: ")
+    commands = re.findall(r"(?m)^  (\S+)  ", done[0].stdout.partition("Commands:")[2])
+    assert sorted(commands) == sorted(named)
     code = "import sys; from d2l_recsys.cli.commands import make_app; make_app(); "
     code += "print({'mxnet', 'matplotlib', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -70,6 +76,56 @@ def test_a_section_has_the_options_of_its_script(section):
     arguments = inspect.signature(section.main()).parameters
     assert list(options) == list(arguments)
     assert options["quiet"] is False
+
+
+def test_a_list_can_be_separated_by_commas(ratings_dir, tmp_path):
+    options = ["--data-dir", ratings_dir, "--cutoff", "5,10", "--cutoff", 3, "--out", tmp_path]
+    done = call("run", "POPULARITY", *options)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["settings"]["cutoff"] == [5, 10, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "settings"),
+    [
+        ("svd-zero", "svd", {"fill": "zero", "num_factors": 20}),
+        ("SVD-zero", "svd", {"fill": "zero", "num_factors": 20}),
+    ],
+)
+def test_a_name_of_the_leaderboard_runs_with_its_settings(
+    name, section, settings, ratings_dir, tmp_path
+):
+    done = run_script(
+        "d2l_recsys/__main__.py", "run", name, "--data-dir", ratings_dir, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "results" / "svd-zero" / "result.json").read_text())
+    assert result["chapter"] == section
+    assert settings.items() <= result["settings"].items()
+
+
+def test_every_name_has_the_settings_of_its_variant_or_entry():
+    group = SectionGroup()
+    for name in NAMES:
+        if name not in SYSTEMS:
+            named = VARIANTS.get(name) or ENTRIES[name]
+            command = group.get_command(None, name)
+            assert command.section == named.section
+            defaults = {option.name: option.default for option in command.params}
+            for option, value in named.options.items():
+                assert str(defaults[option]) == str(value)
+
+
+def test_the_list_has_every_name_once_and_no_word_is_cut():
+    done = call("list")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [re.split(" {2,}", line.strip()) for line in done.stdout.splitlines()[2:]]
+    assert sorted(row[1] for row in rows) == sorted(NAMES)
+    assert {row[0] for row in rows} == {"section", "companion", "variant", "leaderboard"}
+    assert ["companion", "svd", "Cremonesi et al. 2010", "SVD of the ratings"] in rows
+    words = " ".join(call("run", "--help").stdout.split())
+    assert "SVD of the ratings (Cremonesi et al. 2010)." in words
 
 
 def test_a_sections_help_is_that_of_its_script(capsys):
@@ -160,8 +216,12 @@ def test_a_report_says_of_each_folder_how_its_run_differs_from_the_books(tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "mff"], r"No such command 'mff'"),
-        (["runn"], r"No such command 'runn'"),
+        (["run", "nuemf"], r"there is no command 'nuemf'; did you mean 'neumf'\? choose from: "),
+        (["runn"], r"there is no command 'runn'; did you mean 'run'\? choose from: "),
+        (["run", "mf", "--lr", "1", "--lr", "2"], r"--lr is given 2 times; give it once"),
+        (["report", "--results", "a", "--results", "b"], r"--results is given 2 times"),
+        (["run", "ease", "--cutoff", "5,ten"], r"--cutoff has 'ten'; give whole numbers"),
+        (["run", "ease", "--cutoff", "5,"], r"--cutoff has ''; give whole numbers, separated by"),
         (["run", "movielens", "--epochs", "3"], r"[Nn]o such option:? .*--epochs"),
         (["reproduce", "--seeds", "0"], r"--seeds is 0; it must lie between 1 and"),
         (["reproduce", "--jobs", "0"], r"--jobs is 0; it must lie between 1 and"),
@@ -211,7 +271,7 @@ def test_without_mxnet_a_section_says_what_installs_it(ratings_dir, tmp_path):
     ("words", "count", "expected"),
     [
         ("d2l-recsys r", 1, {"run", "reproduce", "report", "recommend"}),
-        ("d2l-recsys run ", 2, set(SYSTEMS)),
+        ("d2l-recsys run ", 2, set(NAMES)),
         ("d2l-recsys run movielens --qu", 3, {"--quiet"}),
     ],
 )

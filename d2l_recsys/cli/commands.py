@@ -9,6 +9,7 @@ from typing_extensions import Annotated
 import d2l_recsys
 from d2l_recsys.cli import baseline, data
 from d2l_recsys.cli.leaderboard import leaderboard
+from d2l_recsys.cli.names import list_names
 from d2l_recsys.cli.recommend import recommend
 from d2l_recsys.cli.reproduce import report, reproduce
 from d2l_recsys.cli.run import SectionGroup
@@ -26,22 +27,24 @@ def options(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", "-v", callback=show_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Run and reproduce the recommender-systems chapter of Dive into Deep Learning.
 
     Bad input ends with one line on standard error and exit code 2.
     """
-    command_line.demand_command(context)
+    command_line.show_help(context)
 
 
 def group(about: str, functions: Sequence[Callable], **options: Any) -> typer.Typer:
     """A typer application with ``functions`` as its commands and ``about`` as its help."""
     app = command_line.make_app(**options)
-    app.callback(invoke_without_command=True, help=about)(command_line.demand_command)
+    app.callback(invoke_without_command=True, help=about)(command_line.show_help)
     for function in functions:
-        app.command()(command_line.command(function))
+        command_line.add(app, function)
     return app
 
 
@@ -54,10 +57,10 @@ def make_app(words: Sequence[str] = ()) -> typer.Typer:
     """
     is_section = len(words) > 1 and words[0] == "run" and not words[1].startswith("-")
     app = command_line.make_app(add_completion=not is_section, add_help_option=not is_section)
-    own = command_line.demand_command if is_section else options
+    own = command_line.show_help if is_section else options
     app.callback(invoke_without_command=True, help=options.__doc__)(own)
     sections = group(
-        "Run a section or a companion, with the options of its script.",
+        "Run a section, a companion, a variant or a leaderboard entry; 'list' has all names.",
         (),
         cls=SectionGroup,
         subcommand_metavar="NAME [OPTIONS]",
@@ -65,7 +68,8 @@ def make_app(words: Sequence[str] = ()) -> typer.Typer:
     )
     app.add_typer(sections, name="run")
     for function in (reproduce, report, leaderboard, recommend):
-        app.command()(command_line.command(function))
+        command_line.add(app, function)
+    command_line.add(app, list_names, "list")
     about = "Find, check or fetch the data of the chapter."
     app.add_typer(group(about, data.COMMANDS), name="data")
     about = "Check a port of the chapter to another framework."

@@ -1,6 +1,8 @@
 """``d2l-recsys recommend``: train or load a model by name, and show its recommendations."""
 
+import contextlib
 import inspect
+import io
 import os
 import pathlib
 import sys
@@ -10,8 +12,8 @@ from typer import Option
 from typing_extensions import Annotated
 
 from d2l_recsys.errors import DataError, SettingError, Stopped
-from d2l_recsys.sections.registry import SYSTEMS, Section, nearest
-from d2l_recsys.settings import check_settings
+from d2l_recsys.sections.registry import SYSTEMS, Section
+from d2l_recsys.settings import check_settings, nearest
 
 
 def resolve(name: str) -> Tuple[Section, Dict[str, Any], str]:
@@ -29,6 +31,8 @@ def resolve(name: str) -> Tuple[Section, Dict[str, Any], str]:
         names = [section.name for section in SYSTEMS.values() if ranks_items(section)]
         names += [other for other in ENTRIES if other not in SYSTEMS]
         raise SettingError(f"--model is {name!r}; {nearest(name, names)}; or name a run's folder")
+    if f"{name}-ranking" in ENTRIES:
+        raise SettingError(f"{name} predicts clicks and does not rank items; try {name}-ranking")
     check_ranks(name, SYSTEMS[name])
     return SYSTEMS[name], {}, name
 
@@ -55,7 +59,9 @@ def trained(
         if section.draws:
             options = {**options, "seed": seed}
         try:
-            main(data_dir=data_dir, out=path, quiet=True, **options)
+            # The bar goes to standard error. The result lines of the run are not wanted here.
+            with contextlib.redirect_stdout(io.StringIO()):
+                main(data_dir=data_dir, out=path, **options)
         except Stopped as stopped:
             message = f"stopped; run the command again to train {name} from scratch"
             raise Stopped.by(stopped, message) from None
@@ -103,14 +109,55 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value
 
 
+def highest_trained(
+    seed: int, data_dir: Optional[pathlib.Path], results: pathlib.Path, compares: bool
+) -> str:
+    """The name of the trained system that stands highest on the leaderboard.
+
+    A system counts if its folder, as in ``trained``, has its model, and if the model was trained on
+    the present data. ``compares`` asks for a system that can compare items. If none counts, returns
+    the first name of the leaderboard. Prints a line on standard error that names the system.
+    """
+    from d2l_recsys.datasets.movielens import dataset_ml100k
+    from d2l_recsys.leaderboard.entries import STANDING
+    from d2l_recsys.model_bases.contract import compares_items
+    from d2l_recsys.runs.results import read_result
+    from d2l_recsys.saved_models import MODEL
+
+    sha256 = dataset_ml100k(data_dir)["sha256"]
+    for name in STANDING:
+        section, _, folder = resolve(name)
+        path = pathlib.Path(results, folder, *[f"seed-{seed}"] * section.draws)
+        if not (path / MODEL).exists():
+            continue
+        with contextlib.suppress(DataError):
+            result = read_result(path)
+            if (result["chapter"], result["dataset"].get("sha256")) != (section.name, sha256):
+                continue
+            if not compares or compares_items(section.model()):
+                print(
+                    f"using {name}, which stands highest on the leaderboard of the models in "
+                    f"{results}; choose another with --model",
+                    file=sys.stderr,
+                )
+                return name
+    print(
+        f"no system is trained in {results}; using {STANDING[0]}, which stands highest on the "
+        "leaderboard; choose another with --model",
+        file=sys.stderr,
+    )
+    return STANDING[0]
+
+
 def recommend(
     model: Annotated[
-        str,
+        Optional[str],
         Option(
             metavar="NAME|FOLDER",
             help="A system, trained first with its defaults if needed; or the folder of a run.",
+            show_default="the highest on the leaderboard of those that are trained",
         ),
-    ],
+    ] = None,
     user: Annotated[Optional[int], "Recommend movies to this user, an id as in u.data."] = None,
     like: Annotated[
         Optional[str], Option(metavar="TITLE", help="Show the movies most similar to this one.")
@@ -132,6 +179,8 @@ def recommend(
         raise SettingError("give --user, --like or both")
     check_settings(seed=seed)
     by_model.check_count(n)
+    if model is None:
+        model = highest_trained(seed, data_dir, results, compares=like is not None)
     is_folder = _is_folder(model)
     section = None if is_folder else resolve(model)[0]
     # Check the options and find the user and the movie first: training takes time.

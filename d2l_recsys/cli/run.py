@@ -1,28 +1,45 @@
-"""``d2l-recsys run NAME``: run a section or a companion with the options of its script."""
+"""``d2l-recsys run NAME``: run a section, a companion, a variant or an entry of the leaderboard."""
 
-from typing import Any, List, Optional
+import inspect
+from typing import Any, List, Mapping, Optional
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
+from d2l_recsys.leaderboard.entries import ENTRIES
 from d2l_recsys.sections import command_line
-from d2l_recsys.sections.registry import SYSTEMS, Section
+from d2l_recsys.sections.options import choices_of
+from d2l_recsys.sections.registry import SYSTEMS, VARIANTS, Section
+from d2l_recsys.storage.files import default_folder
 
 
-class SectionCommand(TyperCommand):
-    """A section as a command, with the options of its source text; only running it loads MXNet."""
+class SectionCommand(command_line.OnceCommand):
+    """A section as a command, with the options of its source text; only running it loads MXNet.
 
-    def __init__(self, section: Section) -> None:
-        self.section = section
+    ``name`` is the name of the command. If it is the name of a variant or of an entry of the
+    leaderboard, ``own`` are the options that it sets: the command has them as its defaults.
+    """
+
+    def __init__(self, section: Section, name: str = "", own: Mapping[str, Any] = {}) -> None:
+        self.section, self.own = section, own
         self._command: Optional[TyperCommand] = None
-        super().__init__(section.name, help=f"{section.described}.", rich_markup_mode=None)
+        sets = ", ".join(f"{name} {value}" for name, value in own.items())
+        about = section.described + (f", with {sets}." if sets else ".")
+        super().__init__(
+            name or section.name,
+            help=about,
+            # Without this, the list of commands would end a description at "et al.".
+            short_help=about,
+            rich_markup_mode=None,
+            context_settings=command_line.HELP,
+        )
 
     @property
     def params(self) -> List[Any]:
         """The options of the section, read from its source text."""
         if self._command is None:
             app = command_line.make_app(add_completion=False)
-            app.command(self.name)(command_line.command(self._run()))
+            command_line.add(app, self._run(), self.name)
             self._command = typer.main.get_command(app)
         return self._command.params
 
@@ -32,11 +49,14 @@ class SectionCommand(TyperCommand):
 
     def _run(self) -> Any:
         """A function that imports and calls the section's ``main``; it has the same signature."""
+        signature = _with_defaults(self.section.options(), self.own)
 
         def run(**options: Any) -> None:
+            if self.own and options["out"] is None:
+                options["out"] = default_folder(self.name, options.get("seed"))
             self.section.main()(**options)
 
-        run.__signature__ = self.section.options()
+        run.__signature__ = signature
         return run
 
     def invoke(self, context: Any) -> Any:
@@ -44,13 +64,28 @@ class SectionCommand(TyperCommand):
         return self._command.invoke(context)
 
 
-class SectionGroup(TyperGroup):
-    """The group of commands with one command for each section and companion in the registry."""
+def _with_defaults(signature: inspect.Signature, own: Mapping[str, Any]) -> inspect.Signature:
+    """``signature`` with the values in ``own`` as defaults."""
+
+    def changed(parameter: inspect.Parameter) -> inspect.Parameter:
+        if parameter.name not in own:
+            return parameter
+        choices, value = choices_of(parameter.annotation), own[parameter.name]
+        return parameter.replace(default=value if choices is None else choices(value))
+
+    return signature.replace(parameters=[*map(changed, signature.parameters.values())])
+
+
+class SectionGroup(command_line.NearestGroup):
+    """The group of commands: one for each name in ``d2l-recsys list``."""
 
     def list_commands(self, context: Any) -> List[str]:
         """The names of the commands; the sections come first, in the order of the book."""
-        return list(SYSTEMS)
+        return list({**SYSTEMS, **VARIANTS, **ENTRIES})
 
     def get_command(self, context: Any, name: str) -> Optional[SectionCommand]:
-        """The command of the section ``name``; None if there is no such section."""
-        return SectionCommand(SYSTEMS[name]) if name in SYSTEMS else None
+        """The command called ``name``; None if there is no such command."""
+        if name in SYSTEMS:
+            return SectionCommand(SYSTEMS[name])
+        named = VARIANTS.get(name) or ENTRIES.get(name)
+        return named and SectionCommand(named.section, name, named.options)

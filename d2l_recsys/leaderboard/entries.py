@@ -4,7 +4,8 @@ import itertools
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 from d2l_recsys.errors import SettingError
-from d2l_recsys.sections.registry import SYSTEMS, Section, nearest
+from d2l_recsys.sections.registry import SYSTEMS, Section
+from d2l_recsys.settings import nearest
 
 POPULARITY = "popularity"
 
@@ -35,6 +36,12 @@ class Entry(NamedTuple):
         names = list(self.space)
         for values in itertools.product(*self.space.values()):
             yield dict(zip(names, values))
+
+    @property
+    def titled(self) -> str:
+        """The system's title, and the entry's own options."""
+        own = ", ".join(f"{name} {value}" for name, value in self.options.items())
+        return self.section.title + (f", with {own}" if own else "")
 
     @property
     def identity(self) -> Dict[str, Any]:
@@ -100,8 +107,8 @@ ENTRIES: Dict[str, Entry] = {
         _entry("gmf", space={**PAIRS, "num_factors": (16, 64)}),
         _entry("mlp", space={**PAIRS, "num_factors": (16, 64)}),
         _entry("neumf", space=FEWER, num_epochs=18, loss="log", num_factors=32),
-        _entry("fm", "fm_ranking", space=FEWER),
-        _entry("deepfm", "fm_ranking", space=FEWER, model="deepfm", num_epochs=29),
+        _entry("fm-ranking", "fm_ranking", space=FEWER),
+        _entry("deepfm-ranking", "fm_ranking", space=FEWER, model="deepfm", num_epochs=29),
         _entry("autoencoder"),
         _entry(
             "cdae",
@@ -137,6 +144,35 @@ ENTRIES: Dict[str, Entry] = {
         ),
     ]
 }
+
+
+# The names of the entries, from the highest to the lowest on the leaderboard in ``docs``.
+STANDING = (
+    "ordered_ease",
+    "sasrec",
+    "caser",
+    "cdae",
+    "ease",
+    "als",
+    "multvae",
+    "lightgcn",
+    "autoencoder",
+    "svd-zero",
+    "deepfm-ranking",
+    "gmf",
+    "fm-ranking",
+    "neumf",
+    "ngcf",
+    "itemknn",
+    "mlp",
+    "popularity",
+    "mf",
+    "svd",
+    "autorec",
+    "bias",
+    "neumf_ratings",
+    "als-explicit",
+)
 
 
 def as_entries(names: str) -> List[Entry]:

@@ -11,6 +11,7 @@ If standard output is a pipe that its reader has closed, as in ``| head -1``, th
 work and says nothing.
 """
 
+import collections
 import functools
 import inspect
 import os
@@ -18,36 +19,70 @@ import sys
 from typing import Any, Callable, List, Optional
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 from typing_extensions import Annotated, get_args, get_origin
 
-from d2l_recsys.errors import OutputError, RecsysError, Stopped
+from d2l_recsys.errors import OutputError, RecsysError, SettingError, Stopped
 from d2l_recsys.sections.options import choices_of, help_of
 from d2l_recsys.sections.signals import sigterm_stops
 from d2l_recsys.sections.streams import lasting_streams
-from d2l_recsys.settings import option
+from d2l_recsys.settings import nearest, option
 
 # The base class of typer's errors about the arguments of a command. Its module differs between
 # versions of typer, so take it from a class that every version exports.
 UsageError = typer.BadParameter.__mro__[1]
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class OnceCommand(TyperCommand):
+    """A command that refuses an option with a value that is given twice, unless it takes a list."""
+
+    def parse_args(self, context: typer.Context, args: List[str]) -> List[str]:
+        """Parse ``args`` as typer does. Raises UsageError if an option is given twice."""
+        given = self.make_parser(context).parse_args(args=list(args))[-1]
+        for parameter, count in collections.Counter(given).items():
+            takes_one = parameter.nargs == 1 and not (parameter.multiple or parameter.is_flag)
+            if count > 1 and takes_one:
+                raise UsageError(f"{parameter.opts[0]} is given {count} times; give it once")
+        return super().parse_args(context, args)
+
+
+class NearestGroup(TyperGroup):
+    """A group of commands that takes a name in upper case, and helps with a wrong name."""
+
+    def resolve_command(self, context: typer.Context, args: List[str]) -> Any:
+        """Find the command of ``args[0]``. Raises SettingError for an unknown name."""
+        name, *rest = args
+        names = self.list_commands(context)
+        for found in (name, name.lower()):
+            if self.get_command(context, found) is not None:
+                return super().resolve_command(context, [found, *rest])
+        raise SettingError(f"there is no command {name!r}; {nearest(name, names)}")
 
 
 def run(main: Callable, arguments: Optional[List[str]] = None) -> None:
     """Run ``main`` with the options in ``arguments`` (default: ``sys.argv``), then exit."""
     app = make_app(add_completion=False)
-    app.command()(command(main))
+    add(app, main)
     start(app, arguments)
 
 
 def make_app(**options: Any) -> typer.Typer:
     """A typer application that prints plain text and leaves its errors to ``start``."""
+    options = {"cls": NearestGroup, "context_settings": HELP, **options}
     return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, **options)
 
 
-def demand_command(context: typer.Context) -> None:
-    """If the user names no command of a group, print the group's help and exit with code 2."""
+def add(app: typer.Typer, main: Callable, name: Optional[str] = None) -> None:
+    """Make ``main`` a command of ``app``."""
+    app.command(name, cls=OnceCommand, context_settings=HELP)(command(main))
+
+
+def show_help(context: typer.Context) -> None:
+    """If the user names no command of a group, print the group's help."""
     if context.invoked_subcommand is None:
-        print(context.get_help(), file=sys.stderr)
-        raise typer.Exit(2)
+        print(context.get_help())
+        raise typer.Exit
 
 
 def command(main: Callable) -> Callable:
@@ -56,11 +91,13 @@ def command(main: Callable) -> Callable:
     Each parameter of ``main`` becomes an option with the help of ``options.help_of``. An error that
     the user can correct ends the command with one line on standard error and an exit code.
     """
+    signature = inspect.signature(main)
+    lists = [name for name, p in signature.parameters.items() if _is_list_of_numbers(p)]
 
     @functools.wraps(main)
     def guarded(*args: object, **kwargs: object) -> None:
         try:
-            main(*args, **kwargs)
+            main(*args, **{**kwargs, **{name: _numbers(name, kwargs[name]) for name in lists}})
         except RecsysError as error:
             _complain(error)
             raise typer.Exit(error.exit_code) from None
@@ -73,7 +110,7 @@ def command(main: Callable) -> Callable:
                 _say(interrupt)
             raise typer.Exit(Stopped.by(interrupt).exit_code) from None
 
-    parameters = [_for_typer(p) for p in inspect.signature(main).parameters.values()]
+    parameters = [_for_typer(p) for p in signature.parameters.values()]
     guarded.__signature__ = inspect.Signature(parameters)
     guarded.__annotations__ = {p.name: p.annotation for p in parameters}
     # Leave out the options in the docstring, since typer prints its own list of options.
@@ -95,8 +132,32 @@ def _for_typer(parameter: inspect.Parameter) -> inspect.Parameter:
         words = "|".join(member.value for member in choices)
         kind = str if isinstance(default, choices) else Optional[str]
         default = default and default.value
+    if _is_list_of_numbers(parameter):
+        # ``guarded`` makes the numbers, so that commas can separate them.
+        kind, words = List[str], "INTEGER,..."
+        default = [",".join(map(str, default))] if default else []
     described = typer.Option(option(parameter.name), metavar=words, help=help_of(parameter))
     return parameter.replace(annotation=Annotated[kind, described], default=default)
+
+
+def _is_list_of_numbers(parameter: inspect.Parameter) -> bool:
+    return parameter.annotation == List[int]
+
+
+def _numbers(name: str, texts: List[str]) -> List[int]:
+    """The whole numbers in ``texts``, which has one text for each time that the option is given.
+
+    Commas separate numbers within a text. Raises SettingError for what is no whole number.
+    """
+    numbers = []
+    for word in (word.strip() for text in texts for word in text.split(",")):
+        try:
+            numbers.append(int(word))
+        except ValueError:
+            raise SettingError(
+                f"{option(name)} has {word!r}; give whole numbers, separated by commas"
+            ) from None
+    return numbers
 
 
 def start(
@@ -126,11 +187,8 @@ def _status(app: typer.Typer, arguments: Optional[List[str]], name: Optional[str
         # Commands handle their own errors (``command``); this one was raised outside a command.
         _complain(error)
         return error.exit_code
-    except KeyboardInterrupt as interrupt:
-        return Stopped.by(interrupt).exit_code
-    except typer.Abort as abort:
-        # Typer's form of an interrupt outside a command.
-        return Stopped.by(abort.__cause__).exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
     return 2
 
 

@@ -7,17 +7,17 @@ beside the chapter's six models: add a module of the same shape to ``chapters/ex
 ``COMPANIONS``.
 """
 
-import difflib
 import enum
 import importlib
 import importlib.util
 import inspect
 import pathlib
 from types import ModuleType
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence
 
 from d2l_recsys.errors import SettingError
 from d2l_recsys.sections.options import read_options
+from d2l_recsys.settings import nearest
 
 # The package name of the folder ``chapters``.
 CHAPTERS = "d2l_recsys.chapters"
@@ -260,9 +260,3 @@ def as_variants(names: str) -> List[Variant]:
         if name not in known:
             raise SettingError(f"--only has {name!r}; {nearest(name, VARIANTS)}")
     return found
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of a message about an unknown ``name``: the most similar of ``names``, and all."""
-    near = difflib.get_close_matches(name, names, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + f"choose from: {', '.join(names)}"

@@ -29,16 +29,20 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def default_folder(name: str, seed: Optional[int] = None) -> pathlib.Path:
+    """The folder of a run if none is named: ``results/NAME/seed-S``, or ``results/NAME``."""
+    return pathlib.Path("results", name, *([] if seed is None else [f"seed-{seed}"]))
+
+
 def prepare_folder(
     out: Optional[PathLike], chapter: str, seed: Optional[int] = None
 ) -> pathlib.Path:
     """Make the folder for results, and check that it can be written, before a long run starts.
 
-    If ``out`` is None, the folder is ``results/CHAPTER/seed-SEED``, or ``results/CHAPTER`` without
-    a seed. Raises OutputError if the folder cannot be made or written.
+    If ``out`` is None, the folder is ``default_folder(chapter, seed)``. Raises OutputError if the
+    folder cannot be made or written.
     """
-    default = pathlib.Path("results", chapter, *([] if seed is None else [f"seed-{seed}"]))
-    folder = default if out is None else pathlib.Path(out)
+    folder = default_folder(chapter, seed) if out is None else pathlib.Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=str(folder)):
