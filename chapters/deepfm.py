@@ -15,7 +15,7 @@ Run the section from the root of the checkout:
 
     python chapters/deepfm.py
     python chapters/deepfm.py --protocol defined
-    python chapters/deepfm.py --mlp-dims 100 --mlp-dims 50
+    python chapters/deepfm.py --mlp-dims 100,50
 
 ``chapters/fm.py`` explains what ``--protocol`` changes.
 """

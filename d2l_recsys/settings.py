@@ -50,6 +50,7 @@ SETTINGS = {
     "dropout": Setting("Share of numbers that dropout sets to 0 in training.", 0, 0.999),
     "edge_dropout": Setting("Share of the graph's edges left out in training.", 0, 0.999),
     "eval_step": Setting("Number of epochs from one evaluation to the next.", 1, 10**6),
+    "force": Setting("Replace the result of another run in the folder for the results."),
     "item": Setting("Id (as in u.data) of the item whose rating is predicted.", 1, INT32_MAX),
     "jobs": Setting("Number of runs at the same time.", 1, 64),
     "l2": Setting("Strength of the regularization of the weights, lambda.", 1e-6, 1e12),
@@ -70,7 +71,8 @@ SETTINGS = {
     "num_neighbors": Setting("Number of neighbors kept for each item.", 1, 10**6),
     "nums_hiddens": Setting("Units of each layer of the MLP.", 1, 1000),
     "out": Setting(
-        "Folder for the results. Default: results/NAME/seed-S, or results/NAME without a seed."
+        "Folder for the results. Default: results/NAME/seed-S, or results/NAME without a seed; "
+        "with other settings than the defaults, results/NAME/lr=0.001/seed-S."
     ),
     "quiet": Setting("Print no result lines and no progress."),
     "recency": Setting(

@@ -104,7 +104,7 @@ def test_the_variant_chooses_the_rows(variant, shape, ratings, ratings_dir, tmp_
     monkeypatch.setattr(autorec, "train_recsys_rating", train)
     result = autorec.main(
         num_epochs=1, batch_size=8, variant=variant, dropout=0.3, data_dir=ratings_dir,
-        out=tmp_path, quiet=True,
+        out=tmp_path, quiet=True, force=True,
     )  # fmt: skip
     assert bool(result["reported"]) == (variant == "item")
     assert seen["net"].dropout._rate == 0.3
@@ -135,7 +135,7 @@ def test_the_split_is_the_one_asked_for(variant, ratings_dir, tmp_path, monkeypa
     for split in ("random", "seq-aware", "validation"):
         result = autorec.main(
             num_epochs=1, batch_size=8, split=split, variant=variant, data_dir=ratings_dir,
-            out=tmp_path, quiet=True,
+            out=tmp_path, quiet=True, force=True,
         )  # fmt: skip
         assert result["settings"]["split"] == split
         assert bool(result["reported"]) == (split == "random" and variant == "item")
@@ -151,7 +151,7 @@ def test_a_saved_model_scores_items_by_the_completed_ratings(
 ):
     autorec.main(
         num_epochs=3, batch_size=8, lr=0.02, variant=variant, data_dir=ratings_dir, out=tmp_path,
-        quiet=True,
+        quiet=True, force=True,
     )  # fmt: skip
     data = load_ranking_ml100k(ratings_dir)
     matrix = np.zeros((30, 40), dtype="float32")

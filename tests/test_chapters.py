@@ -63,7 +63,13 @@ def quick(section, ratings_dir, clicks_dir, tmp_path):
     data_dir = clicks_dir if section in CLICKS else ratings_dir
 
     def main(**options):
-        common = {"num_epochs": 2, "batch_size": 16, "data_dir": data_dir, "quiet": True}
+        common = {
+            "num_epochs": 2,
+            "batch_size": 16,
+            "data_dir": data_dir,
+            "quiet": True,
+            "force": True,
+        }
         return SECTIONS[section].main(**{**common, "out": tmp_path / "out", **options})
 
     return main
@@ -270,7 +276,13 @@ def test_reported_numbers_are_levels_for_what_the_chapter_computes(
         return draw_curves(*arguments, reported=reported, **options)
 
     monkeypatch.setattr(run, "draw_curves", draw)
-    common = {"num_epochs": 1, "data_dir": ml100k_dir, "out": tmp_path, "quiet": True}
+    common = {
+        "num_epochs": 1,
+        "data_dir": ml100k_dir,
+        "out": tmp_path,
+        "quiet": True,
+        "force": True,
+    }
     mf.main(**common)
     neumf.main(**common)
     neumf.main(protocol="defined", **common)
@@ -356,7 +368,13 @@ def test_the_chapters_settings_reach_what_the_chapter_reports(section, ml100k_di
 @pytest.mark.slow
 def test_a_model_that_learns_nothing_fails_where_others_pass(ml100k_dir, tmp_path):
     """Two such models: learning rate 0, and NeuMF with the later editions' head."""
-    common = {"num_epochs": 2, "data_dir": ml100k_dir, "out": tmp_path, "quiet": True}
+    common = {
+        "num_epochs": 2,
+        "data_dir": ml100k_dir,
+        "out": tmp_path,
+        "quiet": True,
+        "force": True,
+    }
     for section in ("neumf", "caser"):
         untrained = SECTIONS[section].main(lr=0.0, **common)
         assert untrained["defined"]["test_auc"] == pytest.approx(0.5, abs=0.05)

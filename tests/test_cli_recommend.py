@@ -255,7 +255,9 @@ def test_names_are_those_of_systems_that_rank():
         if section.kind in (Kind.ranking, Kind.ratings):
             assert resolve(name) == (section, {}, name)
         else:
-            with pytest.raises(SettingError, match=rf"^{name} (predicts clicks and )?does not rank items"):
+            with pytest.raises(
+                SettingError, match=rf"^{name} (predicts clicks and )?does not rank items"
+            ):
                 resolve(name)
 
 
@@ -280,7 +282,9 @@ def test_a_name_on_the_leaderboard_is_a_system_with_its_options():
 
 
 def test_a_model_of_another_system_or_of_other_data_is_refused(call, tmp_path, ratings_dir):
-    SYSTEMS["popularity"].main()(data_dir=ratings_dir, out=tmp_path / "results/ease", quiet=True)
+    SYSTEMS["popularity"].main()(
+        data_dir=ratings_dir, out=tmp_path / "results/ease", quiet=True, force=True
+    )
     status, text, error = call("--model", "ease", "--user", 3)
     assert (status, text) == (2, "")
     assert "results/ease has a model of popularity, not of ease; remove this" in error
@@ -290,7 +294,7 @@ def test_a_model_of_another_system_or_of_other_data_is_refused(call, tmp_path, r
     write_ratings(other, ratings)
     for model in ("popularity", "./results/popularity"):
         SYSTEMS["popularity"].main()(
-            data_dir=other, out=tmp_path / "results/popularity", quiet=True
+            data_dir=other, out=tmp_path / "results/popularity", quiet=True, force=True
         )
         status, text, error = call("--model", model, "--user", 3)
         assert (status, text) == (2, "")
@@ -299,10 +303,15 @@ def test_a_model_of_another_system_or_of_other_data_is_refused(call, tmp_path, r
 
 def test_settings_that_are_not_the_defaults_are_told(call, tmp_path, ratings_dir):
     ease = SYSTEMS["ease"].main()
-    ease(data_dir=ratings_dir, out=tmp_path / "results/ease", quiet=True)
+    ease(data_dir=ratings_dir, out=tmp_path / "results/ease", quiet=True, force=True)
     assert call("--model", "ease", "--user", 3)[2] == ""
     ease(
-        data_dir=ratings_dir, out=tmp_path / "results/ease", quiet=True, l2=7.0, split="validation"
+        data_dir=ratings_dir,
+        out=tmp_path / "results/ease",
+        quiet=True,
+        force=True,
+        l2=7.0,
+        split="validation",
     )
     for model in ("ease", "./results/ease"):
         status, _, error = call("--model", model, "--user", 3)

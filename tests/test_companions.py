@@ -54,7 +54,7 @@ def data_dir(tmp_path_factory):
 
 def call(name, data_dir, out, **options):
     """Run the system on made-up ratings for a few short epochs."""
-    common = {"data_dir": data_dir, "out": out, "quiet": True, **QUICK.get(name, {})}
+    common = {"data_dir": data_dir, "out": out, "quiet": True, "force": True, **QUICK.get(name, {})}
     if name in TRAINED:
         common.update(num_epochs=3, batch_size=16)
     if name not in SEEDED:
@@ -102,7 +102,7 @@ def test_what_it_leaves_is_what_it_measured(name, left, data_dir):
 
 def test_every_option_is_among_the_settings(name, left):
     arguments = set(inspect.signature(COMPANIONS[name].main()).parameters)
-    common = {"seed", "data_dir", "out", "quiet", "device", "resume"}
+    common = {"seed", "data_dir", "out", "force", "quiet", "device", "resume"}
     assert set(read(left)["settings"]) == arguments - common
 
 
@@ -242,6 +242,7 @@ def test_a_net_that_is_no_recommender_is_trained_and_ranked_with(data_dir, tmp_p
         data_dir=data_dir,
         out=tmp_path,
         quiet=True,
+        force=True,
         seed=0,
     )
     result = run.train_on_pairs(

@@ -42,7 +42,7 @@ def agree(section, data_dir, folder, monkeypatch, epochs, **options):
     """
     if section in WITH_DROPOUT:
         options["dropout"] = 0.0
-    options.update(data_dir=data_dir, out=folder, quiet=True)
+    options.update(data_dir=data_dir, out=folder, quiet=True, force=True)
     path, run_steps = folder / CHECKPOINT, Steps.run
     main = SECTIONS[section].main()
     main(num_epochs=epochs, **options)
@@ -103,7 +103,7 @@ for name, section in SECTIONS.items():
         if clicks and sys.argv[1] == sys.argv[2]:
             options["dataset"] = "movielens"
         section.main()(
-            num_epochs=num_epochs, num_devices=num_devices, quiet=True, out=out / name,
+            num_epochs=num_epochs, num_devices=num_devices, quiet=True, force=True, out=out / name,
             data_dir=pathlib.Path(sys.argv[2 if clicks else 1]), **options)
 """
 

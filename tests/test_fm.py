@@ -89,14 +89,20 @@ def test_the_networks_dropout_is_the_options(clicks_dir, tmp_path, monkeypatch):
 
     monkeypatch.setattr(deepfm, "DeepFM", Recorded)
     options = {"data_dir": clicks_dir, "out": tmp_path, "num_epochs": 1, "batch_size": 64}
-    deepfm.main(dropout=0.25, mlp_dims=[7, 6], num_factors=3, quiet=True, **options)
+    deepfm.main(dropout=0.25, mlp_dims=[7, 6], num_factors=3, quiet=True, force=True, **options)
     assert rates == [[3, 7, 6, 0.25, 0.25]]
 
 
 @pytest.mark.parametrize("chapter", [fm, pytest.param(deepfm, marks=pytest.mark.slow)])
 def test_what_is_trained_on_follows_the_protocol(chapter, clicks_dir, tmp_path):
     """The second sigmoid bounds the loss from below; only training as defined goes below that."""
-    options = {"data_dir": clicks_dir, "out": tmp_path, "batch_size": 64, "quiet": True}
+    options = {
+        "data_dir": clicks_dir,
+        "out": tmp_path,
+        "batch_size": 64,
+        "quiet": True,
+        "force": True,
+    }
     results = {p: chapter.main(protocol=p, **options) for p in ("printed", "defined")}
     assert [r["settings"]["trained_on"] for r in results.values()] == ["scores", "logits"]
     printed, defined = results["printed"], results["defined"]
@@ -125,7 +131,7 @@ def test_min_threshold_and_strict_reach_the_data(chapter, clicks_dir, tmp_path, 
     monkeypatch.setattr(section_run, "load_data_ctr", record)
     chapter.main(
         dataset="book", data_dir=clicks_dir, out=tmp_path, num_epochs=1, batch_size=64,
-        min_threshold=9, strict=True, quiet=True,
+        min_threshold=9, strict=True, quiet=True, force=True,
     )  # fmt: skip
     del given["shuffle_rng"]
     assert given == {
@@ -136,7 +142,13 @@ def test_min_threshold_and_strict_reach_the_data(chapter, clicks_dir, tmp_path, 
 
 @pytest.mark.parametrize("chapter", [fm, deepfm])
 def test_clicks_are_learned_and_a_model_that_learns_nothing_fails(chapter, clicks_dir, tmp_path):
-    options = {"data_dir": clicks_dir, "out": tmp_path, "batch_size": 32, "quiet": True}
+    options = {
+        "data_dir": clicks_dir,
+        "out": tmp_path,
+        "batch_size": 32,
+        "quiet": True,
+        "force": True,
+    }
     learned = chapter.main(protocol="defined", num_epochs=10, **options)["defined"]
     nothing = chapter.main(protocol="defined", num_epochs=1, lr=0.0, **options)["defined"]
     assert learned["test_auc"] > 0.75

@@ -90,7 +90,15 @@ def test_scores_of_all_items_are_those_of_the_pairs_and_products_with_the_items_
 
 
 def test_before_training_it_is_matrix_factorization(ratings_dir, tmp_path):
-    gmf.main(num_epochs=1, lr=0.0, data_dir=ratings_dir, batch_size=64, out=tmp_path, quiet=True)
+    gmf.main(
+        num_epochs=1,
+        lr=0.0,
+        data_dir=ratings_dir,
+        batch_size=64,
+        out=tmp_path,
+        quiet=True,
+        force=True,
+    )
     net = load_model(tmp_path).net
     assert (net.h.weight.data().asnumpy() == 1).all()
     for table in (net.P, net.Q):
@@ -108,7 +116,13 @@ def test_the_loss_is_the_one_asked_for(name, kind, ratings_dir, tmp_path, monkey
         return ranking_loss(net, loss)
 
     monkeypatch.setattr(run, "ranking_loss", record)
-    options = {"num_epochs": 1, "batch_size": 64, "data_dir": ratings_dir, "quiet": True}
+    options = {
+        "num_epochs": 1,
+        "batch_size": 64,
+        "data_dir": ratings_dir,
+        "quiet": True,
+        "force": True,
+    }
     result = gmf.main(loss=name, out=tmp_path, **options)
     assert seen == [kind]
     assert result["settings"]["loss"] == name
@@ -120,7 +134,9 @@ def test_two_tastes_are_learned(loss, tmp_path):
 
     def auc(lr):
         options = {"loss": loss, "num_factors": 4, "num_epochs": 6, "lr": lr, "batch_size": 32}
-        result = gmf.main(data_dir=data_dir, out=tmp_path / "out", quiet=True, **options)
+        result = gmf.main(
+            data_dir=data_dir, out=tmp_path / "out", quiet=True, force=True, **options
+        )
         return result["defined"]["test_auc"]
 
     assert auc(0.02) > 0.8

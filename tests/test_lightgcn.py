@@ -110,7 +110,13 @@ def test_the_graph_is_that_of_the_training_pairs_and_comes_with_a_saved_model(
 ):
     for split in ("seq-aware", "validation"):
         main(
-            split=split, num_epochs=1, batch_size=64, data_dir=ratings_dir, out=tmp_path, quiet=True
+            split=split,
+            num_epochs=1,
+            batch_size=64,
+            data_dir=ratings_dir,
+            out=tmp_path,
+            quiet=True,
+            force=True,
         )
         data = load_ranking_ml100k(ratings_dir, split)
         saved = parameters_of(load_model(tmp_path).net)
@@ -119,7 +125,13 @@ def test_the_graph_is_that_of_the_training_pairs_and_comes_with_a_saved_model(
 
 
 def test_two_devices_learn_what_one_does(ratings_dir, tmp_path):
-    options = {"num_epochs": 2, "batch_size": 50, "data_dir": ratings_dir, "quiet": True}
+    options = {
+        "num_epochs": 2,
+        "batch_size": 50,
+        "data_dir": ratings_dir,
+        "quiet": True,
+        "force": True,
+    }
     one, two = (
         main(num_devices=n, out=tmp_path / str(n), **options)["defined"]["train_loss"]
         for n in (1, 2)
@@ -142,6 +154,7 @@ def test_the_options_reach_model_and_training(ratings_dir, tmp_path):
         data_dir=ratings_dir,
         out=tmp_path,
         quiet=True,
+        force=True,
         **options,
     )
     model = load_model(tmp_path)

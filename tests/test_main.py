@@ -105,6 +105,31 @@ def test_a_name_of_the_leaderboard_runs_with_its_settings(
     assert settings.items() <= result["settings"].items()
 
 
+def test_other_settings_get_a_folder_of_their_own_and_replace_nothing(ratings_dir, tmp_path):
+    def run(*options):
+        command = ["run", "ease", "--data-dir", ratings_dir, "--quiet", *options]
+        return run_script("d2l_recsys/__main__.py", *command, cwd=tmp_path)
+
+    def l2():
+        paths = tmp_path.rglob("result.json")
+        found = {p.parent: json.loads(p.read_text())["settings"]["l2"] for p in paths}
+        return {path.relative_to(tmp_path).as_posix(): number for path, number in found.items()}
+
+    for options in ([], ["--l2", 4], ["--l2", 100], []):
+        assert run(*options).returncode == 0
+    expected = {"results/ease": 100, "results/ease/l2=4.0": 4}
+    assert l2() == expected
+    done = run("--l2", 4, "--out", "results/ease")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "d2l-recsys: error: results/ease has the result of another run (l2 100.0, not 4.0); "
+        "choose another folder with --out, or replace it with --force\n"
+    )
+    assert l2() == expected
+    assert run("--l2", 4, "--out", "results/ease", "--force").returncode == 0
+    assert l2() == {**expected, "results/ease": 4}
+
+
 def test_every_name_has_the_settings_of_its_variant_or_entry():
     group = SectionGroup()
     for name in NAMES:

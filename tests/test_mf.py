@@ -11,7 +11,7 @@ from d2l_recsys.runs import section_run  # noqa: E402
 from d2l_recsys.seeds import seed_streams  # noqa: E402
 from d2l_recsys.train import train_recsys_rating  # noqa: E402
 
-QUICK = {"num_epochs": 2, "batch_size": 64, "quiet": True}
+QUICK = {"num_epochs": 2, "batch_size": 64, "quiet": True, "force": True}
 
 
 @pytest.fixture
@@ -119,6 +119,7 @@ def test_the_options_reach_the_model_and_the_optimizer(ratings_dir, tmp_path, mo
             data_dir=ratings_dir,
             out=tmp_path,
             quiet=True,
+            force=True,
             **settings,
         )
     first, second = seen["printed"], seen["defined"]
@@ -131,7 +132,7 @@ def test_the_options_reach_the_model_and_the_optimizer(ratings_dir, tmp_path, mo
 
 def test_the_line_about_the_score_is_of_the_protocol(ratings_dir, tmp_path, capsys):
     for protocol in ("printed", "defined"):
-        options = {"num_epochs": 1, "batch_size": 16}
+        options = {"num_epochs": 1, "batch_size": 16, "force": True}
         result = mf.main(protocol=protocol, data_dir=ratings_dir, out=tmp_path, **options)
         score = result[protocol]["score_user20_item30"]
         line = f"user 20 would give item 30 the rating {score:.3f}"
@@ -163,7 +164,13 @@ def test_the_chapters_settings_reach_what_the_chapter_reports(ml100k_dir, tmp_pa
 @pytest.mark.network
 def test_an_untrained_model_fails_where_a_trained_one_passes(ml100k_dir, tmp_path):
     def rmse(**settings):
-        options = {"split": "random", "data_dir": ml100k_dir, "out": tmp_path, "quiet": True}
+        options = {
+            "split": "random",
+            "data_dir": ml100k_dir,
+            "out": tmp_path,
+            "quiet": True,
+            "force": True,
+        }
         return mf.main(**options, **settings)["defined"]["test_rmse"]
 
     constant = 1.126  # the standard deviation of the ratings: the RMSE of predicting their mean

@@ -217,7 +217,13 @@ def test_every_batch_of_an_epoch_has_its_weight(ratings_dir, tmp_path, monkeypat
     seen = {}
     monkeypatch.setattr(CompanionRun, "train", lambda run, *given, **options: seen.update(options))
     multvae.main(
-        data_dir=ratings_dir, out=tmp_path, quiet=True, batch_size=8, beta=0.4, anneal_epochs=4
+        data_dir=ratings_dir,
+        out=tmp_path,
+        quiet=True,
+        force=True,
+        batch_size=8,
+        beta=0.4,
+        anneal_epochs=4,
     )
     rows, weights = seen["train_iter"].arrays
     assert weights.dtype == np.float32
@@ -233,7 +239,14 @@ def test_beta_reaches_the_training(ratings_dir, tmp_path):
     """With a weight above 0, the loss includes the divergence times the weight."""
 
     def loss(**options):
-        common = {"data_dir": ratings_dir, "out": tmp_path, "quiet": True, "lr": 0, "num_epochs": 2}
+        common = {
+            "data_dir": ratings_dir,
+            "out": tmp_path,
+            "quiet": True,
+            "force": True,
+            "lr": 0,
+            "num_epochs": 2,
+        }
         return multvae.main(**common, **options)["defined"]["train_loss"]
 
     without = loss(beta=0)

@@ -63,7 +63,7 @@ def test_head_layers_and_loss_are_those_asked_for(name, kind, ratings_dir, tmp_p
     monkeypatch.setattr(neumf, "train_ranking", train)
     result = neumf.main(
         num_epochs=1, batch_size=64, loss=name, head="linear", nums_hiddens=[6, 2],
-        data_dir=ratings_dir, out=tmp_path, quiet=True,
+        data_dir=ratings_dir, out=tmp_path, quiet=True, force=True,
     )  # fmt: skip
     assert type(seen["loss"]) is kind
     assert [layer.weight.shape for layer in seen["net"].mlp] == [(6, 20), (2, 6)]
@@ -80,7 +80,13 @@ def test_nothing_is_reported_for_what_the_chapter_does_not_run(ratings_dir, tmp_
         ({"split": "validation"}, False),
     ):
         result = neumf.main(
-            num_epochs=1, batch_size=64, data_dir=ratings_dir, out=tmp_path, quiet=True, **options
+            num_epochs=1,
+            batch_size=64,
+            data_dir=ratings_dir,
+            out=tmp_path,
+            quiet=True,
+            force=True,
+            **options,
         )
         assert bool(result["reported"]) == reported
 
@@ -111,7 +117,13 @@ def test_the_split_is_the_one_asked_for(ratings_dir, tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(neumf, "train_ranking", train)
-    options = {"num_epochs": 1, "batch_size": 64, "data_dir": ratings_dir, "quiet": True}
+    options = {
+        "num_epochs": 1,
+        "batch_size": 64,
+        "data_dir": ratings_dir,
+        "quiet": True,
+        "force": True,
+    }
     for split in ("seq-aware", "validation"):
         result = neumf.main(split=split, out=tmp_path, **options)
         assert result["settings"]["split"] == split

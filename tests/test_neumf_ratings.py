@@ -55,7 +55,7 @@ def test_the_bias_starts_at_the_mean_rating(ratings_dir, tmp_path):
     for devices in (1, 2):
         result = neumf_ratings.main(
             num_epochs=1, lr=0.0, batch_size=len(data.users), num_devices=devices,
-            data_dir=ratings_dir, out=tmp_path, quiet=True,
+            data_dir=ratings_dir, out=tmp_path, quiet=True, force=True,
         )  # fmt: skip
         net = load_model(tmp_path).net
         mean = data.ratings.mean(dtype=np.float64)
@@ -71,7 +71,14 @@ def test_the_bias_starts_at_the_mean_rating(ratings_dir, tmp_path):
 
 def test_ratings_are_learned(tmp_path):
     data_dir = two_tastes(tmp_path)
-    options = {"num_epochs": 8, "lr": 0.01, "batch_size": 16, "data_dir": data_dir, "quiet": True}
+    options = {
+        "num_epochs": 8,
+        "lr": 0.01,
+        "batch_size": 16,
+        "data_dir": data_dir,
+        "quiet": True,
+        "force": True,
+    }
     result = neumf_ratings.main(out=tmp_path / "out", **options)["defined"]
     data = load_ranking_ml100k(data_dir)
     # Items 1 to 20 have ratings of about 1.5, the other items ratings of about 4.5.
@@ -95,7 +102,13 @@ def test_the_shuffled_order_is_the_seeds(ratings_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(neumf_ratings, "training_loader", record)
     for seed in (1, 1, 2):
         neumf_ratings.main(
-            seed=seed, num_epochs=1, batch_size=50, data_dir=ratings_dir, out=tmp_path, quiet=True
+            seed=seed,
+            num_epochs=1,
+            batch_size=50,
+            data_dir=ratings_dir,
+            out=tmp_path,
+            quiet=True,
+            force=True,
         )
     data = load_ranking_ml100k(ratings_dir)
     for loader in loaders:
@@ -108,7 +121,7 @@ def test_the_shuffled_order_is_the_seeds(ratings_dir, tmp_path, monkeypatch):
 
 def test_the_mlp_speaks(ratings_dir, tmp_path):
     """With the small initial weights of section 15.6, the output of the MLP becomes 0."""
-    neumf_ratings.main(batch_size=16, data_dir=ratings_dir, out=tmp_path, quiet=True)
+    neumf_ratings.main(batch_size=16, data_dir=ratings_dir, out=tmp_path, quiet=True, force=True)
     net, seen = load_model(tmp_path).net, []
     net.mlp.register_forward_hook(lambda block, given, out: seen.append(out.asnumpy()))
     net(*pairs(np.repeat(np.arange(30), 40), np.tile(np.arange(40), 30)))

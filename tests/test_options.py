@@ -23,6 +23,9 @@ class Recorded(DataRun):
     def __init__(self, name, settings, **options):
         self.name, self.made_settings, self.made_options = name, settings, options
 
+    def __exit__(self, *exception):
+        """This run holds nothing."""
+
 
 Recorded.__name__ = "DataRun"
 
@@ -47,7 +50,13 @@ def test_a_run_is_handed_in_with_the_shared_options_and_main_has_its_own():
     assert own == [5, 0.002, [3], Split.random]
     assert own[-1] is Split.random
     assert run.name == "movielens"
-    assert run.made_options == {"data_dir": None, "out": "there", "quiet": False}
+    assert run.made_options == {
+        "data_dir": None,
+        "out": "there",
+        "force": False,
+        "quiet": False,
+        "changed": {"num_factors": 5, "cutoff": [3], "split": Split.random},
+    }
     assert list(run.made_settings.items()) == [
         ("num_factors", 5), ("lr", 0.002), ("cutoff", [3]), ("split", Split.random),
     ]  # fmt: skip

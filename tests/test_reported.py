@@ -139,5 +139,5 @@ def test_a_run_that_is_not_the_books_or_is_quiet_prints_no_line(ratings_dir, tmp
     main(**options, head="linear")
     assert "test AUC" in (printed := capsys.readouterr().out)
     assert "the book:" not in printed
-    main(**options, quiet=True)
+    main(**options, quiet=True, force=True)
     assert capsys.readouterr().out == ""

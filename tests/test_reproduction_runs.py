@@ -14,10 +14,10 @@ import pytest
 from conftest import ROOT, made_up_ratings, some
 
 pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys.errors import DataError, OutputError
+from d2l_recsys.errors import DataError
 from d2l_recsys.leaderboard import runs as leaderboard_runs
 from d2l_recsys.reproduction import planned as planned_runs
-from d2l_recsys.reproduction.planned import alone_in, code_digest, finish_runs
+from d2l_recsys.reproduction.planned import code_digest, finish_runs
 from d2l_recsys.reproduction.runs import (
     DescribedData,
     describe_data,
@@ -128,24 +128,6 @@ def test_clicks_depend_on_the_data_that_was_found(clicks_dir, small_dir, tmp_pat
     fm, mf = plan_in(tmp_path / "results", clicks_dir, variants, seeds=[0])
     assert fm.stamp["options"] == {"protocol": "defined", "dataset": "book"}
     assert fm.stamp["data"] != mf.stamp["data"]
-
-
-def test_two_at_once_are_refused_at_once(small_dir, tmp_path):
-    import filelock
-
-    results = tmp_path / "results"
-    results.mkdir()
-    started = time.monotonic()
-    message = r"another process is using .*--results"
-    with filelock.FileLock(str(results / ".reproduce.lock")), pytest.raises(
-        OutputError, match=message
-    ), alone_in(results):
-        pass
-    assert time.monotonic() - started < 3
-    with alone_in(results), pytest.raises(OutputError, match=message), alone_in(results):
-        pass
-    with alone_in(results):
-        pass
 
 
 def test_what_a_run_had_left_before_is_gone(planned):

@@ -7,9 +7,9 @@ import pytest
 from d2l_recsys.errors import DataError, OutputError
 from d2l_recsys.hardware.processor import processor_model
 from d2l_recsys.runs.reported import reported_numbers
-from d2l_recsys.runs.results import make_result, read_result
+from d2l_recsys.runs.results import make_result, read_result, refuse_another_result
 from d2l_recsys.settings import Scores
-from d2l_recsys.storage.files import as_json, prepare_folder, write_files
+from d2l_recsys.storage.files import as_json, default_folder, prepare_folder, write_files
 
 
 def result():
@@ -26,7 +26,7 @@ def result():
 
 
 def test_a_result_reads_back_as_it_was_written(tmp_path):
-    folder = prepare_folder(tmp_path / "a" / "b", "mf", 0)
+    folder = prepare_folder(tmp_path / "a" / "b")
     write_files(folder, {"result.json": as_json(result())})
     assert read_result(folder) == json.loads(json.dumps(result()))
     assert result()["seconds"] == {"load": 0.123}
@@ -110,14 +110,38 @@ def test_a_result_of_an_earlier_version_names_no_processor(tmp_path):
 def test_a_file_in_the_way_of_the_folder_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot write to .*file"):
-        prepare_folder(tmp_path / "file" / "out", "mf", 0)
+        prepare_folder(tmp_path / "file" / "out")
 
 
-def test_the_default_folder_is_named_by_section_and_seed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert str(prepare_folder(None, "caser", 3)) == "results/caser/seed-3"
-    assert str(prepare_folder(None, "movielens")) == "results/movielens"
-    assert (tmp_path / "results" / "caser" / "seed-3").is_dir()
+def test_the_default_folder_is_named_by_section_changed_settings_and_seed():
+    assert str(default_folder("caser", 3)) == "results/caser/seed-3"
+    assert str(default_folder("movielens")) == "results/movielens"
+    changed = {"num_factors": 50, "lr": 0.001, "mlp_dims": (30, 20)}
+    assert str(default_folder("deepfm", 3, changed)) == (
+        "results/deepfm/num_factors=50,lr=0.001,mlp_dims=30+20/seed-3"
+    )
+    long = [default_folder("als", 0, {"cutoff": [*range(200), last]}) for last in (1, 2)]
+    assert long[0] != long[1]
+    assert all(len(part) < 250 for path in long for part in path.parts)
+
+
+def test_a_result_of_another_run_is_not_replaced(tmp_path):
+    write_files(tmp_path, {"result.json": as_json(result())})
+    same = {"chapter": "mf", "seed": 0, "lr": 0.002, "SHA-256 of the data": None}
+    refuse_another_result(tmp_path, same)
+    refuse_another_result(tmp_path, {**same, "protocol": "printed"})
+    for change, told in (
+        ({"lr": 0.1}, "lr 0.002, not 0.1"),
+        ({"seed": 1, "lr": 0.1}, "seed 0, not 1, lr 0.002, not 0.1"),
+        ({"chapter": "neumf"}, "chapter mf, not neumf"),
+        ({"protocol": "defined"}, "protocol printed, not defined"),
+        ({"SHA-256 of the data": "a"}, "SHA-256 of the data None, not a"),
+        ({"wd": 0}, "wd None, not 0"),
+    ):
+        with pytest.raises(OutputError, match=rf"another run \({told}\); .*--out.*--force"):
+            refuse_another_result(tmp_path, {**same, **change})
+    (tmp_path / "result.json").write_text("no result")
+    refuse_another_result(tmp_path, {**same, "lr": 0.1})
 
 
 def test_a_number_that_is_not_finite_is_null_wherever_it_stands():

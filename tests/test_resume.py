@@ -34,7 +34,7 @@ for name, section in SECTIONS.items():
     if section.trains:
         print(name, flush=True)
         section.main()(
-            num_epochs=2, batch_size=16, quiet=True, resume=True, out=out / name,
+            num_epochs=2, batch_size=16, quiet=True, force=True, resume=True, out=out / name,
             data_dir=clicks if section.on_clicks else ratings)
 """
 
@@ -48,7 +48,13 @@ def run(ratings_dir, clicks_dir, tmp_path):
 
     def run_section(section, name="out", **options):
         data_dir = clicks_dir if SECTIONS[section].on_clicks else ratings_dir
-        common = {"num_epochs": 3, "batch_size": 16, "data_dir": data_dir, "quiet": True}
+        common = {
+            "num_epochs": 3,
+            "batch_size": 16,
+            "data_dir": data_dir,
+            "quiet": True,
+            "force": True,
+        }
         SECTIONS[section].main()(out=tmp_path / name, **{**common, **options})
         return what_it_left(tmp_path / name)
 
@@ -292,6 +298,21 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(run, tmp_path):
             CHECKPOINT, "curve.png", "history.csv", MODEL, "result.json"]  # fmt: skip
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_in_the_default_folder_a_finished_run_goes_on_with_more_epochs(
+    run, ratings_dir, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    options = {"batch_size": 300, "data_dir": ratings_dir, "quiet": True}
+    main = SECTIONS["mf"].main()
+    main(**options, seed=1)
+    main(**options, seed=1, num_epochs=22, resume=True)
+    (folder,) = (path.parent for path in tmp_path.rglob("result.json"))
+    assert folder == tmp_path / "results" / "mf" / "batch_size=300" / "seed-1"
+    gone_on = what_it_left(folder)
+    main(**options, seed=1, num_epochs=22)
+    assert what_it_left(folder.parent.parent / "num_epochs=22,batch_size=300/seed-1") == gone_on
 
 
 def test_what_a_killed_process_was_writing_is_removed(run, tmp_path):

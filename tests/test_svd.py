@@ -127,7 +127,7 @@ def test_it_keeps_fewer_factors_than_there_are_rows_or_columns(shape):
 
 
 def test_the_command_has_the_default_of_50_factors_and_two_ways_to_fill(ratings_dir, tmp_path):
-    options = {"data_dir": ratings_dir, "out": tmp_path, "quiet": True}
+    options = {"data_dir": ratings_dir, "out": tmp_path, "quiet": True, "force": True}
     with pytest.raises(SettingError, match=r"--num-factors is 50; for 30 users and 40 items"):
         main(**options)
     with pytest.raises(SettingError, match=r"--fill is 'ones'; choose one of: mean, zero"):

@@ -18,11 +18,11 @@ from d2l_recsys.baseline.npz import npz_bytes
 from d2l_recsys.baseline.questions import ask
 from d2l_recsys.baseline.tolerances import FACTOR, LEAST, tolerances
 from d2l_recsys.errors import DataError
-from d2l_recsys.reproduction.planned import alone_in
 from d2l_recsys.reproduction.runs import do_all
 from d2l_recsys.reproduction.summary import as_reference, summarise
 from d2l_recsys.runs.results import environment
 from d2l_recsys.sections.registry import VARIANTS
+from d2l_recsys.storage.in_use import alone_in
 
 # The trainings whose variant in the registry has another name.
 VARIANT = {"fm-printed": "fm", "deepfm-printed": "deepfm"}
@@ -87,7 +87,7 @@ def numbers_over_seeds(
 
     Runs the trainings that are not yet in the folder ``results``; raises the errors of these runs.
     """
-    with alone_in(results):
+    with alone_in(results, "--results"):
         variants = [VARIANTS[VARIANT.get(t, t)] for model in MODELS for t, _ in tracks(model)]
         _, runs = do_all(variants, range(seeds), 1, data_dir, results, jobs, quiet)
     by_variant = {

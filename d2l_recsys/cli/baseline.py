@@ -176,7 +176,7 @@ def _write(folder: pathlib.Path, files: Dict[str, bytes]) -> None:
     for name, content in files.items():
         path = folder / name
         try:
-            prepare_folder(path.parent, "baseline")
+            prepare_folder(path.parent)
             write_files(path.parent, {path.name: content})
         except OutputError as error:
             reason = getattr(error.__cause__, "strerror", None) or error.__cause__

@@ -41,18 +41,18 @@ def leaderboard(
     from d2l_recsys.datasets.movielens import dataset_ml100k
     from d2l_recsys.leaderboard.control import write_shuffled
     from d2l_recsys.leaderboard.runs import made_with
-    from d2l_recsys.reproduction.planned import alone_in
     from d2l_recsys.storage.files import prepare_folder
+    from d2l_recsys.storage.in_use import alone_in
 
     folder = results / FOLDER
-    with alone_in(folder):
+    with alone_in(folder, "--results"):
         if shuffled:
             split = Split.validation if search else Split.seq_aware
             data_dir = write_shuffled(data_dir, folder / "shuffled-data", CONTROL_SEED, split)
             folder = folder / "shuffled"
         # Do not overwrite the whole leaderboard with a part of it.
         left = folder / "part" if len(entries) < len(ENTRIES) else folder
-        prepare_folder(left, "")
+        prepare_folder(left)
         dataset = dataset_ml100k(data_dir)
         how = {"data_dir": data_dir, "depends_on": made_with(dataset), "jobs": jobs, "quiet": quiet}
         if search:

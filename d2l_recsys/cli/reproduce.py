@@ -42,10 +42,10 @@ def reproduce(
     if importlib.util.find_spec("mxnet") is None or cuda.is_installed():
         importlib.import_module("d2l_recsys.backend")
     from d2l_recsys.reproduction.pages import Reproduction
-    from d2l_recsys.reproduction.planned import alone_in
     from d2l_recsys.reproduction.runs import do_all
+    from d2l_recsys.storage.in_use import alone_in
 
-    with alone_in(results):
+    with alone_in(results, "--results"):
         done = do_all(variants, range(seeds), num_devices, data_dir, results, jobs, quiet)
         show_report(Reproduction(*done), results)
 
@@ -66,13 +66,13 @@ def report(
     from d2l_recsys.runs.results import read_result
 
     if not folders:
-        from d2l_recsys.reproduction.planned import alone_in
         from d2l_recsys.reproduction.runs import gather
+        from d2l_recsys.storage.in_use import alone_in
 
         gathered = gather(results, num_devices)
         from d2l_recsys.reproduction.pages import Reproduction
 
-        with alone_in(results):
+        with alone_in(results, "--results"):
             show_report(Reproduction(*gathered), results)
         return
     found = [read_result(folder) for folder in folders]

@@ -8,7 +8,7 @@ from typer.core import TyperCommand
 
 from d2l_recsys.leaderboard.entries import ENTRIES
 from d2l_recsys.sections import command_line
-from d2l_recsys.sections.options import choices_of
+from d2l_recsys.sections.options import changed_options, choices_of
 from d2l_recsys.sections.registry import SYSTEMS, VARIANTS, Section
 from d2l_recsys.storage.files import default_folder
 
@@ -53,7 +53,8 @@ class SectionCommand(command_line.OnceCommand):
 
         def run(**options: Any) -> None:
             if self.own and options["out"] is None:
-                options["out"] = default_folder(self.name, options.get("seed"))
+                changed = changed_options(signature, options)
+                options["out"] = default_folder(self.name, options.get("seed"), changed)
             self.section.main()(**options)
 
         run.__signature__ = signature

@@ -70,7 +70,7 @@ def write_shuffled(
     # Remove files of another source, because they would be found instead of the new ones.
     if folder.exists():
         shutil.rmtree(folder)
-    prepare_folder(folder, "")
+    prepare_folder(folder)
     for name in (layout.items, layout.users):
         if (location.folder / name).is_file():
             shutil.copyfile(location.folder / name, folder / name)

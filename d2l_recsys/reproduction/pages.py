@@ -71,7 +71,7 @@ def write_report(reproduction: Reproduction, folder: pathlib.Path) -> List[pathl
         "report.html": html_page(text, images).encode("utf-8"),
         "numbers.json": numbers_json(reproduction, summaries),
     }
-    of_figures = prepare_folder(folder / FIGURES, "")
+    of_figures = prepare_folder(folder / FIGURES)
     write_files(of_figures, {name: figure.content for name, figure in figures.items()})
     for former in set(of_figures.glob("*.png")) - {of_figures / name for name in figures}:
         former.unlink()

@@ -14,10 +14,10 @@ import sys
 from importlib.util import find_spec
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
-from d2l_recsys.errors import DataError, OutputError, Stopped
+from d2l_recsys.errors import DataError, Stopped
 from d2l_recsys.reproduction.workers import work_off
 from d2l_recsys.sections.registry import CHAPTERS, Section
-from d2l_recsys.storage.files import as_json, prepare_folder
+from d2l_recsys.storage.files import as_json
 
 STAMP = "run.json"
 # ``code_digest`` leaves these rooms out, because no run uses their code. It reads the package of
@@ -104,27 +104,6 @@ def reading_run(folder: pathlib.Path) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"the run in {folder} is damaged ({reason}); run it again") from error
-
-
-@contextlib.contextmanager
-def alone_in(results: pathlib.Path) -> Iterator[None]:
-    """Make the folder ``results`` and lock it: no other process may run or report in it.
-
-    Raises OutputError if another process holds the lock, or if the folder cannot be made.
-    """
-    import filelock
-
-    prepare_folder(results, "")
-    lock = filelock.FileLock(str(results / ".reproduce.lock"))
-    try:
-        held = lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise OutputError(
-            f"another process is using {results}; wait for it, or choose another folder with "
-            "--results"
-        ) from None
-    with held:
-        yield
 
 
 def code_digest(*others: pathlib.Path) -> str:

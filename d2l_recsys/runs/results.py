@@ -8,10 +8,11 @@ import pathlib
 import platform
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
-from d2l_recsys.errors import DataError
+from d2l_recsys.errors import DataError, OutputError
 from d2l_recsys.hardware.processor import processor_model
 from d2l_recsys.runs.reported import all_reported
 from d2l_recsys.settings import Scores
+from d2l_recsys.storage.archive import shown
 from d2l_recsys.storage.files import write_files
 
 # A report needs these keys of a result.
@@ -114,6 +115,33 @@ def read_result(folder: PathLike) -> Dict[str, object]:
     if wrong is not None:
         raise DataError(f"{path} is not a result: {wrong} cannot be right; run its section again")
     return result
+
+
+def refuse_another_result(folder: pathlib.Path, wanted: Mapping[str, Any]) -> None:
+    """Raise OutputError if ``folder`` has the result of a run that differs from ``wanted``.
+
+    ``wanted`` has the settings, the digest of the data, and the section as ``chapter``; it may have
+    ``seed`` and ``protocol``. A file that is no result is not protected.
+    """
+    try:
+        result = read_result(folder)
+    except DataError:
+        return
+    found = {
+        **result["settings"],
+        **{name: result.get(name) for name in ("chapter", "seed", "protocol")},
+        "SHA-256 of the data": result["dataset"].get("sha256"),
+    }
+    told = ", ".join(
+        f"{name} {shown(found.get(name))}, not {shown(value)}"
+        for name, value in json.loads(json.dumps(wanted)).items()
+        if found.get(name) != value
+    )
+    if told:
+        raise OutputError(
+            f"{folder} has the result of another run ({told}); choose another folder with --out, "
+            "or replace it with --force"
+        )
 
 
 def _wrong_in(result: Mapping[str, Any]) -> Optional[str]:

@@ -25,7 +25,9 @@ from d2l_recsys.saved_models import MODEL, Ids, TrainedModel, arguments_of, mode
 from d2l_recsys.saved_models.ids import ClickIds
 from d2l_recsys.sections.registry import SYSTEMS
 from d2l_recsys.settings import Device, Protocol, RankingLoss, Scores, TimeSplit
+from d2l_recsys.storage.files import default_folder
 from d2l_recsys.train import train_recommender
+from d2l_recsys.training.checkpoint import CHECKPOINT
 from d2l_recsys.training.history import CURVES, History
 from d2l_recsys.training.objectives import own_loss, ranking_loss
 from d2l_recsys.training.resume import Saver
@@ -57,12 +59,34 @@ class Run(SectionRun):
         first = {"num_epochs": settings["num_epochs"], "num_devices": num_devices}
         super().__init__(name, {**first, **settings}, **options)
         self.protocol, self.resume = protocol, resume
+        self._continue_a_shorter_run()
         self.devices = pick_devices(num_devices, device)
         self.dataset = self._described()
+
+    def _continue_a_shorter_run(self) -> None:
+        """With ``resume``, use the folder of a run with the default number of epochs.
+
+        This holds for the default folder if it has no checkpoint. So a finished run can go on with
+        more epochs.
+        """
+        changed = dict(self._changed)
+        if not (self.resume and self._is_default_folder and changed.pop("num_epochs", None)):
+            return
+        shorter = default_folder(self.name, self.seed, changed)
+        if (shorter / CHECKPOINT).exists() and not (self._folder / CHECKPOINT).exists():
+            self._folder = shorter
 
     def _described(self) -> Dict[str, Any]:
         """Describe the data, as far as possible before it is loaded."""
         return dataset_ml100k(self.data_dir)
+
+    @property
+    def _same_run(self) -> Dict[str, Any]:
+        same = super()._same_run
+        if self.resume:
+            # The run that is resumed may have had fewer epochs.
+            del same["num_epochs"]
+        return {**same, "protocol": self.protocol}
 
     @property
     def options(self) -> Dict[str, Any]:

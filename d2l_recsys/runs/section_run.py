@@ -1,5 +1,6 @@
 """What all kinds of runs share: options, data, folder and result files; needs no MXNet."""
 
+import contextlib
 import enum
 import pathlib
 import time
@@ -10,12 +11,13 @@ from matplotlib.figure import Figure
 from d2l_recsys.data import CTRData, load_data_ctr, load_ranking_ml100k
 from d2l_recsys.runs.plots import png
 from d2l_recsys.runs.reported import beside_the_book, reported_numbers
-from d2l_recsys.runs.results import leave_files, make_result
+from d2l_recsys.runs.results import leave_files, make_result, refuse_another_result
 from d2l_recsys.saved_models.ids import RatingIds
 from d2l_recsys.sections.registry import SYSTEMS
 from d2l_recsys.seeds import seed_streams
 from d2l_recsys.settings import ClickDataset, Protocol, Scores, TimeSplit
-from d2l_recsys.storage.files import as_json, prepare_folder
+from d2l_recsys.storage.files import as_json, default_folder
+from d2l_recsys.storage.in_use import alone_in
 
 
 class SectionRun:
@@ -25,11 +27,12 @@ class SectionRun:
     ----------
     name : name of the section in the registry
     settings : the section's own options and their values; they go to ``result.json``
-    data_dir, out, quiet, seed : options of the same names; ``seed`` is None if the section draws
-        no random numbers
+    data_dir, out, force, quiet, seed : options of the same names; ``seed`` is None if the section
+        draws no random numbers
+    changed : the options whose values are not the defaults; they name the default folder
 
     Attributes: ``streams`` are the random generators of the seed, and ``dataset`` describes the
-    data.
+    data. The run is a context manager: leave it to let other processes use the folder.
     """
 
     def __init__(
@@ -41,15 +44,26 @@ class SectionRun:
         out: Optional[pathlib.Path],
         quiet: bool,
         seed: Optional[int] = None,
+        force: bool = False,
+        changed: Mapping[str, Any] = {},
     ) -> None:
         self._started = time.perf_counter()
         self.name, self.seed = name, seed
-        self.data_dir, self.out, self.quiet = data_dir, out, quiet
+        self.data_dir, self.quiet, self.force = data_dir, quiet, force
+        self._changed, self._is_default_folder = changed, out is None
+        self._folder = pathlib.Path(out or default_folder(name, seed, changed))
+        self._held = contextlib.ExitStack()
         # result.json lists numbers first, then choices.
         ordered = sorted(settings.items(), key=lambda item: isinstance(item[1], enum.Enum))
         self.settings = {n: list(v) if isinstance(v, tuple) else v for n, v in ordered}
         self.streams = seed_streams(seed or 0)
         self.dataset: Dict[str, Any] = {}
+
+    def __enter__(self) -> "SectionRun":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._held.close()
 
     def say(self, line: str) -> None:
         """Print ``line``, unless the run is quiet."""
@@ -57,15 +71,28 @@ class SectionRun:
             print(line)
 
     def data_loaded(self, dataset: Optional[Mapping[str, Any]] = None) -> None:
-        """Note the time and make the folder for the results, so that a bad folder fails early.
+        """Note the time, and make and lock the folder for the results: a bad one fails early.
 
         ``dataset`` describes the data, if the run does not know it yet. Raises OutputError if the
-        folder cannot be made or written.
+        folder cannot be made or written, if another process writes to it, or if it has a result of
+        another run and ``force`` is False.
         """
         if dataset is not None:
             self.dataset = dict(dataset)
-        self._folder = prepare_folder(self.out, self.name, self.seed)
+        self._held.enter_context(alone_in(self._folder))
+        if not self.force:
+            refuse_another_result(self._folder, self._same_run)
         self._loaded = time.perf_counter()
+
+    @property
+    def _same_run(self) -> Dict[str, Any]:
+        """What the result in the folder must have, so that this run may replace it."""
+        return {
+            "chapter": self.name,
+            "seed": self.seed,
+            **self.settings,
+            "SHA-256 of the data": self.dataset["sha256"],
+        }
 
     @property
     def title(self) -> str:

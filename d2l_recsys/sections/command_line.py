@@ -19,7 +19,7 @@ import sys
 from typing import Any, Callable, List, Optional
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 from typing_extensions import Annotated, get_args, get_origin
 
 from d2l_recsys.errors import OutputError, RecsysError, SettingError, Stopped
@@ -41,8 +41,8 @@ class OnceCommand(TyperCommand):
         """Parse ``args`` as typer does. Raises UsageError if an option is given twice."""
         given = self.make_parser(context).parse_args(args=list(args))[-1]
         for parameter, count in collections.Counter(given).items():
-            takes_one = parameter.nargs == 1 and not (parameter.multiple or parameter.is_flag)
-            if count > 1 and takes_one:
+            is_option = isinstance(parameter, TyperOption)
+            if count > 1 and is_option and not (parameter.multiple or parameter.is_flag):
                 raise UsageError(f"{parameter.opts[0]} is given {count} times; give it once")
         return super().parse_args(context, args)
 

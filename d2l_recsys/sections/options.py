@@ -21,7 +21,7 @@ import ast
 import functools
 import inspect
 import pathlib
-from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple, Type, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple, Type, Union
 
 from typing_extensions import Annotated, get_args, get_origin
 
@@ -45,6 +45,7 @@ def _every_run(
     protocol: Protocol = Protocol.printed,
     data_dir: Optional[pathlib.Path] = None,
     out: Optional[pathlib.Path] = None,
+    force: bool = False,
     resume: bool = False,
     quiet: bool = False,
     dataset: ClickDataset = ClickDataset.book,
@@ -56,7 +57,9 @@ def _every_run(
     """The options that runs share, with their defaults; ``SHARED`` has those of each kind."""
 
 
-_DATA = ("data_dir", "out", "quiet")
+_DATA = ("data_dir", "out", "force", "quiet")
+# No number of a run depends on these options.
+_NO_NUMBERS = {"seed", "resume", *_DATA}
 _CLICKS = ("dataset", "strict", "min_threshold")
 _RANKING = ("split", "cutoff")
 _TRAINING = ("seed", "num_devices", "device", "resume", *_DATA)
@@ -97,8 +100,14 @@ def section(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             bound.apply_defaults()
             values = {n: _checked(p, bound.arguments[n]) for n, p in signature.parameters.items()}
             settings = {n: value for n, value in values.items() if n not in shared}
-            run = kind(name, settings, **{n: values[n] for n in shared})
-            return main(run, **settings)
+            run = kind(
+                name,
+                settings,
+                changed=changed_options(signature, values),
+                **{n: values[n] for n in shared},
+            )
+            with run:
+                return main(run, **settings)
 
         del command.__wrapped__
         command.__signature__ = signature
@@ -107,6 +116,22 @@ def section(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return command
 
     return decorate
+
+
+def changed_options(signature: inspect.Signature, values: Mapping[str, Any]) -> Dict[str, Any]:
+    """Those of ``values`` that differ from the defaults, and that the numbers of a run depend on.
+
+    A seed is not among them: the default folder names it in another way.
+    """
+
+    def plain(value: Any) -> Any:
+        return list(value) if isinstance(value, (list, tuple)) else value
+
+    return {
+        name: values[name]
+        for name, parameter in signature.parameters.items()
+        if name not in _NO_NUMBERS and plain(values[name]) != plain(parameter.default)
+    }
 
 
 def _kind_and_options(main: Callable[..., Any]) -> Tuple[Any, inspect.Signature]:

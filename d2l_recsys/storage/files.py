@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
@@ -12,6 +13,8 @@ from typing import Dict, Mapping, Optional, Union
 from d2l_recsys.errors import OutputError
 
 PARTIAL = ".partial"
+# File systems allow names of 255 bytes.
+LONGEST_NAME = 200
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -29,27 +32,36 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def default_folder(name: str, seed: Optional[int] = None) -> pathlib.Path:
-    """The folder of a run if none is named: ``results/NAME/seed-S``, or ``results/NAME``."""
-    return pathlib.Path("results", name, *([] if seed is None else [f"seed-{seed}"]))
-
-
-def prepare_folder(
-    out: Optional[PathLike], chapter: str, seed: Optional[int] = None
+def default_folder(
+    name: str, seed: Optional[int] = None, changed: Mapping[str, object] = {}
 ) -> pathlib.Path:
+    """The folder of a run if none is named.
+
+    This is ``results/NAME/seed-S``, or ``results/NAME`` without a seed. If some options are
+    ``changed``, their names and values are a folder between both, such as
+    ``num_factors=50,lr=0.001``.
+    """
+    told = ",".join(f"{option}={_told(value)}" for option, value in changed.items())
+    if len(told) > LONGEST_NAME:
+        told = f"{told[:LONGEST_NAME]}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    parts = [told] * bool(told) + ([] if seed is None else [f"seed-{seed}"])
+    return pathlib.Path("results", name, *parts)
+
+
+def _told(value: object) -> str:
+    return "+".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def prepare_folder(folder: PathLike) -> pathlib.Path:
     """Make the folder for results, and check that it can be written, before a long run starts.
 
-    If ``out`` is None, the folder is ``default_folder(chapter, seed)``. Raises OutputError if the
-    folder cannot be made or written.
+    Raises OutputError if the folder cannot be made or written.
     """
-    folder = default_folder(chapter, seed) if out is None else pathlib.Path(out)
+    folder = pathlib.Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=str(folder)):
             pass
-        # Remove the files of a process that was killed while it wrote them.
-        for leftover in folder.glob(f".*{PARTIAL}"):
-            leftover.unlink()
     except OSError as error:
         raise _cannot_write(folder, error) from error
     return folder
