@@ -89,6 +89,7 @@ class CTRDataset:
         self.NUM_FEATS = len(self.layout.fields)
         self._check_mapper(feat_mapper, defaults)
         self.skipped = SkippedRows(file_name(data_path), strict)
+        self._source = "" if hasattr(data_path, "read") else os.path.abspath(data_path)
         if encoded_dir is None and _is_large(data_path):
             encoded_dir = default_data_dir() / "encoded"
 
@@ -108,7 +109,7 @@ class CTRDataset:
             }
             rows = lines and int(lines * SHARES[part])
             encoding = encode_on_disk(
-                pathlib.Path(encoded_dir), key, rows, chunks, self.skipped, *how
+                pathlib.Path(encoded_dir), key, rows, chunks, self.skipped, *how, self._source
             )
         self.features, self.labels, self.num_clicks, self.feat_mapper, self.defaults = encoding
         self.field_dims = field_dims(self.feat_mapper)

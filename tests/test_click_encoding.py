@@ -1,3 +1,4 @@
+import gzip
 import json
 import multiprocessing
 import shutil
@@ -43,6 +44,21 @@ def test_too_little_room_is_told_before_the_work(train, folder, monkeypatch):
     monkeypatch.setattr(click_encoding.shutil, "disk_usage", lambda path: usage(0, 0, room))
     CTRDataset(train, encoded_dir=folder)
     assert len(left_in(folder)) == 2
+
+
+def test_a_packed_file_does_not_fill_the_disk(train, folder, tmp_path, monkeypatch):
+    """The number of rows in a packed file is unknown, so the disk is watched while they come."""
+    packed = tmp_path / "train.csv.gz"
+    packed.write_bytes(gzip.compress(train.read_bytes()))
+    usage = namedtuple("usage", "total used free")
+    room = iter([10**12, 2**30, 2**30 - 1])
+    monkeypatch.setattr(
+        click_encoding.shutil, "disk_usage", lambda path: usage(10**12, 0, next(room))
+    )
+    monkeypatch.setattr(click_files, "CHUNK_BYTES", 2**14)
+    with pytest.raises(OutputError, match=r"encoded.*: the encoded rows do not fit on the disk"):
+        CTRDataset(packed, encoded_dir=folder)
+    assert left_in(folder) == []
 
 
 FULL = """

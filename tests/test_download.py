@@ -518,6 +518,13 @@ def test_a_disk_that_a_wheel_fills_is_an_error_of_the_folder(made_up, tmp_path):
     )
 
 
+def test_a_wheel_that_is_too_large_is_given_up(made_up, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch_module, "MOST_BYTES", 100_000)
+    with pytest.raises(NoSourceError, match=r"index: pip received more than the 0\.1 MB allowed"):
+        fetch([made_up("large")], tmp_path / "ml-100k", "by hand")
+    assert left_in(tmp_path) == []
+
+
 def test_an_index_that_hangs_is_given_up_and_pip_leaves_nothing(made_up, tmp_path, monkeypatch):
     elsewhere = tmp_path / "tmp"
     elsewhere.mkdir()

@@ -52,7 +52,7 @@ def test_the_version_is_told(asked):
             ["run", "reproduce", "report", "leaderboard", "recommend", "list", "data", "baseline"],
         ),
         (["run"], NAMES),
-        (["data"], ["where", "check", "fetch"]),
+        (["data"], ["where", "check", "fetch", "prune"]),
         (["baseline"], ["check", "questions", "causes", "make"]),
     ],
 )

@@ -19,7 +19,7 @@ def result():
         seed=0,
         scores=Scores({"test_rmse": 1.0}, {"test_rmse": 0.9}),
         reported=reported_numbers("mf"),
-        dataset={"name": "ml-100k", "substitute": False},
+        dataset={"name": "ml-100k", "source": "b", "sha256": "c", "substitute": False},
         settings={"lr": 0.002},
         seconds={"load": 0.12345},
     )
@@ -127,7 +127,7 @@ def test_the_default_folder_is_named_by_section_changed_settings_and_seed():
 
 def test_a_result_of_another_run_is_not_replaced(tmp_path):
     write_files(tmp_path, {"result.json": as_json(result())})
-    same = {"chapter": "mf", "seed": 0, "lr": 0.002, "SHA-256 of the data": None}
+    same = {"chapter": "mf", "seed": 0, "lr": 0.002, "SHA-256 of the data": "c"}
     refuse_another_result(tmp_path, same)
     refuse_another_result(tmp_path, {**same, "protocol": "printed"})
     for change, told in (
@@ -135,7 +135,7 @@ def test_a_result_of_another_run_is_not_replaced(tmp_path):
         ({"seed": 1, "lr": 0.1}, "seed 0, not 1, lr 0.002, not 0.1"),
         ({"chapter": "neumf"}, "chapter mf, not neumf"),
         ({"protocol": "defined"}, "protocol printed, not defined"),
-        ({"SHA-256 of the data": "a"}, "SHA-256 of the data None, not a"),
+        ({"SHA-256 of the data": "a"}, "SHA-256 of the data c, not a"),
         ({"wd": 0}, "wd None, not 0"),
     ):
         with pytest.raises(OutputError, match=rf"another run \({told}\); .*--out.*--force"):

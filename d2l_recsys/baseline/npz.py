@@ -10,6 +10,7 @@ import numpy as np
 
 from d2l_recsys.errors import DataError
 from d2l_recsys.storage.archive import shown
+from d2l_recsys.storage.files import content_of
 
 PathLike = Union[str, "os.PathLike[str]"]
 # The earliest time that a zip archive can store. A fixed time makes the bytes reproducible.
@@ -44,7 +45,7 @@ def read_npz(path: PathLike) -> Dict[str, np.ndarray]:
     path = pathlib.Path(path)
     damaged = f"{path} is not a .npz file, that is a zip archive of arrays of numbers"
     try:
-        content = path.read_bytes()
+        content = content_of(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     if not content.startswith(ZIP):

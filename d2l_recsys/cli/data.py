@@ -1,6 +1,7 @@
 """The commands ``d2l-recsys data``: show where the data sets are, check them, fetch them."""
 
 import pathlib
+import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from d2l_recsys.errors import DataError
@@ -39,6 +40,8 @@ DATASETS: Dict[str, Callable[[Optional[pathlib.Path], bool], Optional[Found]]] =
     "ml-100k": ml100k,
     "ctr": ctr,
 }
+# The data sets without which everything runs, and what replaces each of them.
+OPTIONAL = {"ctr": "MovieLens-100K, recast as clicks, replaces it"}
 
 
 def survey(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Tuple[List[List[str]], List[str]]:
@@ -54,7 +57,9 @@ def survey(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Tuple[List[List
             rows.append([name, target, "not available" if may_fetch else "damaged"])
             faults.append(str(error))
             continue
-        if found is None:
+        if found is None and name in OPTIONAL:
+            rows.append([name, target, f"not here yet; not needed: {OPTIONAL[name]}"])
+        elif found is None:
             rows.append([name, target, "not here yet"])
             faults.append(f"{name} is not in {target}; fetch it with 'd2l-recsys data fetch'")
         elif found.genuine:
@@ -72,7 +77,10 @@ def where(data_dir: Optional[pathlib.Path] = None) -> None:
 
 
 def check(data_dir: Optional[pathlib.Path] = None) -> None:
-    """Check the data against its checksums; fail if a data set is damaged, missing or different."""
+    """Check the data against its checksums; fail if needed data is damaged, missing or different.
+
+    The book's clicks are not needed.
+    """
     _demand(*survey(data_dir, may_fetch=False))
 
 
@@ -81,13 +89,28 @@ def fetch(data_dir: Optional[pathlib.Path] = None) -> None:
     _demand(*survey(data_dir, may_fetch=True))
 
 
+def prune(data_dir: Optional[pathlib.Path] = None) -> None:
+    """Delete encoded clicks whose source is gone, or that were not used for 30 days.
+
+    Large files of clicks are encoded into the folder encoded of the data. Encodings are made again
+    when they are needed. Nothing else is deleted.
+    """
+    from d2l_recsys.datasets import click_encoding
+    from d2l_recsys.datasets.location import data_folder
+
+    found = click_encoding.prune(data_folder(data_dir) / "encoded", time.time())
+    _show([[str(p.folder), f"{p.size / 1e6:.1f} MB", f"deleted: {p.reason}"] for p in found])
+    if not found:
+        print("there is nothing to delete")
+
+
 def _demand(rows: List[List[str]], faults: List[str]) -> None:
     _show(rows)
     if faults:
         raise DataError("; ".join(faults))
 
 
-COMMANDS = (where, check, fetch)
+COMMANDS = (where, check, fetch, prune)
 
 
 def _show(rows: List[List[str]]) -> None:

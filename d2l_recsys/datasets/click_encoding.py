@@ -1,5 +1,6 @@
 """Encode clicks as feature ids, in memory or into memory-mapped files that are made once."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,9 @@ FEATURES, LABELS, RECORD = "features.int32", "labels.float32", "encoding.json"
 VALUES, COUNTS = "values.txt", "counts.sqlite"  # they exist only while an encoding is made
 # The number of rows that are checked at once.
 ROWS_PER_PIECE = 2**14
+# An encoding leaves this many bytes of the disk free, or a twentieth of a smaller disk.
+LEAST_FREE = 2**30
+UNUSED_DAYS = 30
 
 
 class Encoding(NamedTuple):
@@ -98,6 +102,7 @@ def encode_on_disk(
     feat_mapper: Optional[FeatureMap],
     defaults: Optional[Dict[int, int]],
     min_threshold: int,
+    source: str = "",
 ) -> Encoding:
     """Encode into memory-mapped files in ``folder``; use files from before if they exist.
 
@@ -105,7 +110,7 @@ def encode_on_disk(
     to encode it; each key is encoded once. ``lines`` is the expected number of rows, for which the
     disk must have space, or None if it is unknown. The files appear completely or not at all, and a
     lock lets only one process at a time make them. In all cases ``skipped`` gets the rows that were
-    left out.
+    left out. ``source`` is the path of the encoded file, for ``prune``.
 
     Raises OutputError if there is no disk space or no permission, and DataError if the files from
     before are not complete.
@@ -117,6 +122,9 @@ def encode_on_disk(
     name = hashlib.sha256(described.encode("utf-8")).hexdigest()[:24]
     target, partial = folder / name, folder / f".{name}.partial"
     if target.exists():
+        # The time of its last use, for ``prune``.
+        with contextlib.suppress(OSError):
+            os.utime(target / RECORD)
         return _read(target, skipped, num_fields, feat_mapper, defaults)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,9 +136,8 @@ def encode_on_disk(
                 partial.mkdir()
                 try:
                     _check_room(folder, lines, num_fields)
-                    _encode_into(
-                        partial, chunks(), skipped, num_fields, feat_mapper, defaults, min_threshold
-                    )
+                    how = num_fields, feat_mapper, defaults, min_threshold, source
+                    _encode_into(partial, chunks(), skipped, *how)
                     os.replace(partial, target)
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
@@ -156,6 +163,16 @@ def _check_room(folder: pathlib.Path, lines: Optional[int], num_fields: int) -> 
         )
 
 
+def _keep_room(folder: pathlib.Path) -> None:
+    """Raise OutputError if the disk is nearly full: a packed file can be very large unpacked."""
+    disk = shutil.disk_usage(folder)
+    if disk.free < min(LEAST_FREE, disk.total // 20):
+        raise OutputError(
+            f"{folder}: the encoded rows do not fit on the disk, which is nearly full; free some "
+            "disk space or choose another folder (encoded_dir, $D2L_RECSYS_DATA)"
+        )
+
+
 def _encode_into(
     folder: pathlib.Path,
     chunks: Iterable[Chunk],
@@ -164,6 +181,7 @@ def _encode_into(
     feat_mapper: Optional[FeatureMap],
     defaults: Optional[Dict[int, int]],
     min_threshold: int,
+    source: str,
 ) -> None:
     """Write the files of an encoding.
 
@@ -179,6 +197,7 @@ def _encode_into(
         def write(chunk: Chunk, of_rows: np.ndarray) -> None:
             of_rows.tofile(features)
             chunk.labels.tofile(labels)
+            _keep_room(folder)
             rows.append(len(chunk.labels))
             clicks.append(int(chunk.labels.sum()))
 
@@ -211,8 +230,52 @@ def _encode_into(
             (folder / VALUES).unlink()
             (folder / COUNTS).unlink(missing_ok=True)
     left_out = [skipped.count, skipped.lines]
-    record = {"rows": sum(rows), "num_clicks": sum(clicks), "skipped": left_out, **made}
+    record = {
+        "rows": sum(rows),
+        "num_clicks": sum(clicks),
+        "skipped": left_out,
+        "source": source,
+        **made,
+    }
     (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+
+
+class Pruned(NamedTuple):
+    """A deleted encoding: its folder, its size in bytes, and why it was deleted."""
+
+    folder: pathlib.Path
+    size: int
+    reason: str
+
+
+def prune(folder: pathlib.Path, now: float) -> List[Pruned]:
+    """Delete the encodings in ``folder`` whose source is gone, or that nobody has used for long.
+
+    Long is ``UNUSED_DAYS``. ``now`` is the time in seconds since 1970. An encoding can be made
+    again. Returns what was deleted. Raises OutputError if a folder cannot be deleted.
+    """
+    found = []
+    for path in sorted(folder.glob(f"*/{RECORD}")):
+        try:
+            source = json.loads(path.read_text(encoding="utf-8")).get("source")
+        except (OSError, ValueError, AttributeError):
+            source = None
+        days = (now - path.stat().st_mtime) / (24 * 3600)
+        if source and not os.path.exists(source):
+            reason = f"{source} is gone"
+        elif days > UNUSED_DAYS:
+            reason = f"not used for {days:.0f} days"
+        else:
+            continue
+        size = sum(file.stat().st_size for file in path.parent.iterdir())
+        try:
+            shutil.rmtree(path.parent)
+        except OSError as error:
+            raise OutputError(
+                f"{path.parent} cannot be deleted: {error.strerror or error}; delete it by hand"
+            ) from error
+        found.append(Pruned(path.parent, size, reason))
+    return found
 
 
 def _read(

@@ -7,6 +7,7 @@ from typing import List, NamedTuple, Optional, Union
 
 from d2l_recsys.datasets.click_files import AVAZU, CRITEO, ClickFile, RowLayout, book
 from d2l_recsys.datasets.download import Source, download_url, fetch, file_digest, verify
+from d2l_recsys.datasets.location import folder_to_fill
 from d2l_recsys.datasets.movielens import dataset_ml100k
 from d2l_recsys.datasets.movielens_clicks import MOVIELENS, movielens_clicks
 from d2l_recsys.errors import DataError
@@ -51,7 +52,7 @@ def find_book(folder: pathlib.Path) -> ClickFiles:
     """
     found = locate_book(folder)
     if found is None:
-        target = folder / "ctr"
+        target = folder_to_fill(folder) / "ctr"
         by_hand = (
             f"put {TRAIN} and {TEST} of ctr.zip by hand into {target}, or name a folder that holds "
             "them with --data-dir"

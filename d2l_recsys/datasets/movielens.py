@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from d2l_recsys.datasets.download import Source, download_url, download_wheel, fetch, verify
-from d2l_recsys.datasets.location import PathLike, data_folder, named_in_errors
+from d2l_recsys.datasets.location import PathLike, data_folder, folder_to_fill, named_in_errors
 from d2l_recsys.errors import DataError
+from d2l_recsys.storage.files import content_of
 
 COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
 U_DATA_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
@@ -104,7 +105,7 @@ def find_ml100k(data_dir: Optional[PathLike] = None) -> Location:
     """
     location = locate_ml100k(data_dir)
     if location is None:
-        target = data_folder(data_dir) / "ml-100k"
+        target = folder_to_fill(data_dir) / "ml-100k"
         by_hand = (
             f"put u.data, u.item and u.user of ml-100k.zip by hand into {target}, "
             "or name a folder that holds them with --data-dir"
@@ -178,7 +179,7 @@ def read_data_ml100k(data_dir: Optional[PathLike] = None) -> Tuple[pd.DataFrame,
 
 def _read_bytes(path: pathlib.Path) -> bytes:
     try:
-        return path.read_bytes()
+        return content_of(path)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror or error}; put a readable file there"

@@ -1,5 +1,6 @@
 """The runs of the leaderboard: train each system, rank with it, and save the ranks."""
 
+import io
 import json
 import pathlib
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
@@ -16,7 +17,7 @@ from d2l_recsys.ranking import HeldOut
 from d2l_recsys.reproduction.planned import STAMP, PlannedRun, code_digest, finish_runs, reading_run
 from d2l_recsys.runs.results import environment, read_result
 from d2l_recsys.saved_models import MODEL, load_model
-from d2l_recsys.storage.files import as_json, write_files
+from d2l_recsys.storage.files import as_json, content_of, write_files
 from d2l_recsys.training.checkpoint import CHECKPOINT
 from d2l_recsys.training.history import History
 
@@ -149,13 +150,13 @@ def read(folder: pathlib.Path) -> Done:
     """Read the files of a run in ``folder``. Raises DataError if they are not complete."""
     result = read_result(folder)
     with reading_run(folder):
-        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+        stamp = json.loads(content_of(folder / STAMP).decode("utf-8"))
         left = stamp.pop("left")
-        ranks = _checked(pd.read_csv(folder / RANKS))
+        ranks = _checked(pd.read_csv(io.BytesIO(content_of(folder / RANKS))))
         history = None
         # The history of a system that is not trained in epochs (ALS) has other columns.
         path = folder / HISTORY
-        if path.exists() and "seconds_train" in pd.read_csv(path, nrows=0):
+        if path.exists() and "seconds_train" in pd.read_csv(io.BytesIO(content_of(path)), nrows=0):
             history = History.from_csv(path)
         if len(ranks) != left["num_users"]:
             raise ValueError(f"{RANKS} does not have all users")

@@ -8,7 +8,7 @@ from d2l_recsys.errors import DataError
 from d2l_recsys.reproduction.planned import STAMP, PlannedRun, code_digest, finish_runs, reading_run
 from d2l_recsys.runs.results import environment, read_result
 from d2l_recsys.sections.registry import SECTIONS, VARIANTS, Variant
-from d2l_recsys.storage.files import as_json, write_files
+from d2l_recsys.storage.files import as_json, content_of, write_files
 from d2l_recsys.training.checkpoint import CHECKPOINT
 from d2l_recsys.training.history import History
 
@@ -161,7 +161,7 @@ def read_described(folder: pathlib.Path, name: str) -> DescribedData:
             "again"
         )
     try:
-        return DescribedData(result, path.read_bytes())
+        return DescribedData(result, content_of(path))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; run 'd2l-recsys run {name}' again") from error
 
@@ -170,7 +170,7 @@ def read_run(folder: pathlib.Path) -> FinishedRun:
     """Read the finished run in ``folder``; DataError if a file is missing or damaged."""
     result = read_result(folder)
     with reading_run(folder):
-        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+        stamp = json.loads(content_of(folder / STAMP).decode("utf-8"))
         history = History.from_csv(folder / HISTORY)
     if not isinstance(stamp, dict) or not set(stamp) >= STAMPED or type(stamp["seed"]) is not int:
         raise DataError(f"{folder / STAMP} does not describe a run; run it again")

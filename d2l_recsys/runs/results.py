@@ -13,7 +13,7 @@ from d2l_recsys.hardware.processor import processor_model
 from d2l_recsys.runs.reported import all_reported
 from d2l_recsys.settings import Scores
 from d2l_recsys.storage.archive import shown
-from d2l_recsys.storage.files import write_files
+from d2l_recsys.storage.files import content_of, write_files
 
 # A report needs these keys of a result.
 RESULT_KEYS = {
@@ -101,7 +101,7 @@ def read_result(folder: PathLike) -> Dict[str, object]:
     """
     path = pathlib.Path(folder) / "result.json"
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(content_of(path).decode("utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run its section first") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -159,9 +159,9 @@ def _wrong_in(result: Mapping[str, Any]) -> Optional[str]:
         return "the names in reported"
     if not (seed is None or type(seed) is int):
         return "the seed"
-    if not all(isinstance(dataset.get(key, ""), str) for key in ("name", "source", "sha256")):
+    if not all(isinstance(dataset.get(key), str) for key in ("name", "source", "sha256")):
         return "the dataset"
-    if not isinstance(dataset.get("substitute", False), bool):
+    if not isinstance(dataset.get("substitute"), bool):
         return "the dataset"
     if not isinstance(result.get("processor"), (str, type(None))):
         return "the processor"

@@ -14,6 +14,7 @@ from typing import Any, Dict, Mapping, Tuple, Union
 import numpy as np
 
 from d2l_recsys.errors import DataError
+from d2l_recsys.storage.files import open_file
 
 KEY = "d2l_recsys"
 PathLike = Union[str, "os.PathLike[str]"]
@@ -76,7 +77,7 @@ def _read(path: pathlib.Path, mend: str) -> Tuple[Dict[str, Any], Dict[str, np.n
 
     try:
         # Also open the file here: safetensors does not report a folder or a missing permission.
-        with path.open("rb"), safe_open(str(path), framework="np") as file:
+        with open_file(path), safe_open(str(path), framework="np") as file:
             described = json.loads((file.metadata() or {}).get(KEY, "null"))
             # For a dtype that numpy lacks, safetensors raises a TypeError or an AttributeError.
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -7,8 +7,9 @@ import json
 import math
 import os
 import pathlib
+import stat
 import tempfile
-from typing import Dict, Mapping, Optional, Union
+from typing import BinaryIO, Dict, Mapping, Optional, Union
 
 from d2l_recsys.errors import OutputError
 
@@ -65,6 +66,29 @@ def prepare_folder(folder: PathLike) -> pathlib.Path:
     except OSError as error:
         raise _cannot_write(folder, error) from error
     return folder
+
+
+def open_file(path: PathLike) -> BinaryIO:
+    """Open the file at ``path`` to read its bytes.
+
+    Raises OSError if it cannot be opened or is no regular file. A named pipe or a device is
+    refused, because reading it may take forever.
+    """
+    # Without O_NONBLOCK, opening a named pipe waits for a process that writes to it.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+
+
+def content_of(path: PathLike) -> bytes:
+    """The bytes of the file at ``path``. Raises what ``open_file`` raises."""
+    with open_file(path) as file:
+        return file.read()
 
 
 def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:

@@ -1,5 +1,6 @@
 """The history of a training run: its losses, metrics and times, one row per epoch."""
 
+import io
 import math
 import os
 from typing import Dict, List, NamedTuple, Tuple, Union
@@ -9,6 +10,7 @@ import pandas as pd
 
 from d2l_recsys.sections.registry import Kind
 from d2l_recsys.settings import Protocol, Scores
+from d2l_recsys.storage.files import content_of
 
 # The columns that every row has.
 EVERY_ROW = frozenset(
@@ -80,7 +82,9 @@ class History:
         rows. Raises OSError or ValueError if the file cannot be read.
         """
         history = cls()
-        frame = pd.read_csv(path, float_precision="round_trip", low_memory=False)
+        frame = pd.read_csv(
+            io.BytesIO(content_of(path)), float_precision="round_trip", low_memory=False
+        )
         for name in sorted(EVERY_ROW):
             if name not in frame or frame[name].isna().any():
                 raise ValueError(f"the column {name} is missing or has empty cells")
