@@ -6,12 +6,13 @@ Its **rank**, counted from 0, is the number of these items with a higher score, 
 of these items with the same score.
 """
 
+import math
 from typing import Dict, Iterable, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from d2l_recsys.errors import DataError, SettingError
-from d2l_recsys.loaders.interactions import RankingData, UserItems, user_items
+from d2l_recsys.loaders.interactions import RankingData, UserItems, user_items, user_name
 from d2l_recsys.settings import Scores
 
 __all__ = ["HeldOut", "hit_and_auc", "ranking_metrics"]
@@ -85,10 +86,8 @@ class HeldOut:
         self.observed = user_items(candidates, num_users, num_items, "training item")
         self.held_out = user_items(test_input, num_users, num_items, "held-out item")
         if not np.diff(self.held_out.starts).all():
-            user = np.argmin(np.diff(self.held_out.starts))
-            raise DataError(
-                f"user {user} (counted from 0) has no held-out item; leave this user out"
-            )
+            user = int(np.argmin(np.diff(self.held_out.starts)))
+            raise DataError(f"{user_name(user)} has no held-out item; leave this user out")
         observed, held_out = (
             part.users * num_items + part.items for part in (self.observed, self.held_out)
         )
@@ -97,12 +96,10 @@ class HeldOut:
         in_list = self.observed.users[self.observed.items < num_users]
         self._list_length = num_users - np.bincount(in_list, minlength=num_users)
         self._is_listed = (self.held_out.items < num_users) & ~np.isin(held_out, observed)
-        alone = (self._num_negatives == 0)[self.held_out.users]
-        alone |= self._is_listed & (self._list_length == 1)[self.held_out.users]
-        if alone.any():
+        if not self._num_negatives.all():
             raise DataError(
-                f"user {self.held_out.users[np.argmax(alone)]} (counted from 0) has no unseen item "
-                "to rank the held-out item against, so there is no AUC; leave this user out"
+                f"{user_name(int(np.argmin(self._num_negatives)))} has no unseen item to rank the "
+                "held-out item against, so there is no AUC; leave this user out"
             )
 
     @classmethod
@@ -167,8 +164,10 @@ class HeldOut:
 
         The printed metrics are the chapter's: ``test_hit_rate`` (the hits per user among the first
         50) and ``test_auc``. They rank only the first num_users items, and of tied items the lower
-        id comes first. The defined metrics are those of ``ranking_metrics``. All users have the
-        same weight, and so have all held-out items of one user.
+        id comes first. A user whose list has only the held-out item has no printed AUC and does not
+        count in its mean: there, the chapter's code divides by zero. The defined metrics are those
+        of ``ranking_metrics``. All users have the same weight, and so have all held-out items of
+        one user.
         """
         rank, position = map(np.concatenate, zip(*blocks))
         users, starts = self.held_out.users, self.held_out.starts[:-1]
@@ -176,12 +175,13 @@ class HeldOut:
         best, last = np.minimum.reduceat(position, starts), self._list_length - 1
         with np.errstate(invalid="ignore", divide="ignore"):
             auc = np.where(np.isinf(best), 0, (last - best) / last)
+        auc = auc[(last > 0) | np.isinf(best)]
         share = 1 / (np.bincount(users)[users] * self.num_users)
         defined = ranking_metrics(rank, self.num_negatives, cutoffs)
         return Scores(
             printed={
                 "test_hit_rate": float(hits.sum() / self.num_users),
-                "test_auc": float(auc.mean()),
+                "test_auc": float(auc.mean()) if len(auc) else math.nan,
             },
             defined={name: float((values * share).sum()) for name, values in defined.items()},
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from d2l_recsys.errors import DataError
 from d2l_recsys.loaders.batches import BATCHES_PER_BLOCK, BatchLoader
-from d2l_recsys.loaders.interactions import RankingData, user_items
+from d2l_recsys.loaders.interactions import RankingData, user_items, user_name
 from d2l_recsys.seeds import Streams
 
 __all__ = ["NegativeSampler", "PairwiseLoader", "pairwise_loader"]
@@ -61,7 +61,7 @@ class NegativeSampler:
         choices = self._num_unobserved[users]
         if not choices.all():
             raise DataError(
-                f"user {users[choices == 0][0]} (counted from 0) has seen all {self.num_items} "
+                f"{user_name(int(users[choices == 0][0]))} has seen all {self.num_items} "
                 "items, so there is no negative item to draw; leave this user out"
             )
         place = self.rng.integers(choices)

@@ -9,6 +9,7 @@ import numpy as np
 
 from d2l_recsys.errors import DataError
 from d2l_recsys.loaders.batches import BATCHES_PER_BLOCK, BatchLoader
+from d2l_recsys.loaders.interactions import user_name
 from d2l_recsys.sampling import PairwiseLoader
 from d2l_recsys.settings import check_settings
 
@@ -55,7 +56,7 @@ def sequence_windows(users: np.ndarray, items: np.ndarray, L: int, num_users: in
     counts = stops - starts
     if not counts.all():
         raise DataError(
-            f"user {np.argmin(counts)} (counted from 0) has no training item, so no sequence; "
+            f"{user_name(int(np.argmin(counts)))} has no training item, so no sequence; "
             "leave this user out"
         )
 

@@ -171,9 +171,8 @@ def test_settings_of_the_other_sections_are_refused(
     [
         # User 3 has only one rating, which is held out.
         ("neumf", GOOD + "3\t1\t4\t0\n", r"u\.data: user 3 has one rating, which is held out"),
-        # With two users, the chapter ranks only items 1 and 2. The held-out item is the only one of
-        # these that user 1 has not seen.
-        ("caser", GOOD + "2\t3\t4\t0\n", r"user 0 .* has no unseen item to rank .* no AUC"),
+        # User 1 has rated all items.
+        ("caser", GOOD + "1\t3\t4\t9\n2\t3\t4\t0\n", r"user 1 .* has no unseen item to rank .* no"),
     ],
 )
 def test_users_that_cannot_be_trained_on_or_ranked_are_refused(

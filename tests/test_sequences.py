@@ -86,7 +86,7 @@ def test_bad_input_is_refused():
     one = np.array([0])
     with pytest.raises(SettingError, match=r"--L is 0; it must lie between 1"):
         sequence_windows(one, one, 0, 1)
-    with pytest.raises(DataError, match=r"user 1 .* has no training item, so no sequence"):
+    with pytest.raises(DataError, match=r"user 2 .* has no training item, so no sequence"):
         sequence_windows(np.array([0, 2]), np.array([1, 1]), 2, 3)
     with pytest.raises(DataError, match=r"users must lie between 0 and 0"):
         sequence_windows(np.array([0, 1]), np.array([1, 1]), 2, 1)

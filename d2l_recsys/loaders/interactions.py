@@ -23,6 +23,11 @@ class UserItems(NamedTuple):
     items: np.ndarray
 
 
+def user_name(user: int) -> str:
+    """How a message calls the user with the index ``user`` (from 0): by the id in the files."""
+    return f"user {user + 1} (counted from 1, as in u.data)"
+
+
 def user_items(
     lists: Union[Mapping[int, Iterable[int]], Sequence[Iterable[int]]],
     num_users: int,
@@ -41,7 +46,7 @@ def user_items(
             rows.append(list(lists[user]))
         except (KeyError, IndexError):
             raise DataError(
-                f"user {user} (counted from 0) is missing from the {what}s; "
+                f"{user_name(user)} is missing from the {what}s; "
                 "give this user a list, or leave this user out"
             ) from None
     counts = np.array([len(row) for row in rows], dtype=np.int64)
