@@ -34,7 +34,7 @@ class OutputError(RecsysError, OSError):
 
 
 class DivergedError(RecsysError, ArithmeticError):
-    """The loss or a weight is no longer finite during training."""
+    """A loss, a weight or a prediction is not finite."""
 
 
 class BackendError(RecsysError, ImportError):

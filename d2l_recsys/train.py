@@ -64,8 +64,8 @@ def train_recsys_rating(
     training examples divided by the wall time of training, without evaluation.
 
     Raises SettingError if ``protocol`` is unknown, if ``num_epochs`` is less than 1, or if the
-    training data does not fill one batch in an epoch. Raises DivergedError if a loss or a weight is
-    not finite. Raises the errors of the methods of ``saver``.
+    training data does not fill one batch in an epoch. Raises DivergedError if a loss, a weight
+    or a prediction is not finite. Raises the errors of the methods of ``saver``.
     """
     evaluator = evaluator or evaluate_rating
     devices = list(devices or try_all_gpus())

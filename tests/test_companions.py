@@ -13,7 +13,7 @@ from conftest import made_up_ratings, some, what_it_left, write_ratings
 pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.backend import mx, nn
 from d2l_recsys.data import load_ranking_ml100k, read_data_ml100k, split_data_ml100k
-from d2l_recsys.errors import SettingError
+from d2l_recsys.errors import DivergedError, SettingError
 from d2l_recsys.evaluation.scoring import all_scores
 from d2l_recsys.model_bases.closed_form import ClosedForm
 from d2l_recsys.model_bases.contract import Recommender
@@ -133,6 +133,37 @@ def test_what_is_held_out_or_left_out_leaves_no_trace_in_the_model(name, tmp_pat
         assert read(folder / "out")["settings"]["split"] == "validation"
         files.append((folder / "out" / "model.safetensors").read_bytes())
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("name", some(TRAINED, FEW))
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        ({"lr": 1e25}, "the loss is|weights are|predictions are"),
+        # After one step, all weights are finite, but the predictions overflow.
+        ({"lr": 1e38, "num_epochs": 1, "batch_size": 24}, "predictions are"),
+    ],
+)
+def test_a_learning_rate_that_diverges_is_told_in_one_line(
+    name, options, where, data_dir, tmp_path
+):
+    message = (
+        rf"^({where}) not finite .*, at learning rate 1e\+\d\d: (the largest weight, in \S+, is "
+        r"\S+|\S+ is not finite); start from scratch with a smaller --lr$"
+    )
+    with pytest.raises(DivergedError, match=message):
+        call(name, data_dir, tmp_path, **options)
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_scores_of_a_closed_form_that_are_no_numbers_are_told(data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "d2l_recsys.runs.closed_form_run.all_scores",
+        lambda model, data: [(0, np.full(data.sizes, np.nan))],
+    )
+    with pytest.raises(DivergedError, match=r"^the model's scores are not finite; choose other"):
+        call("ease", data_dir, tmp_path)
+    assert not (tmp_path / "result.json").exists()
 
 
 @pytest.mark.parametrize("name", some(SEEDED, FEW))

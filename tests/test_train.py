@@ -543,7 +543,7 @@ def test_candidates_that_lack_a_user_are_refused_before_the_first_epoch():
     with pytest.raises(SettingError, match="needs the candidates"):
         train(None)
     del case.candidates[3]
-    with pytest.raises(DataError, match=r"user 3 .* is missing from the training items"):
+    with pytest.raises(DataError, match=r"user 4 .* is missing from the training items"):
         train(case.candidates)
     for one, other in zip(before, parameters(net)):
         np.testing.assert_array_equal(one, other)

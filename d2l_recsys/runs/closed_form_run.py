@@ -1,11 +1,13 @@
 """Runs of systems that are computed in closed form instead of trained; they need no MXNet."""
 
+import math
 import time
 from typing import Any, Callable, Dict, Mapping
 
 import numpy as np
 
 from d2l_recsys.datasets.movielens import dataset_ml100k
+from d2l_recsys.errors import DivergedError
 from d2l_recsys.evaluation.scoring import all_scores
 from d2l_recsys.hardware.threads import fixed_num_threads
 from d2l_recsys.model_bases.closed_form import ClosedForm
@@ -47,7 +49,8 @@ class ClosedFormRun(OnRankings):
 
         The files are ``result.json``, the figure, the model, and ``files``. ``scores`` are further
         numbers for the result. Unless the run is quiet, it prints the numbers and the names of the
-        files. Raises OutputError if the files cannot be written.
+        files. Raises OutputError if the files cannot be written, and DivergedError if a score is
+        NaN.
         """
         started = time.perf_counter()
         with fixed_num_threads():
@@ -55,6 +58,8 @@ class ClosedFormRun(OnRankings):
         ranking = self._held_out.scores(blocks, self.settings["cutoff"])
         evaluated = time.perf_counter()
         numbers = ranking.defined
+        if any(map(math.isnan, numbers.values())):
+            raise DivergedError("the model's scores are not finite; choose other settings")
         names = {"ndcg": "ndcg", "mrr": "mrr", "hit_rate": "hit rate", "auc": "AUC"}
         self.say(
             ", ".join(f"test {shown} {numbers[f'test_{n}']:.3f}" for n, shown in names.items())

@@ -140,8 +140,9 @@ def train_epochs(
     begin_epoch : called with the number of each epoch (from 1) before its first batch
 
     Returns the History. Raises SettingError for a setting outside its range or if the training set
-    does not fill one batch, DivergedError if a loss or a weight is not finite, and what the methods
-    of ``saver`` raise. With a ``saver``, Ctrl-C and SIGTERM raise Stopped after the run is saved.
+    does not fill one batch, DivergedError if a loss, a weight or a prediction is not finite, and
+    what the methods of ``saver`` raise. With a ``saver``, Ctrl-C and SIGTERM raise Stopped after
+    the run is saved.
     """
     protocol = as_choice(Protocol, "protocol", protocol)
     check_settings(num_epochs=num_epochs, eval_step=eval_step)
@@ -172,6 +173,9 @@ def train_epochs(
                 saver.save(history.rows, done, seconds, measured.state)
                 saver.stop(interrupted())
             scores = evaluate() if epoch % eval_step == 0 else Scores({}, {})
+            if any(map(math.isnan, scores.defined.values())):
+                # All weights are finite, but so large that the predictions overflow.
+                raise steps.diverged(f"predictions are not finite after epoch {epoch}", saver)
             history.append(
                 Scores(*({**a, **b} for a, b in zip(measured.scores, scores))),
                 examples=measured.examples,
