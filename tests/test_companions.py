@@ -141,7 +141,7 @@ def test_what_is_held_out_or_left_out_leaves_no_trace_in_the_model(name, tmp_pat
     [
         ({"lr": 1e25}, "the loss is|weights are|predictions are"),
         # After one step, all weights are finite, but the predictions overflow.
-        ({"lr": 1e38, "num_epochs": 1, "batch_size": 24}, "predictions are"),
+        ({"lr": 1e38, "num_epochs": 1}, "predictions are"),
     ],
 )
 def test_a_learning_rate_that_diverges_is_told_in_one_line(
@@ -151,6 +151,12 @@ def test_a_learning_rate_that_diverges_is_told_in_one_line(
         rf"^({where}) not finite .*, at learning rate 1e\+\d\d: (the largest weight, in \S+, is "
         r"\S+|\S+ is not finite); start from scratch with a smaller --lr$"
     )
+    if options.get("num_epochs") == 1:
+        if name == "autoencoder":
+            pytest.skip("its predictions stay finite, because its layer saturates")
+        # One batch of all users, or of nearly all pairs.
+        of_users = name in {"autoencoder", "cdae", "multvae", "sasrec"}
+        options = {**options, "batch_size": 30 if of_users else 290}
     with pytest.raises(DivergedError, match=message):
         call(name, data_dir, tmp_path, **options)
     assert not (tmp_path / "result.json").exists()
