@@ -458,6 +458,13 @@ def test_a_report_takes_the_place_of_an_older_one(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
+def test_json_can_go_to_standard_output(run, tmp_path):
+    code, out, error = run("check", ORACLE, "--models", "mf", "--rungs", "2", "--json", "-")
+    assert (code, error) == (0, "")
+    assert json.loads(out)["right"] is True
+    assert list(tmp_path.iterdir()) == []
+
+
 # The modules that the command needs
 
 

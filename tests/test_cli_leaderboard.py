@@ -98,18 +98,22 @@ def test_the_command_leaves_table_figure_and_numbers(ratings_dir, tmp_path):
     assert again.stdout == done.stdout
 
 
-def test_the_control_and_the_search_leave_their_own(ratings_dir, tmp_path, monkeypatch):
+def test_the_control_and_the_search_leave_their_own(ratings_dir, tmp_path, monkeypatch, capsys):
     """This test does the runs in its own process; the test above starts other processes."""
     monkeypatch.setattr(planned, "work_off", lambda todo, work, _: ((r, work(r)) for r in todo))
     options = {"only": "popularity", "data_dir": ratings_dir, "results": tmp_path, "quiet": True}
-    leaderboard(**options, shuffled=True)
+    leaderboard(**options, shuffled=True, json=True)
     folder = tmp_path / "leaderboard"
+    shown = json.loads(capsys.readouterr().out)
+    assert shown == json.loads((folder / "shuffled" / "part" / "numbers.json").read_text())
     page = (folder / "shuffled" / "part" / "leaderboard.md").read_text()
     assert page.startswith("# Leaderboard: the control")
     shuffled = json.loads((folder / "shuffled" / "part" / "numbers.json").read_text())
     assert shuffled["dataset"]["substitute"]
     assert not (folder / "part").exists()
-    leaderboard(**options, search=True)
+    capsys.readouterr()
+    leaderboard(**options, search=True, json=True)
     found = json.loads((folder / "part" / "search.json").read_text())
+    assert json.loads(capsys.readouterr().out) == found
     assert [len(found["popularity"]), found["popularity"][0]["options"]] == [1, {}]
     assert not (folder / "part" / "numbers.json").exists()

@@ -17,6 +17,7 @@ from d2l_recsys.settings import check_settings
 ALL = ",".join(MODELS)
 ON_CHAPTER_DATA = (0, CONVERGENCE)
 NOT_RIGHT = 1
+STANDARD_OUTPUT = pathlib.Path("-")
 
 Models = Annotated[str, typer.Option(help="Models, separated by commas.", show_default="all six")]
 Rungs = Annotated[str, "Rungs, for example 0-6, 1-5 or 2,3."]
@@ -37,7 +38,8 @@ def check(
     data_dir: Optional[pathlib.Path] = None,
     no_chapter_data: MadeUp = False,
     json_file: Annotated[
-        Optional[pathlib.Path], typer.Option("--json", help="Write all findings to this file.")
+        Optional[pathlib.Path],
+        typer.Option("--json", help="Write all findings to this file; - prints them instead."),
     ] = None,
     junit_file: Annotated[
         Optional[pathlib.Path], typer.Option("--junit", help="Write JUnit XML to this file.")
@@ -59,6 +61,9 @@ def check(
     chosen, numbers = _models(models), _rungs(rungs)
     protocols = PROTOCOLS if protocol == "both" else (_one_of("protocol", protocol, PROTOCOLS),)
     _check_seeds(seeds)
+    prints_json = json_file == STANDARD_OUTPUT
+    if prints_json:
+        json_file = None
     _check_files(json_file, junit_file)
     baseline = Baseline()
     answers = answers_of(port)
@@ -77,21 +82,21 @@ def check(
         "python": platform.python_version(),
         "numpy": numpy.__version__,
     }
-    print(report.table(rows))
-    print(
-        "\nEach number is a distance from the right answer, divided by the tolerance; above 1 is "
-        "wrong.",
-        end="",
-    )
-    print(
-        " On rung 6 the number is the threshold over the p-value." if CONVERGENCE in numbers else ""
-    )
     wrong = report.first_wrong(rows)
-    if wrong:
-        print(f"\n{wrong}")
+    explained = (
+        "Each number is a distance from the right answer, divided by the tolerance; above 1 is "
+        "wrong."
+    )
+    if CONVERGENCE in numbers:
+        explained += " On rung 6 the number is the threshold over the p-value."
+    left_out = ""
     if not inputs and set(numbers) & set(ON_CHAPTER_DATA):
-        print("\nThe questions of rungs 0 and 6 that need MovieLens-100K were left out.")
-    print(f"\n{report.verdict(rows)} (baseline {baseline.sha256[:12]})")
+        left_out = "The questions of rungs 0 and 6 that need MovieLens-100K were left out."
+    verdict = f"{report.verdict(rows)} (baseline {baseline.sha256[:12]})"
+    if prints_json:
+        print(report.as_json(rows, about))
+    else:
+        print("\n\n".join(filter(None, [report.table(rows), explained, wrong, left_out, verdict])))
     for path, content in (
         (json_file, lambda: report.as_json(rows, about)),
         (junit_file, lambda: report.as_junit(rows, port)),

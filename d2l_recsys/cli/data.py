@@ -2,8 +2,9 @@
 
 import pathlib
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from d2l_recsys.cli.output import AsJson, show
 from d2l_recsys.errors import DataError
 
 
@@ -44,8 +45,17 @@ DATASETS: Dict[str, Callable[[Optional[pathlib.Path], bool], Optional[Found]]] =
 OPTIONAL = {"ctr": "MovieLens-100K, recast as clicks, replaces it"}
 
 
-def survey(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Tuple[List[List[str]], List[str]]:
-    """Returns a row (name, folder, state) for each data set, and a text for each problem."""
+class State(NamedTuple):
+    """A row of the table: a data set, its folder, and in words whether it is there and whole."""
+
+    name: str
+    folder: str
+    state: str
+    complete: bool = False
+
+
+def survey(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Tuple[List[State], List[str]]:
+    """Returns the state of each data set, and a text for each problem."""
     from d2l_recsys.datasets.location import data_folder
 
     rows, faults = [], []
@@ -54,42 +64,41 @@ def survey(data_dir: Optional[pathlib.Path], may_fetch: bool) -> Tuple[List[List
         try:
             found = look_for(data_dir, may_fetch)
         except DataError as error:
-            rows.append([name, target, "not available" if may_fetch else "damaged"])
+            rows.append(State(name, target, "not available" if may_fetch else "damaged"))
             faults.append(str(error))
             continue
         if found is None and name in OPTIONAL:
-            rows.append([name, target, f"not here yet; not needed: {OPTIONAL[name]}"])
+            rows.append(State(name, target, f"not here yet; not needed: {OPTIONAL[name]}"))
         elif found is None:
-            rows.append([name, target, "not here yet"])
+            rows.append(State(name, target, "not here yet"))
             faults.append(f"{name} is not in {target}; fetch it with 'd2l-recsys data fetch'")
         elif found.genuine:
-            rows.append([name, str(found.folder), f"complete, from {found.source}"])
+            rows.append(State(name, str(found.folder), f"complete, from {found.source}", True))
         else:
-            rows.append([name, str(found.folder), "not the chapter's data"])
+            rows.append(State(name, str(found.folder), "not the chapter's data"))
             faults.append(f"{found.folder} does not have the chapter's data; name another folder")
     return rows, faults
 
 
-def where(data_dir: Optional[pathlib.Path] = None) -> None:
+def where(data_dir: Optional[pathlib.Path] = None, json: AsJson = False) -> None:
     """Show the folder of each data set, or the folder to which it would be fetched."""
-    rows, _ = survey(data_dir, may_fetch=False)
-    _show(rows)
+    _show(*survey(data_dir, may_fetch=False), json)
 
 
-def check(data_dir: Optional[pathlib.Path] = None) -> None:
+def check(data_dir: Optional[pathlib.Path] = None, json: AsJson = False) -> None:
     """Check the data against its checksums; fail if needed data is damaged, missing or different.
 
     The book's clicks are not needed.
     """
-    _demand(*survey(data_dir, may_fetch=False))
+    _demand(*survey(data_dir, may_fetch=False), json)
 
 
-def fetch(data_dir: Optional[pathlib.Path] = None) -> None:
+def fetch(data_dir: Optional[pathlib.Path] = None, json: AsJson = False) -> None:
     """Fetch the data sets that are missing, and check all data sets."""
-    _demand(*survey(data_dir, may_fetch=True))
+    _demand(*survey(data_dir, may_fetch=True), json)
 
 
-def prune(data_dir: Optional[pathlib.Path] = None) -> None:
+def prune(data_dir: Optional[pathlib.Path] = None, json: AsJson = False) -> None:
     """Delete encoded clicks whose source is gone, or that were not used for 30 days.
 
     Large files of clicks are encoded into the folder encoded of the data. Encodings are made again
@@ -99,13 +108,13 @@ def prune(data_dir: Optional[pathlib.Path] = None) -> None:
     from d2l_recsys.datasets.location import data_folder
 
     found = click_encoding.prune(data_folder(data_dir) / "encoded", time.time())
-    _show([[str(p.folder), f"{p.size / 1e6:.1f} MB", f"deleted: {p.reason}"] for p in found])
-    if not found:
-        print("there is nothing to delete")
+    deleted = [{**p._asdict(), "folder": str(p.folder)} for p in found]
+    rows = [(str(p.folder), f"{p.size / 1e6:.1f} MB", f"deleted: {p.reason}") for p in found]
+    show({"deleted": deleted}, lambda: _table(rows) or "there is nothing to delete", json)
 
 
-def _demand(rows: List[List[str]], faults: List[str]) -> None:
-    _show(rows)
+def _demand(rows: List[State], faults: List[str], json: bool) -> None:
+    _show(rows, faults, json)
     if faults:
         raise DataError("; ".join(faults))
 
@@ -113,7 +122,12 @@ def _demand(rows: List[List[str]], faults: List[str]) -> None:
 COMMANDS = (where, check, fetch, prune)
 
 
-def _show(rows: List[List[str]]) -> None:
+def _show(rows: List[State], faults: List[str], json: bool) -> None:
+    document = {"data_sets": [row._asdict() for row in rows], "problems": faults}
+    show(document, lambda: _table([row[:3] for row in rows]), json)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
     from tabulate import tabulate
 
-    print(tabulate(rows, tablefmt="plain"))
+    return tabulate(rows, tablefmt="plain")

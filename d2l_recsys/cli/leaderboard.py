@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional
 import typer
 from typing_extensions import Annotated
 
+from d2l_recsys.cli.output import AsJson, show
 from d2l_recsys.cli.reproduce import JOBS, Jobs
 from d2l_recsys.leaderboard.entries import ENTRIES, POPULARITY, Entry, as_entries
 from d2l_recsys.settings import Split, check_settings
@@ -27,6 +28,7 @@ def leaderboard(
     ] = False,
     data_dir: Optional[pathlib.Path] = None,
     results: pathlib.Path = pathlib.Path("results"),
+    json: AsJson = False,
     quiet: Annotated[bool, "Show no progress; still print the table."] = False,
 ) -> None:
     """Compare every system by how high it ranks the last item of each user.
@@ -56,22 +58,25 @@ def leaderboard(
         dataset = dataset_ml100k(data_dir)
         how = {"data_dir": data_dir, "depends_on": made_with(dataset), "jobs": jobs, "quiet": quiet}
         if search:
-            _search(entries, folder, left, **how)
+            _search(entries, folder, left, json, **how)
         else:
             done = _run(entries, seeds, folder, **how)
-            _leave(done, seeds, dataset, left, shuffled)
+            _leave(done, seeds, dataset, left, shuffled, json)
 
 
-def _search(entries: List[Entry], folder: pathlib.Path, left: pathlib.Path, **how: Any) -> None:
+def _search(
+    entries: List[Entry], folder: pathlib.Path, left: pathlib.Path, in_json: bool, **how: Any
+) -> None:
     """Search for the settings of ``entries``, write all trials, and print the best ones."""
     from d2l_recsys.leaderboard import pages
     from d2l_recsys.leaderboard.search import SEARCHED, as_record, search
     from d2l_recsys.storage.files import as_json, write_files
 
     found = search(entries, folder=folder / "search", **how)
-    write_files(left, {SEARCHED: as_json(as_record(found))})
-    print(pages.search_table(found))
-    print(f"written to {left}: {SEARCHED}")
+    record = as_record(found)
+    write_files(left, {SEARCHED: as_json(record)})
+    written = f"written to {left}: {SEARCHED}"
+    show(record, lambda: f"{pages.search_table(found)}\n{written}", in_json)
 
 
 def _run(
@@ -105,6 +110,7 @@ def _leave(
     dataset: Dict[str, Any],
     folder: pathlib.Path,
     shuffled: bool,
+    in_json: bool,
 ) -> None:
     """Write the page, the figure and the numbers, and print the table."""
     from d2l_recsys.leaderboard import pages
@@ -134,5 +140,5 @@ def _leave(
         PAGE: text.encode("utf-8"),
     }
     write_files(folder, files)
-    print(pages.table(standings))
-    print(f"written to {folder}: {', '.join(files)}")
+    written = f"written to {folder}: {', '.join(files)}"
+    show(numbers, lambda: f"{pages.table(standings)}\n{written}", in_json)

@@ -2,6 +2,7 @@
 
 from typing import Dict, List
 
+from d2l_recsys.cli.output import AsJson, show
 from d2l_recsys.leaderboard.entries import ENTRIES
 from d2l_recsys.sections.registry import COMPANIONS, SECTIONS, VARIANTS
 
@@ -26,8 +27,9 @@ def all_names() -> List[Dict[str, str]]:
     return [dict(zip(("kind", "name", "source", "title"), row)) for row in rows]
 
 
-def list_names() -> None:
+def list_names(json: AsJson = False) -> None:
     """List the names that 'run' takes: sections, companions, variants and leaderboard entries."""
     from tabulate import tabulate
 
-    print(tabulate(all_names(), headers="keys"))
+    names = all_names()
+    show({"names": names}, lambda: tabulate(names, headers="keys"), json)

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from typer import Option
 from typing_extensions import Annotated
 
+from d2l_recsys.cli.output import AsJson, show
 from d2l_recsys.errors import DataError, SettingError, Stopped
 from d2l_recsys.sections.registry import SYSTEMS, Section
 from d2l_recsys.settings import check_settings, nearest
@@ -166,6 +167,7 @@ def recommend(
     seed: Annotated[int, "Seed of the run, if the system NAME uses a seed."] = 0,
     data_dir: Optional[pathlib.Path] = None,
     results: pathlib.Path = pathlib.Path("results"),
+    json: AsJson = False,
 ) -> None:
     """Recommend movies to a user, or show the movies that are most similar to one.
 
@@ -179,30 +181,48 @@ def recommend(
         raise SettingError("give --user, --like or both")
     check_settings(seed=seed)
     by_model.check_count(n)
-    if model is None:
-        model = highest_trained(seed, data_dir, results, compares=like is not None)
-    is_folder = _is_folder(model)
-    section = None if is_folder else resolve(model)[0]
+    is_folder = model is not None and _is_folder(model)
+    section = None if model is None or is_folder else resolve(model)[0]
     # Check the options and find the user and the movie first: training takes time.
     tables = []
     if user is not None:
         highest = by_model.rated_highest(user, n, data_dir)
-        tables.append((f"rated highest by user {user}", highest))
+        tables.append(("rated highest", f"rated highest by user {user}", highest))
     if like is not None:
         title, item_id, note = _find(like, data_dir)
         if section is not None and not compares_items(section.model()):
             raise by_model.no_vectors(model)
+    if model is None:
+        model = highest_trained(seed, data_dir, results, compares=like is not None)
     loaded = load_model(model) if is_folder else trained(model, seed, data_dir, results)
     if is_folder:
         _check_made(pathlib.Path(model), loaded, {}, data_dir)
     shown = loaded.section if is_folder else model
     if user is not None:
         found = by_model.recommend(loaded, user, n, data_dir)
-        tables.append((f"recommended by {shown}", found))
+        tables.append(("recommended", f"recommended by {shown}", found))
     if like is not None:
         found = by_model.similar(loaded, item_id, n, data_dir)
-        tables.append((f"most like {title}, by {shown}{note}", found))
-    print("\n\n".join(f"{heading}\n{_table(frame)}" for heading, frame in tables))
+        tables.append(("similar", f"most like {title}, by {shown}{note}", found))
+    document = {
+        "model": shown,
+        "user": user,
+        "like": None if like is None else item_id,
+        "tables": [{"about": about, "movies": _movies(frame)} for about, _, frame in tables],
+    }
+    show(
+        document,
+        lambda: "\n\n".join(f"{heading}\n{_table(frame)}" for _, heading, frame in tables),
+        json,
+    )
+
+
+def _movies(frame: Any) -> List[Dict[str, Any]]:
+    """The movies of a table, in values that JSON has."""
+    import pandas as pd
+
+    movies = frame.to_dict("records")
+    return [{**m, "year": None if pd.isna(m["year"]) else int(m["year"])} for m in movies]
 
 
 def _is_folder(model: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, List, Optional, Sequence
 import typer
 from typing_extensions import Annotated
 
+from d2l_recsys.cli.output import AsJson, show
 from d2l_recsys.sections.registry import VARIANTS, as_variants
 from d2l_recsys.settings import SETTINGS, check_settings
 
@@ -27,6 +28,7 @@ def reproduce(
     jobs: Jobs = JOBS,
     data_dir: Optional[pathlib.Path] = None,
     results: pathlib.Path = pathlib.Path("results"),
+    json: AsJson = False,
     quiet: Annotated[bool, "Show no progress; still print the table."] = False,
 ) -> None:
     """Run the chapter over seeds and write results/report.md and results/report.html.
@@ -47,7 +49,7 @@ def reproduce(
 
     with alone_in(results, "--results"):
         done = do_all(variants, range(seeds), num_devices, data_dir, results, jobs, quiet)
-        show_report(Reproduction(*done), results)
+        show_report(Reproduction(*done), results, json)
 
 
 def report(
@@ -56,6 +58,7 @@ def report(
     ] = None,
     num_devices: Annotated[int, "Report the reproduction on this number of devices."] = 2,
     results: pathlib.Path = pathlib.Path("results"),
+    json: AsJson = False,
 ) -> None:
     """Print the book's numbers beside the numbers in the FOLDERS of results.
 
@@ -73,37 +76,50 @@ def report(
         from d2l_recsys.reproduction.pages import Reproduction
 
         with alone_in(results, "--results"):
-            show_report(Reproduction(*gathered), results)
+            show_report(Reproduction(*gathered), results, json)
         return
     found = [read_result(folder) for folder in folders]
     summaries = [summarise(result["chapter"], [result]) for result in found]
-    show_table(summaries, [label(result) for result in found], list(map(str, folders)))
-    for folder in folders:
-        files = sorted(path.name for path in folder.iterdir() if path.is_file())
-        print(f"{folder}: {', '.join(files)}")
+    files = {
+        str(folder): sorted(p.name for p in folder.iterdir() if p.is_file()) for folder in folders
+    }
+    document = {
+        "results": [
+            {"folder": folder, "files": names, "result": result}
+            for (folder, names), result in zip(files.items(), found)
+        ]
+    }
+
+    def text() -> str:
+        table = table_text(summaries, [label(result) for result in found], list(files))
+        return "\n".join([table, *(f"{f}: {', '.join(names)}" for f, names in files.items())])
+
+    show(document, text, json)
 
 
-def show_report(reproduction: Any, results: pathlib.Path) -> None:
-    """Write the report and print its table."""
-    from d2l_recsys.reproduction.pages import write_report
+def show_report(reproduction: Any, results: pathlib.Path, in_json: bool) -> None:
+    """Write the report and print its table, or ``numbers.json`` if ``in_json``."""
+    from d2l_recsys.reproduction.pages import numbers, write_report
 
-    files = write_report(reproduction, results)
-    show_table(reproduction.summaries())
-    print(f"report: {', '.join(map(str, files))}")
+    files = ", ".join(map(str, write_report(reproduction, results)))
+    summaries = reproduction.summaries()
+    show(
+        numbers(reproduction, summaries),
+        lambda: f"{table_text(summaries)}\nreport: {files}",
+        in_json,
+    )
 
 
-def show_table(
+def table_text(
     summaries: Sequence[Any], labels: Sequence[str] = (), names: Sequence[str] = ()
-) -> None:
-    """Print the table of ``summaries``, how the book's runs differed, and the data sets.
+) -> str:
+    """The table of ``summaries``, how the book's runs differed, and the data sets.
 
     ``names`` are the names of the summaries below the table, by default their own.
     """
     from d2l_recsys.reproduction.tables import condition_lines, data_lines, table
 
-    print(table(summaries, labels))
-    print()
     notes = condition_lines(summaries, names) + data_lines(
         [summary.dataset for summary in summaries]
     )
-    print(*notes, sep="\n")
+    return "\n".join([table(summaries, labels), "", *notes])

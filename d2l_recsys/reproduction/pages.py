@@ -3,7 +3,7 @@
 import json
 import pathlib
 import re
-from typing import Dict, List, Mapping, NamedTuple, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -79,17 +79,21 @@ def write_report(reproduction: Reproduction, folder: pathlib.Path) -> List[pathl
     return [folder / name for name in files]
 
 
-def numbers_json(reproduction: Reproduction, summaries: Sequence[Summary]) -> bytes:
-    """The file ``numbers.json``: the numbers of each variant and seed, one list on one line."""
+def numbers(reproduction: Reproduction, summaries: Sequence[Summary]) -> Dict[str, Any]:
+    """The content of ``numbers.json``: the numbers of each variant and seed."""
     first = reproduction.runs[0]
-    content = {
+    return {
         "seeds": reproduction.seeds,
         "version": __version__,
         "num_devices": first.stamp["num_devices"],
         "environment": first.result["environment"],
         "variants": as_reference([s for s in summaries if s.name in reproduction.by_variant]),
     }
-    text = as_json(content).decode("utf-8")
+
+
+def numbers_json(reproduction: Reproduction, summaries: Sequence[Summary]) -> bytes:
+    """The file ``numbers.json``: one list on one line."""
+    text = as_json(numbers(reproduction, summaries)).decode("utf-8")
     # json writes one number a line. Put each list of numbers on one line.
     text = re.sub(r"\[\n[^][{}]*\]", lambda found: json.dumps(json.loads(found[0])), text)
     return text.encode("utf-8")
