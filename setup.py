@@ -48,6 +48,7 @@ setup(
         "scipy",
         "tabulate",
         "threadpoolctl",
+        "tomli; python_version < '3.11'",
         "tqdm",
         "typer",
         "typing_extensions",

@@ -26,6 +26,8 @@ from d2l_recsys.settings import Scores
 from d2l_recsys.storage.files import as_json, write_files
 
 NAME = "d2l-recsys"
+COMMANDS = ["run", "rerun", "reproduce", "report", "leaderboard", "recommend", "list", "doctor"]
+COMMANDS += ["data", "baseline"]
 NAMES = [*{**SYSTEMS, **VARIANTS, **ENTRIES}]
 
 
@@ -49,7 +51,7 @@ def test_the_version_is_told(asked):
     [
         (
             [],
-            ["run", "reproduce", "report", "leaderboard", "recommend", "list", "data", "baseline"],
+            COMMANDS,
         ),
         (["run"], NAMES),
         (["data"], ["where", "check", "fetch", "prune"]),
@@ -74,7 +76,7 @@ def test_a_section_has_the_options_of_its_script(section):
     pytest.importorskip("d2l_recsys.backend")
     options = {option.name: option.default for option in SectionCommand(section).params}
     arguments = inspect.signature(section.main()).parameters
-    assert list(options) == list(arguments)
+    assert list(options) == [*arguments, "config"]
     assert options["quiet"] is False
 
 
@@ -295,7 +297,7 @@ def test_without_mxnet_a_section_says_what_installs_it(ratings_dir, tmp_path):
 @pytest.mark.parametrize(
     ("words", "count", "expected"),
     [
-        ("d2l-recsys r", 1, {"run", "reproduce", "report", "recommend"}),
+        ("d2l-recsys r", 1, {"run", "rerun", "reproduce", "report", "recommend"}),
         ("d2l-recsys run ", 2, set(NAMES)),
         ("d2l-recsys run movielens --qu", 3, {"--quiet"}),
     ],

@@ -8,10 +8,12 @@ from typing_extensions import Annotated
 
 import d2l_recsys
 from d2l_recsys.cli import baseline, data
+from d2l_recsys.cli.doctor import doctor
 from d2l_recsys.cli.leaderboard import leaderboard
 from d2l_recsys.cli.names import list_names
 from d2l_recsys.cli.recommend import recommend
 from d2l_recsys.cli.reproduce import report, reproduce
+from d2l_recsys.cli.rerun import rerun
 from d2l_recsys.cli.run import SectionGroup
 from d2l_recsys.sections import command_line
 
@@ -67,7 +69,7 @@ def make_app(words: Sequence[str] = ()) -> typer.Typer:
         add_help_option=not is_section,
     )
     app.add_typer(sections, name="run")
-    for function in (reproduce, report, leaderboard, recommend):
+    for function in (rerun, reproduce, report, leaderboard, recommend, doctor):
         command_line.add(app, function)
     command_line.add(app, list_names, "list")
     about = "Find, check or fetch the data of the chapter."

@@ -79,6 +79,11 @@ def _parameters(model: Any) -> Dict[str, np.ndarray]:
     return parameters_of(model)
 
 
+def arrays_of_model(folder: Union[str, "os.PathLike[str]"]) -> Dict[str, np.ndarray]:
+    """The parameters of the model in ``folder``, by name; raises DataError as ``load_model``."""
+    return _named(unpack(pathlib.Path(folder) / MODEL, KIND, VERSION, MEND)[1], PARAMETERS)
+
+
 def load_model(
     folder: Union[str, "os.PathLike[str]"], device: Optional[Any] = None
 ) -> TrainedModel:

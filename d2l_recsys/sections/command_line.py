@@ -15,6 +15,7 @@ import collections
 import functools
 import inspect
 import os
+import pathlib
 import sys
 from typing import Any, Callable, List, Optional
 
@@ -23,6 +24,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typing_extensions import Annotated, get_args, get_origin
 
 from d2l_recsys.errors import OutputError, RecsysError, SettingError, Stopped
+from d2l_recsys.sections.config import read_config
 from d2l_recsys.sections.options import choices_of, help_of
 from d2l_recsys.sections.signals import sigterm_stops
 from d2l_recsys.sections.streams import lasting_streams
@@ -31,6 +33,16 @@ from d2l_recsys.settings import nearest, option
 # The base class of typer's errors about the arguments of a command. Its module differs between
 # versions of typer, so take it from a class that every version exports.
 UsageError = typer.BadParameter.__mro__[1]
+ConfigFile = Annotated[
+    Optional[pathlib.Path],
+    typer.Option(
+        "--config",
+        metavar="FILE.toml",
+        callback=read_config,
+        is_eager=True,
+        help="Read options from this file; options on the command line win.",
+    ),
+]
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -96,6 +108,8 @@ def command(main: Callable) -> Callable:
 
     @functools.wraps(main)
     def guarded(*args: object, **kwargs: object) -> None:
+        # Typer passes the value of this option although ``read_config`` has used it.
+        del kwargs["config"]
         try:
             main(*args, **{**kwargs, **{name: _numbers(name, kwargs[name]) for name in lists}})
         except RecsysError as error:
@@ -111,6 +125,11 @@ def command(main: Callable) -> Callable:
             raise typer.Exit(Stopped.by(interrupt).exit_code) from None
 
     parameters = [_for_typer(p) for p in signature.parameters.values()]
+    parameters.append(
+        inspect.Parameter(
+            "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ConfigFile
+        )
+    )
     guarded.__signature__ = inspect.Signature(parameters)
     guarded.__annotations__ = {p.name: p.annotation for p in parameters}
     # Leave out the options in the docstring, since typer prints its own list of options.

@@ -1,0 +1,63 @@
+"""Repeat a run from its ``result.json``, and compare both runs."""
+
+import pathlib
+from typing import Any, Dict, List, Mapping, Tuple
+
+import numpy as np
+
+from d2l_recsys.errors import DataError
+from d2l_recsys.saved_models import MODEL, arrays_of_model
+from d2l_recsys.sections.registry import SYSTEMS, Section
+from d2l_recsys.settings import ClickDataset
+
+# The names of the click data sets in a result, and the options that choose them.
+CLICKS = {"ctr": ClickDataset.book, "MovieLens-100K as clicks": ClickDataset.movielens}
+
+
+def options_of(result: Mapping[str, Any]) -> Tuple[Section, Dict[str, Any]]:
+    """The section of a ``result``, and the options of its ``main`` that gave the result.
+
+    Raises DataError if the result is of an unknown section.
+    """
+    name, settings = result["chapter"], dict(result["settings"])
+    if name not in SYSTEMS:
+        raise DataError(f"the result is of {name!r}, which is no section or companion here")
+    section = SYSTEMS[name]
+    known = section.options().parameters
+    if "dataset" in settings:
+        settings["dataset"] = CLICKS.get(settings["dataset"], settings["dataset"])
+    settings.update(seed=result.get("seed"), protocol=result.get("protocol"))
+    devices = result.get("environment", {}).get("devices") or []
+    if devices:
+        settings["device"] = devices[0].partition("(")[0]
+    return section, {n: value for n, value in settings.items() if n in known and value is not None}
+
+
+def differences(first: pathlib.Path, again: pathlib.Path, results: List[Any]) -> List[str]:
+    """A line for each difference between the runs in two folders: data, numbers and weights.
+
+    ``results`` are their two results. Raises DataError if a model cannot be read.
+    """
+    one, other = results
+    found = []
+    if one["dataset"].get("sha256") != other["dataset"].get("sha256"):
+        found.append(f"data: {one['dataset']['sha256']} became {other['dataset']['sha256']}")
+    for protocol in ("printed", "defined"):
+        for name in {**one[protocol], **other[protocol]}:
+            values = [result[protocol].get(name, "missing") for result in results]
+            if values[0] != values[1]:
+                found.append(f"{protocol} {name}: {values[0]} became {values[1]}")
+    if (first / MODEL).exists():
+        found += _different_weights(arrays_of_model(first), arrays_of_model(again))
+    return found
+
+
+def _different_weights(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> List[str]:
+    found = []
+    for name in {**one, **other}:
+        if name not in one or name not in other or one[name].shape != other[name].shape:
+            found.append(f"weights {name}: another shape")
+        elif one[name].tobytes() != other[name].tobytes():
+            far = np.abs(one[name].astype(np.float64) - other[name]).max()
+            found.append(f"weights {name}: differ by up to {far:.2g}")
+    return found

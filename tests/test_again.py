@@ -1,0 +1,71 @@
+import json
+import re
+
+import pytest
+from conftest import run_script
+
+pytest.importorskip("d2l_recsys.backend")
+from d2l_recsys.errors import DataError
+from d2l_recsys.runs.again import options_of
+from d2l_recsys.sections.registry import SECTIONS, SYSTEMS
+
+
+def rerun(*arguments):
+    return run_script("d2l_recsys/__main__.py", "rerun", *arguments)
+
+
+@pytest.mark.parametrize("section", ["movielens", "mf", "neumf", "fm", "ease", "als"])
+def test_a_result_says_how_it_was_made(section, ratings_dir, clicks_dir, tmp_path):
+    """Options that are not the defaults come back, and those that no number depends on do not."""
+    data_dir = clicks_dir if SYSTEMS[section].on_clicks else ratings_dir
+    given = {
+        "mf": {"split": "random", "wd": 0.5, "batch_size": 16, "num_epochs": 1},
+        "neumf": {"loss": "hinge", "cutoff": [3], "batch_size": 16, "num_epochs": 1},
+        "fm": {"protocol": "defined", "batch_size": 64, "num_epochs": 1, "min_threshold": 9},
+        "ease": {"l2": 3.0, "split": "validation"},
+        "als": {"num_factors": 4, "seed": 5},
+    }.get(section, {})
+    if "num_epochs" in given:
+        given.update(seed=3, num_devices=2, device="cpu")
+    result = SYSTEMS[section].main()(data_dir=data_dir, out=tmp_path / "one", quiet=True, **given)
+    found, options = options_of(json.loads((tmp_path / "one" / "result.json").read_text()))
+    assert found.name == section
+    assert given.items() <= options.items()
+    assert not {"data_dir", "out", "quiet", "force", "resume"} & set(options)
+    again = found.main()(data_dir=data_dir, out=tmp_path / "two", quiet=True, **options)
+    for key in ("printed", "defined", "settings", "seed", "protocol", "dataset"):
+        assert again[key] == result[key]
+
+
+def test_the_same_run_is_the_same_and_a_change_is_told(ratings_dir, tmp_path):
+    folder, data = tmp_path / "run", ["--data-dir", ratings_dir]
+    SECTIONS["mf"].main()(
+        data_dir=ratings_dir, out=folder, batch_size=16, num_epochs=1, seed=2, quiet=True
+    )
+    done = rerun(folder, *data)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{folder}-again has the same numbers and weights as {folder}\n"
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    result["printed"]["test_rmse"], result["settings"]["lr"] = 0.5, 0.004
+    path.write_text(json.dumps(result))
+    done = rerun(folder, *data, "--json")
+    assert done.returncode == 2
+    assert "has the result of another run (lr 0.002, not 0.004)" in done.stderr
+    for file in (tmp_path / "run-again").iterdir():
+        file.unlink()
+    done = rerun(folder, *data, "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    document = json.loads(done.stdout)
+    assert (document["same"], document["environment"]) == (False, [])
+    told = "\n".join(document["differences"])
+    assert "printed test_rmse: 0.5 became " in told
+    assert re.search(r"^weights P\.weight: differ by up to 0\.0\d", told, re.MULTILINE)
+
+
+def test_what_cannot_be_repeated_is_told(tmp_path):
+    done = rerun(tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "result.json does not exist" in done.stderr
+    with pytest.raises(DataError, match=r"the result is of 'tower', which is no section"):
+        options_of({"chapter": "tower", "settings": {}})
