@@ -92,7 +92,7 @@ def test_a_list_can_be_separated_by_commas(ratings_dir, tmp_path):
     ("name", "section", "settings"),
     [
         ("svd-zero", "svd", {"fill": "zero", "num_factors": 20}),
-        ("SVD-zero", "svd", {"fill": "zero", "num_factors": 20}),
+        ("SVD-ZERO", "svd", {"fill": "zero", "num_factors": 20}),
     ],
 )
 def test_a_name_of_the_leaderboard_runs_with_its_settings(

@@ -66,8 +66,8 @@ class NearestGroup(TyperGroup):
         """Find the command of ``args[0]``. Raises SettingError for an unknown name."""
         name, *rest = args
         names = self.list_commands(context)
-        for found in (name, name.lower()):
-            if self.get_command(context, found) is not None:
+        for found in names:
+            if found.lower() == name.lower():
                 return super().resolve_command(context, [found, *rest])
         raise SettingError(f"there is no command {name!r}; {nearest(name, names)}")
 
