@@ -2,9 +2,10 @@ import json
 import re
 
 import pytest
-from conftest import run_script
+from conftest import run_script, write_ratings
 
 pytest.importorskip("d2l_recsys.backend")
+from d2l_recsys.cli.rerun import rerun as repeat
 from d2l_recsys.errors import DataError
 from d2l_recsys.runs.again import options_of
 from d2l_recsys.sections.registry import SECTIONS, SYSTEMS
@@ -61,6 +62,15 @@ def test_the_same_run_is_the_same_and_a_change_is_told(ratings_dir, tmp_path):
     told = "\n".join(document["differences"])
     assert "printed test_rmse: 0.5 became " in told
     assert re.search(r"^weights P\.weight: differ by up to 0\.0\d", told, re.MULTILINE)
+
+
+def test_other_ratings_are_refused_before_the_run(ratings, ratings_dir, tmp_path):
+    SYSTEMS["popularity"].main()(data_dir=ratings_dir, out=tmp_path / "run", quiet=True)
+    (tmp_path / "data").mkdir()
+    other = write_ratings(tmp_path / "data", ratings[ratings["user_id"] < 30])
+    with pytest.raises(DataError, match=r"other ratings; name their folder with --data-dir$"):
+        repeat(tmp_path / "run", data_dir=other)
+    assert not (tmp_path / "run-again").exists()
 
 
 def test_what_cannot_be_repeated_is_told(tmp_path):

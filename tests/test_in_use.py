@@ -5,6 +5,7 @@ import pytest
 from conftest import ROOT, run_script
 
 from d2l_recsys.errors import OutputError
+from d2l_recsys.runs.section_run import SectionRun
 from d2l_recsys.storage.in_use import alone_in
 
 # Holds the folder until it is killed.
@@ -63,3 +64,11 @@ def test_in_one_process_too_there_is_one_at_a_time(tmp_path):
     with alone_in(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_asks_before_it_loads_its_data(tmp_path):
+    run = SectionRun("ease", {}, data_dir=None, out=tmp_path / "out", quiet=True)
+    with run:
+        assert not (tmp_path / "out").exists()
+    with alone_in(tmp_path / "out"), pytest.raises(OutputError, match="is writing to"), run:
+        pytest.fail("the folder is in use")

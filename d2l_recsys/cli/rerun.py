@@ -25,12 +25,13 @@ def rerun(
     import contextlib
     import io
 
-    from d2l_recsys.runs.again import differences, options_of
+    from d2l_recsys.runs.again import check_data, differences, options_of
     from d2l_recsys.runs.results import read_result
 
     folder = pathlib.Path(*folder.parts)
     first = read_result(folder)
     section, options = options_of(first)
+    check_data(section, first, data_dir)
     again = folder.with_name(f"{folder.name}-again") if folder.name else pathlib.Path("again")
     # The bar of the run goes to standard error. Its lines are not wanted here.
     with contextlib.redirect_stdout(io.StringIO()):

@@ -1,10 +1,12 @@
 """Repeat a run from its ``result.json``, and compare both runs."""
 
 import pathlib
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
+from d2l_recsys.datasets.location import PathLike
+from d2l_recsys.datasets.movielens import dataset_ml100k
 from d2l_recsys.errors import DataError
 from d2l_recsys.saved_models import MODEL, arrays_of_model
 from d2l_recsys.sections.registry import SYSTEMS, Section
@@ -31,6 +33,15 @@ def options_of(result: Mapping[str, Any]) -> Tuple[Section, Dict[str, Any]]:
     if devices:
         settings["device"] = devices[0].partition("(")[0]
     return section, {n: value for n, value in settings.items() if n in known and value is not None}
+
+
+def check_data(section: Section, result: Mapping[str, Any], data_dir: Optional[PathLike]) -> None:
+    """Raise DataError if ``result`` was made from other ratings than those in ``data_dir``.
+
+    Clicks are not compared: their digest is known only after they are read.
+    """
+    if not section.on_clicks and result["dataset"]["sha256"] != dataset_ml100k(data_dir)["sha256"]:
+        raise DataError("the run was made from other ratings; name their folder with --data-dir")
 
 
 def differences(first: pathlib.Path, again: pathlib.Path, results: List[Any]) -> List[str]:

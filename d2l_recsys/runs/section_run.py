@@ -17,7 +17,7 @@ from d2l_recsys.sections.registry import SYSTEMS
 from d2l_recsys.seeds import seed_streams
 from d2l_recsys.settings import ClickDataset, Protocol, Scores, TimeSplit
 from d2l_recsys.storage.files import as_json, default_folder
-from d2l_recsys.storage.in_use import alone_in
+from d2l_recsys.storage.in_use import alone_in, refuse_if_in_use
 
 
 class SectionRun:
@@ -60,6 +60,8 @@ class SectionRun:
         self.dataset: Dict[str, Any] = {}
 
     def __enter__(self) -> "SectionRun":
+        # Loading can take long, so do not wait for its end.
+        refuse_if_in_use(self._folder)
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -44,6 +44,13 @@ def alone_in(folder: pathlib.Path, option: str = "--out") -> Iterator[None]:
         lock.release()
 
 
+def refuse_if_in_use(folder: pathlib.Path) -> None:
+    """Raise what ``alone_in`` raises, if another process holds the lock of ``folder``."""
+    if (folder / LOCK).exists():
+        with alone_in(folder):
+            pass
+
+
 def _in_use(folder: pathlib.Path, option: str) -> OutputError:
     try:
         number = (folder / LOCK).read_text().strip()
