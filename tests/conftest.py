@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from d2l_recsys.__main__ import main
 from d2l_recsys.datasets.movielens import COLUMNS, find_ml100k
 from d2l_recsys.errors import DataError
 
@@ -137,6 +138,22 @@ def some(cases, fast):
         )
         for case in cases
     ]
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys, tmp_path):
+    """Run ``d2l-recsys`` in this process, in an empty folder; returns exit code, output, error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", ["d2l-recsys"])
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(list(map(str, arguments)))
+        return (left.value.code or 0, *capsys.readouterr())
+
+    return run
 
 
 def run_script(script, *options, cwd=None, **environment):

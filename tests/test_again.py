@@ -11,10 +11,6 @@ from d2l_recsys.runs.again import options_of
 from d2l_recsys.sections.registry import SECTIONS, SYSTEMS
 
 
-def rerun(*arguments):
-    return run_script("d2l_recsys/__main__.py", "rerun", *arguments)
-
-
 @pytest.mark.parametrize("section", ["movielens", "mf", "neumf", "fm", "ease", "als"])
 def test_a_result_says_how_it_was_made(section, ratings_dir, clicks_dir, tmp_path):
     """Options that are not the defaults come back, and those that no number depends on do not."""
@@ -38,26 +34,26 @@ def test_a_result_says_how_it_was_made(section, ratings_dir, clicks_dir, tmp_pat
         assert again[key] == result[key]
 
 
-def test_the_same_run_is_the_same_and_a_change_is_told(ratings_dir, tmp_path):
+def test_the_same_run_is_the_same_and_a_change_is_told(ratings_dir, run_here, tmp_path):
     folder, data = tmp_path / "run", ["--data-dir", ratings_dir]
     SECTIONS["mf"].main()(
         data_dir=ratings_dir, out=folder, batch_size=16, num_epochs=1, seed=2, quiet=True
     )
-    done = rerun(folder, *data)
+    done = run_script("d2l_recsys/__main__.py", "rerun", folder, *data)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{folder}-again has the same numbers and weights as {folder}\n"
     path = folder / "result.json"
     result = json.loads(path.read_text())
     result["printed"]["test_rmse"], result["settings"]["lr"] = 0.5, 0.004
     path.write_text(json.dumps(result))
-    done = rerun(folder, *data, "--json")
-    assert done.returncode == 2
-    assert "has the result of another run (lr 0.002, not 0.004)" in done.stderr
+    code, _, err = run_here("rerun", folder, *data, "--json")
+    assert code == 2
+    assert "has the result of another run (lr 0.002, not 0.004)" in err
     for file in (tmp_path / "run-again").iterdir():
         file.unlink()
-    done = rerun(folder, *data, "--json")
-    assert (done.returncode, done.stderr) == (1, "")
-    document = json.loads(done.stdout)
+    code, out, _ = run_here("rerun", folder, *data, "--json")
+    assert code == 1
+    document = json.loads(out)
     assert (document["same"], document["environment"]) == (False, [])
     told = "\n".join(document["differences"])
     assert "printed test_rmse: 0.5 became " in told
@@ -73,9 +69,9 @@ def test_other_ratings_are_refused_before_the_run(ratings, ratings_dir, tmp_path
     assert not (tmp_path / "run-again").exists()
 
 
-def test_what_cannot_be_repeated_is_told(tmp_path):
-    done = rerun(tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "result.json does not exist" in done.stderr
+def test_what_cannot_be_repeated_is_told(run_here, tmp_path):
+    code, out, err = run_here("rerun", tmp_path)
+    assert (code, out) == (2, "")
+    assert "result.json does not exist" in err
     with pytest.raises(DataError, match=r"the result is of 'tower', which is no section"):
         options_of({"chapter": "tower", "settings": {}})

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from conftest import ROOT, run_script
 
-from d2l_recsys.__main__ import main
 from d2l_recsys.baseline import oracle
 from d2l_recsys.baseline.files import Baseline
 from d2l_recsys.baseline.ladder import RUNGS
@@ -115,18 +114,9 @@ def half_done(tmp_path_factory):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run the command in this process, in an empty folder; returns exit code, output, error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "argv", [NAME])
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as left:
-            main(["baseline", *map(str, arguments)])
-        return (left.value.code or 0, *capsys.readouterr())
-
-    return run
+def run(run_here):
+    """Run ``d2l-recsys baseline`` in this process; returns exit code, output and error."""
+    return lambda *arguments: run_here("baseline", *arguments)
 
 
 # A right port

@@ -15,15 +15,13 @@ quiet = true
 """
 
 
-def run(config, *options, cwd):
-    (cwd / "run.toml").write_text(config)
-    return run_script(
-        "d2l_recsys/__main__.py", "run", "ease", "--config", "run.toml", *options, cwd=cwd
-    )
+COMMAND = ["run", "ease", "--config", "run.toml"]
 
 
 def test_a_file_sets_options_and_the_command_line_wins(ratings_dir, tmp_path):
-    done = run(FILE, "--data-dir", ratings_dir, "--l2", 4, "--out", "out", cwd=tmp_path)
+    (tmp_path / "run.toml").write_text(FILE)
+    options = ["--data-dir", ratings_dir, "--l2", 4, "--out", "out"]
+    done = run_script("d2l_recsys/__main__.py", *COMMAND, *options, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     settings = json.loads((tmp_path / "out" / "result.json").read_text())["settings"]
     assert (settings["l2"], settings["cutoff"], settings["split"]) == (4, [5, 7], "validation")
@@ -45,15 +43,16 @@ def test_a_file_sets_options_and_the_command_line_wins(ratings_dir, tmp_path):
         ("cutoff = ['a']", r"--cutoff has 'a'; give whole numbers"),
     ],
 )
-def test_what_is_no_option_or_value_gets_one_line(config, message, tmp_path):
-    done = run(config, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
+def test_what_is_no_option_or_value_gets_one_line(config, message, run_here, tmp_path):
+    (tmp_path / "run.toml").write_text(config)
+    code, out, err = run_here(*COMMAND)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
     assert re.match(f"d2l-recsys: error: {message}", line)
 
 
-def test_a_file_that_cannot_be_read_gets_one_line(tmp_path):
+def test_a_file_that_cannot_be_read_gets_one_line(run_here):
     for name, why in (("nowhere.toml", "No such file"), (".", "Is a directory")):
-        done = run_script("chapters/extras/ease.py", "--config", name, cwd=tmp_path)
-        assert done.returncode == 2
-        assert f"ease.py: error: --config {name} cannot be read: {why}" in done.stderr
+        code, _, err = run_here("run", "ease", "--config", name)
+        assert code == 2
+        assert f"d2l-recsys: error: --config {name} cannot be read: {why}" in err

@@ -56,20 +56,17 @@ def test_a_pipe_in_place_of_a_result_is_one_line(name, ratings_dir, tmp_path):
     assert "it is not a regular file" in line
 
 
-def test_a_folder_with_other_files_is_not_filled(tmp_path):
+def test_a_folder_with_other_files_is_not_filled(run_here, tmp_path):
     (tmp_path / "ratings.csv").write_text("user,item,rating\n")
     for command in (["run", "ease"], ["run", "ctr"], ["data", "fetch"]):
-        done = run_script("d2l_recsys/__main__.py", *command, "--data-dir", tmp_path)
-        assert done.returncode == 2
+        code, _, err = run_here(*command, "--data-dir", tmp_path)
+        assert code == 2
         assert (
             f"--data-dir: {tmp_path} has no data set that is known here, but ratings.csv; name a "
             "folder that has the data, or an empty folder to fetch the data into"
-        ) in done.stderr
-        assert "fetching" not in done.stderr
-    done = run_script(
-        "d2l_recsys/__main__.py", "run", "ease", "--data-dir", tmp_path / "ratings.csv"
-    )
-    assert done.stderr == (
+        ) in err
+        assert "fetching" not in err
+    assert run_here("run", "ease", "--data-dir", tmp_path / "ratings.csv")[2] == (
         f"d2l-recsys: error: --data-dir: {tmp_path / 'ratings.csv'} is not a folder; name the "
         "folder that it is in\n"
     )

@@ -67,8 +67,8 @@ def test_in_one_process_too_there_is_one_at_a_time(tmp_path):
 
 
 def test_a_run_asks_before_it_loads_its_data(tmp_path):
-    run = SectionRun("ease", {}, data_dir=None, out=tmp_path / "out", quiet=True)
-    with run:
-        assert not (tmp_path / "out").exists()
-    with alone_in(tmp_path / "out"), pytest.raises(OutputError, match="is writing to"), run:
-        pytest.fail("the folder is in use")
+    options = {"data_dir": None, "out": tmp_path / "out", "quiet": True}
+    SectionRun("ease", {}, **options)
+    assert not (tmp_path / "out").exists()
+    with alone_in(tmp_path / "out"), pytest.raises(OutputError, match="is writing to"):
+        SectionRun("ease", {}, **options)

@@ -11,7 +11,7 @@ import time
 import types
 
 import pytest
-from conftest import ROOT, run_script
+from conftest import ROOT, run_script, some
 
 import d2l_recsys
 from d2l_recsys.__main__ import main
@@ -31,8 +31,8 @@ COMMANDS += ["data", "baseline"]
 NAMES = [*{**SYSTEMS, **VARIANTS, **ENTRIES}]
 
 
-def call(*arguments, **environment):
-    return run_script("d2l_recsys/__main__.py", *arguments, **environment)
+def call(*arguments, **options):
+    return run_script("d2l_recsys/__main__.py", *arguments, **options)
 
 
 def test_the_command_is_installed():
@@ -58,13 +58,18 @@ def test_the_version_is_told(asked):
         (["baseline"], ["check", "questions", "causes", "make"]),
     ],
 )
-def test_help_names_every_command_without_loading_mxnet(arguments, named):
-    done = [call(*arguments, *asked) for asked in (["--help"], ["-h"], [])]
-    assert [(d.returncode, d.stderr) for d in done] == [(0, "")] * 3
-    assert done[0].stdout == done[1].stdout == done[2].stdout
-    assert done[0].stdout.startswith("Usage: ")
-    commands = re.findall(r"(?m)^  (\S+)  ", done[0].stdout.partition("Commands:")[2])
+def test_help_names_every_command(arguments, named, run_here):
+    done = [run_here(*arguments, *asked) for asked in (["--help"], ["-h"], [])]
+    assert done[0] == done[1] == done[2]
+    code, out, err = done[0]
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage: ")
+    commands = re.findall(r"(?m)^  (\S+)  ", out.partition("Commands:")[2])
     assert sorted(commands) == sorted(named)
+
+
+def test_help_needs_no_large_module():
+    assert call("run").stdout.startswith("Usage: d2l-recsys run ")
     code = "import sys; from d2l_recsys.cli.commands import make_app; make_app(); "
     code += "print({'mxnet', 'matplotlib', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -80,10 +85,9 @@ def test_a_section_has_the_options_of_its_script(section):
     assert options["quiet"] is False
 
 
-def test_a_list_can_be_separated_by_commas(ratings_dir, tmp_path):
+def test_a_list_can_be_separated_by_commas(ratings_dir, run_here, tmp_path):
     options = ["--data-dir", ratings_dir, "--cutoff", "5,10", "--cutoff", 3, "--out", tmp_path]
-    done = call("run", "POPULARITY", *options)
-    assert done.returncode == 0, done.stderr
+    assert run_here("run", "POPULARITY", *options)[0] == 0
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["settings"]["cutoff"] == [5, 10, 3]
 
@@ -96,21 +100,20 @@ def test_a_list_can_be_separated_by_commas(ratings_dir, tmp_path):
     ],
 )
 def test_a_name_of_the_leaderboard_runs_with_its_settings(
-    name, section, settings, ratings_dir, tmp_path
+    name, section, settings, ratings_dir, run_here
 ):
-    done = run_script(
-        "d2l_recsys/__main__.py", "run", name, "--data-dir", ratings_dir, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "results" / "svd-zero" / "result.json").read_text())
+    code, _, err = run_here("run", name, "--data-dir", ratings_dir)
+    assert (code, err) == (0, "")
+    result = json.loads(pathlib.Path("results", "svd-zero", "result.json").read_text())
     assert result["chapter"] == section
     assert settings.items() <= result["settings"].items()
 
 
-def test_other_settings_get_a_folder_of_their_own_and_replace_nothing(ratings_dir, tmp_path):
+def test_other_settings_get_a_folder_of_their_own_and_replace_nothing(
+    ratings_dir, run_here, tmp_path
+):
     def run(*options):
-        command = ["run", "ease", "--data-dir", ratings_dir, "--quiet", *options]
-        return run_script("d2l_recsys/__main__.py", *command, cwd=tmp_path)
+        return run_here("run", "ease", "--data-dir", ratings_dir, "--quiet", *options)
 
     def l2():
         paths = tmp_path.rglob("result.json")
@@ -118,17 +121,17 @@ def test_other_settings_get_a_folder_of_their_own_and_replace_nothing(ratings_di
         return {path.relative_to(tmp_path).as_posix(): number for path, number in found.items()}
 
     for options in ([], ["--l2", 4], ["--l2", 100], []):
-        assert run(*options).returncode == 0
+        assert run(*options) == (0, "", "")
     expected = {"results/ease": 100, "results/ease/l2=4.0": 4}
     assert l2() == expected
-    done = run("--l2", 4, "--out", "results/ease")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
+    assert run("--l2", 4, "--out", "results/ease") == (
+        2,
+        "",
         "d2l-recsys: error: results/ease has the result of another run (l2 100.0, not 4.0); "
-        "choose another folder with --out, or replace it with --force\n"
+        "choose another folder with --out, or replace it with --force\n",
     )
     assert l2() == expected
-    assert run("--l2", 4, "--out", "results/ease", "--force").returncode == 0
+    assert run("--l2", 4, "--out", "results/ease", "--force")[0] == 0
     assert l2() == {**expected, "results/ease": 4}
 
 
@@ -183,11 +186,14 @@ def test_ctrl_c_while_the_commands_are_imported_is_quiet(monkeypatch, capsys):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-@pytest.mark.parametrize("command", [["d2l_recsys/__main__.py", "run", "mf"], ["chapters/mf.py"]])
+@pytest.mark.parametrize(
+    "command",
+    some([("d2l_recsys/__main__.py run mf",), ("chapters/mf.py",)], [("chapters/mf.py",)]),
+)
 def test_ctrl_c_while_mxnet_is_imported_is_quiet(command, ratings_dir, tmp_path):
     """A script imports MXNet before its command line starts."""
     pytest.importorskip("d2l_recsys.backend")
-    script, *options = command
+    script, *options = command.split()
     options += ["--data-dir", ratings_dir, "--out", tmp_path / "out"]
     line = [sys.executable, ROOT / script, *options]
     process = subprocess.Popen(list(map(str, line)), stderr=subprocess.PIPE, text=True)
@@ -265,13 +271,19 @@ def test_a_report_says_of_each_folder_how_its_run_differs_from_the_books(tmp_pat
         (["data", "check", "--data-dir", "nowhere"], r"--data-dir: the folder nowhere does not"),
     ],
 )
-def test_bad_input_gets_one_line_and_2(arguments, message, tmp_path):
-    done = run_script("d2l_recsys/__main__.py", *arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+def test_bad_input_gets_one_line_and_2(arguments, message, run_here, tmp_path):
+    code, out, err = run_here(*arguments)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
     assert re.match(f"{NAME}: error: .*{message}", line)
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_in_a_process_of_its_own_too(tmp_path):
+    done = call("run", "nuemf", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{NAME}: error: there is no command 'nuemf'; did you mean 'neu")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_ended_process_is_no_fault_of_the_input(capsys):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, some
 
 TITLES = "Misérables, Les (1995)"
 FILES = ["hits.png", "model.safetensors", "result.json"]
@@ -27,7 +27,7 @@ def closed_pipe():
     return writing
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", some(["", "1"], [""]))
 def test_a_closed_pipe_is_quiet_and_the_files_are_written(unbuffered, ratings_dir, tmp_path):
     command = ["run", "popularity", "--data-dir", ratings_dir, "--out", tmp_path / "out"]
     done = start(*command, stdout=closed_pipe(), PYTHONUNBUFFERED=unbuffered)
@@ -36,7 +36,7 @@ def test_a_closed_pipe_is_quiet_and_the_files_are_written(unbuffered, ratings_di
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", some(["", "1"], ["1"]))
 def test_a_full_device_is_one_line_and_the_files_are_written(unbuffered, ratings_dir, tmp_path):
     command = ["run", "popularity", "--data-dir", ratings_dir, "--out", tmp_path / "out"]
     with open("/dev/full", "wb") as full:

@@ -32,7 +32,8 @@ class SectionRun:
     changed : the options whose values are not the defaults; they name the default folder
 
     Attributes: ``streams`` are the random generators of the seed, and ``dataset`` describes the
-    data. The run is a context manager: leave it to let other processes use the folder.
+    data. The run is a context manager: leave it to let other processes use the folder. Raises
+    OutputError if another process uses the folder.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class SectionRun:
         self.data_dir, self.quiet, self.force = data_dir, quiet, force
         self._changed, self._is_default_folder = changed, out is None
         self._folder = pathlib.Path(out or default_folder(name, seed, changed))
+        # Loading can take long, so do not wait for its end.
+        refuse_if_in_use(self._folder)
         self._held = contextlib.ExitStack()
         # result.json lists numbers first, then choices.
         ordered = sorted(settings.items(), key=lambda item: isinstance(item[1], enum.Enum))
@@ -60,8 +63,6 @@ class SectionRun:
         self.dataset: Dict[str, Any] = {}
 
     def __enter__(self) -> "SectionRun":
-        # Loading can take long, so do not wait for its end.
-        refuse_if_in_use(self._folder)
         return self
 
     def __exit__(self, *exception: object) -> None:
