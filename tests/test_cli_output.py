@@ -11,10 +11,16 @@ from d2l_recsys.leaderboard.entries import ENTRIES
 from d2l_recsys.sections.registry import SYSTEMS, VARIANTS
 
 
-def document(*arguments, cwd=None, code=0):
-    done = run_script("d2l_recsys/__main__.py", *arguments, "--json", cwd=cwd)
-    assert done.returncode == code, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture
+def document(run_here):
+    """A function that returns the document that a command prints."""
+
+    def document(*arguments, code=0):
+        returned, out, err = run_here(*arguments, "--json")
+        assert returned == code, err
+        return json.loads(out)
+
+    return document
 
 
 def told(command):
@@ -31,7 +37,7 @@ def test_a_list_of_names(capsys):
     assert {*found, *found["names"][0]} == told("list")
 
 
-def test_data_sets_and_problems(tmp_path):
+def test_data_sets_and_problems(document, tmp_path):
     found = document("data", "check", "--data-dir", tmp_path, code=2)
     assert [(s["name"], s["complete"]) for s in found["data_sets"]] == [
         ("ml-100k", False), ("ctr", False)
@@ -45,7 +51,7 @@ def test_what_is_pruned(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == {"deleted": []}
 
 
-def test_recommendations_and_results(ratings_dir, tmp_path):
+def test_recommendations_and_results(document, ratings_dir, tmp_path):
     where = ["--data-dir", ratings_dir, "--results", tmp_path]
     found = document("recommend", "--model", "ease", "--user", 8, "--like", "Film 7", *where)
     assert (found["model"], found["user"], found["like"]) == ("ease", 8, 7)

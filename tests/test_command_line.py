@@ -65,9 +65,9 @@ def test_damaged_ratings_are_refused_with_the_line(call, tmp_path, content, mess
     assert not out.exists()
 
 
-def test_lines_of_the_wheels_layout_are_counted_with_its_header(tmp_path):
+def test_lines_of_the_wheels_layout_are_counted_with_its_header(call, tmp_path):
     (tmp_path / "ml-100k.inter").write_text(RECBOLE.ratings_header + "\n" + GOOD + "1\t3\t9\t0\n")
-    done = run_script("chapters/movielens.py", "--data-dir", tmp_path, "--out", tmp_path / "out")
+    done = call("movielens", "--data-dir", tmp_path, "--out", tmp_path / "out")
     assert_refused(done, r"ml-100k\.inter, line 6: the rating 9 is outside 1-5")
 
 
@@ -77,13 +77,14 @@ def test_a_missing_folder_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_wrong_checksum_is_refused(tmp_path):
+def test_a_wrong_checksum_is_refused(call, tmp_path, monkeypatch):
     """The ratings in a fetched folder have changed since."""
     folder = tmp_path / "ml-100k"
     folder.mkdir()
     (folder / "u.data").write_text(GOOD)
     (folder / "source.json").write_text(json.dumps({"sha256": {"u.data": "0" * 64}}))
-    done = run_script("chapters/movielens.py", "--data-dir", tmp_path, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = call("movielens", "--data-dir", tmp_path)
     assert_refused(done, r"u\.data has the wrong checksum: .*delete the folder")
     assert not (tmp_path / "results").exists()
 
@@ -222,12 +223,12 @@ def test_clicks_that_cannot_be_used_are_refused(
     assert not out.exists()
 
 
-def test_rows_left_out_are_named_and_the_run_goes_on(clicks_dir, tmp_path):
+def test_rows_left_out_are_named_and_the_run_goes_on(call, clicks_dir, tmp_path):
     pytest.importorskip("d2l_recsys.backend")
     with (clicks_dir / "train.csv").open("a") as file:
         file.write("1\tshort\n")
     options = ["--data-dir", clicks_dir, "--out", tmp_path, "--num-epochs", 1, "--batch-size", 64]
-    done = run_script("chapters/fm.py", *options)
+    done = call("fm", *options, "--quiet")
     assert done.returncode == 0
     assert done.stderr == (
         f"{clicks_dir}/train.csv: left out 1 rows that are not valid "
@@ -237,10 +238,10 @@ def test_rows_left_out_are_named_and_the_run_goes_on(clicks_dir, tmp_path):
     assert (dataset["train_rows"], dataset["rows_left_out"]) == (600, 1)
 
 
-def test_what_an_earlier_run_left_survives_a_refused_one(ratings_dir, tmp_path):
+def test_what_an_earlier_run_left_survives_a_refused_one(call, ratings_dir, tmp_path):
     (tmp_path / "result.json").write_text("from before")
     (ratings_dir / "u.data").write_text("x")
-    run_script("chapters/movielens.py", "--data-dir", ratings_dir, "--out", tmp_path)
+    assert call("movielens", "--data-dir", ratings_dir, "--out", tmp_path).returncode == 2
     assert (tmp_path / "result.json").read_text() == "from before"
 
 

@@ -41,18 +41,18 @@ def test_a_pipe_in_place_of_data_is_one_line(name, ratings_dir, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["result.json", "model.safetensors"])
-def test_a_pipe_in_place_of_a_result_is_one_line(name, ratings_dir, tmp_path):
+def test_a_pipe_in_place_of_a_result_is_one_line(name, ratings_dir, run_here, tmp_path):
     options = ["--data-dir", ratings_dir, "--out", tmp_path / "out", "--quiet"]
-    assert run_script("d2l_recsys/__main__.py", "run", "popularity", *options).returncode == 0
+    assert run_here("run", "popularity", *options)[0] == 0
     (tmp_path / "out" / name).unlink()
     os.mkfifo(tmp_path / "out" / name)
     asked = {
         "result.json": ["report", tmp_path / "out"],
         "model.safetensors": ["recommend", "--model", tmp_path / "out", "--user", 1, *options[:2]],
     }[name]
-    done = run_script("d2l_recsys/__main__.py", *asked)
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
+    code, out, err = run_here(*asked)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
     assert "it is not a regular file" in line
 
 

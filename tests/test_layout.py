@@ -93,3 +93,18 @@ def test_the_package_imports_no_chapter(tmp_path):
             [*command, file, "-"], cwd=ROOT, input=code, capture_output=True, text=True
         )
         assert ("TID251" in done.stdout) == is_refused
+
+
+def test_the_imports_of_the_docs_work_outside_the_checkout(tmp_path):
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    lines = set(re.findall(r"(?m)^(?:from|import) .*chapters.*$", page))
+    assert "from d2l_recsys.chapters import mf" in lines
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert not [p for p in pages if re.search("(?m)^from chapters", p.read_text("utf-8"))]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(sorted(lines))],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -333,7 +333,7 @@ def has_a_process(group):
     ("number", "delay"),
     some(
         itertools.product([signal.SIGINT, signal.SIGTERM], [1.5, 4]),
-        [(signal.SIGINT, 4), (signal.SIGTERM, 4)],
+        [(signal.SIGTERM, 4)],
     ),
 )
 def test_a_signal_says_how_to_go_on_and_no_process_is_left(number, delay, small_dir, tmp_path):
