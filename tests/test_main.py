@@ -206,19 +206,19 @@ def test_ctrl_c_while_mxnet_is_imported_is_quiet(command, ratings_dir, tmp_path)
     assert errors == ""
 
 
-def test_a_section_runs_as_its_script_does(ratings_dir, tmp_path):
+def test_a_section_runs_as_its_script_does(ratings_dir, run_here, tmp_path):
     pytest.importorskip("d2l_recsys.backend")
     options = ["--data-dir", ratings_dir, "--num-epochs", 1, "--batch-size", 16, "--seed", 4]
-    ours = call("run", "mf", *options, "--out", tmp_path / "ours")
+    code, out, _ = run_here("run", "mf", *options, "--out", tmp_path / "ours")
+    assert code == 0
     script = run_script("chapters/mf.py", *options, "--out", tmp_path / "script")
-    assert ours.returncode == 0, ours.stderr
-    lines = [done.stdout.splitlines() for done in (ours, script)]
+    lines = [text.splitlines() for text in (out, script.stdout)]
     # The second line has the speed, and the last line has the folder, so both may differ.
     assert [lines[0][0], *lines[0][2:-1]] == [lines[1][0], *lines[1][2:-1]]
-    report = call("report", tmp_path / "ours")
-    assert report.returncode == 0
+    code, out, _ = run_here("report", tmp_path / "ours")
+    assert code == 0
     files = "checkpoint.safetensors, curve.png, history.csv, model.safetensors, result.json"
-    assert f"{tmp_path / 'ours'}: {files}" in report.stdout
+    assert f"{tmp_path / 'ours'}: {files}" in out
 
 
 def test_a_report_says_of_each_folder_how_its_run_differs_from_the_books(tmp_path):
