@@ -187,6 +187,9 @@ def test_a_user_who_is_alone_in_the_chapters_list_counts_in_the_defined_numbers(
     assert found.defined["test_auc"] == 0.5
     assert found.printed["test_hit_rate"] == 1
     assert np.isnan(found.printed["test_auc"])
+    # A single unseen item is enough.
+    one = HeldOut({0: [0]}, {0: [1]}, 1, 3)
+    assert one.scores([one.ranks(0, np.array([[1.0, 9, 0]]))]).defined["test_auc"] == 1
     d2l = pytest.importorskip("d2l.mxnet")
     with pytest.raises(ZeroDivisionError):
         d2l.hit_and_auc([0], [0], 50)
