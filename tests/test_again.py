@@ -27,7 +27,8 @@ def test_a_result_says_how_it_was_made(section, ratings_dir, clicks_dir, tmp_pat
     if "num_epochs" in given:
         given.update(seed=3, num_devices=2, device="cpu")
     result = SYSTEMS[section].main()(data_dir=data_dir, out=tmp_path / "one", quiet=True, **given)
-    found, options = options_of(json.loads((tmp_path / "one" / "result.json").read_text()))
+    one = tmp_path / "one"
+    found, options = options_of(one, json.loads((one / "result.json").read_text()))
     assert found.name == section
     assert given.items() <= options.items()
     assert not {"data_dir", "out", "quiet", "force", "resume"} & set(options)
@@ -75,5 +76,35 @@ def test_what_cannot_be_repeated_is_told(run_here, tmp_path):
     code, out, err = run_here("rerun", tmp_path)
     assert (code, out) == (2, "")
     assert "result.json does not exist" in err
-    with pytest.raises(DataError, match=r"the result is of 'tower', which is no section"):
-        options_of({"chapter": "tower", "settings": {}})
+    with pytest.raises(DataError, match=r"a/result\.json is of tower, which is no section"):
+        options_of("a", {"chapter": "tower", "settings": {}})
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"l2": "abc"}, {"l2": None}, {"l2": True}, {"l2": [1]}, {"cutoff": 5}, {"cutoff": ["a"]},
+     {"split": "last"}, {"nosuch": 1}],
+)  # fmt: skip
+def test_a_setting_that_is_none_is_told_before_the_run(setting, ratings_dir, run_here, tmp_path):
+    run_here("run", "ease", "--data-dir", ratings_dir, "--out", "one")
+    path = tmp_path / "one" / "result.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps({**result, "settings": {**result["settings"], **setting}}))
+    code, out, err = run_here("rerun", "one", "--data-dir", ratings_dir)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    (name,) = setting
+    assert f"one/result.json has the setting {name} " in line
+    assert not (tmp_path / "one-again").exists()
+
+
+def test_without_weights_only_numbers_are_compared(ratings_dir, run_here, tmp_path):
+    run_here("run", "popularity", "--data-dir", ratings_dir, "--out", "one")
+    (tmp_path / "one" / "model.safetensors").write_bytes(b"damaged")
+    assert run_here("rerun", "one", "--data-dir", ratings_dir)[0] == 2
+    assert not (tmp_path / "one-again").exists()
+    (tmp_path / "one" / "model.safetensors").unlink()
+    # The file can be named in place of its folder.
+    code, out, err = run_here("rerun", "one/result.json", "--data-dir", ratings_dir)
+    assert (code, err) == (0, "")
+    assert out == "one-again has the same numbers as one, which has no weights\n"

@@ -147,7 +147,7 @@ BAD = [
     (["--user", "1", "-n", "-1"], "-n is -1; it must be a whole number, 1 or larger"),
     (["--user", "1", "--seed", "-1"], "--seed is -1; it must lie between 0 and"),
     (["--like", "Flim 7"], r"no movie is called 'Flim 7'; did you mean Film 7 \(1957\), Film"),
-    (["--like", ""], "'' is not a title"),
+    (["--like", ""], "--like is ''; give it a value"),
     (["--like", "Film 7"], "popularity has no vectors of items, so it cannot find similar ones"),
     (["--user", "1", "--like", "Film 7"], "popularity has no vectors of items"),
 ]
@@ -156,7 +156,7 @@ BAD_MODELS = [
     ("deepfm", "deepfm predicts clicks and does not rank items; try deepfm-ranking"),
     ("movielens", "movielens does not rank items; choose one of: mf"),
     ("populartiy", r"--model is 'populartiy'; did you mean 'popularity'\? .*; or name a run's"),
-    ("", "--model is ''; choose from: mf"),
+    ("", "--model is ''; give it a value"),
     ("results/mf", "there is no results/mf/model.safetensors; name the folder of a finished run"),
     (".", r"there is no model\.safetensors; name the folder of a finished run"),
 ]

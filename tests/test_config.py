@@ -35,9 +35,15 @@ def test_a_file_sets_options_and_the_command_line_wins(ratings_dir, tmp_path):
         ("splitt = 3", r"--config run.toml has 'splitt'; did you mean 'split'\?"),
         ("config = 'a'", r"--config run.toml has 'config'; "),
         ("[ease]\nl2 = 3", r"--config run.toml has 'ease'; "),
-        ("l2 = {a = 3}", r"--config run.toml: l2 is a table; give it one value or a list"),
+        ("l2 = {a = 3}", r"--config run.toml: l2 is .*; give a text or a number"),
+        ("l2 = true", r"--config run.toml: l2 is True; give a text or a number"),
+        ("l2 = [3]", r"--config run.toml: l2 is \[3\]; give a text or a number"),
+        ("l2 = 2020-01-01", r"--config run.toml: l2 is 2020-01-01; give a text or a number"),
+        ("quiet = 1", r"--config run.toml: quiet is 1; give true or false"),
+        ("cutoff = [true]", r"--config run.toml: cutoff is \[True\]; give one value or a list"),
+        ("data_dir = 'a'\ndata-dir = 'b'", r"--config run.toml has data_dir twice; give it once"),
         ("l2 = three", r"--config run.toml is not a TOML file: .*; correct it"),
-        ("l2 = 'three'", r"Invalid value for '--l2'"),
+        ("l2 = 'three'", r"Invalid value for '--l2': .*\(see also --config run\.toml\)"),
         ("l2 = -1", r"--l2 is -1.0; it must lie between"),
         ("split = 'last'", r"--split is 'last'; choose one of"),
         ("cutoff = ['a']", r"--cutoff has 'a'; give whole numbers"),
@@ -56,3 +62,10 @@ def test_a_file_that_cannot_be_read_gets_one_line(run_here):
         code, _, err = run_here("run", "ease", "--config", name)
         assert code == 2
         assert f"d2l-recsys: error: --config {name} cannot be read: {why}" in err
+
+
+def test_an_empty_list_and_a_byte_order_mark_are_taken(ratings_dir, run_here, tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"\xef\xbb\xbfcutoff = []\nl2 = 3\nquiet = true\n")
+    assert run_here(*COMMAND, "--data-dir", ratings_dir) == (0, "", "")
+    (path,) = tmp_path.rglob("result.json")
+    assert path.parent == tmp_path / "results" / "ease" / "l2=3.0"

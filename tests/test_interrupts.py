@@ -9,6 +9,15 @@ from d2l_recsys.sections.signals import sigterm_stops
 from d2l_recsys.training.interrupts import noting_interrupts
 
 
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """Set the handlers back: a stopped command leaves SIGTERM ignored, and children inherit it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -37,7 +46,15 @@ def test_in_a_command_sigterm_is_noted_too():
                 interrupt()
         with pytest.raises(Stopped) as stopped:
             os.kill(os.getpid(), signal.SIGTERM)
+        # The command ends. A second signal changes nothing.
+        os.kill(os.getpid(), signal.SIGTERM)
     assert stopped.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+def test_after_a_command_that_was_not_stopped_sigterm_ends_the_program_again():
+    with sigterm_stops():
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 

@@ -111,6 +111,8 @@ def test_a_file_in_the_way_of_the_folder_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot write to .*file"):
         prepare_folder(tmp_path / "file" / "out")
+    with pytest.raises(OutputError, match=r"cannot write to .*file: it is a file, not a folder; "):
+        prepare_folder(tmp_path / "file")
 
 
 def test_the_default_folder_is_named_by_section_changed_settings_and_seed():

@@ -116,7 +116,7 @@ def prune(data_dir: Optional[pathlib.Path] = None, json: AsJson = False) -> None
 def _demand(rows: List[State], faults: List[str], json: bool) -> None:
     _show(rows, faults, json)
     if faults:
-        raise DataError("; ".join(faults))
+        raise DataError("; ".join(dict.fromkeys(faults)))
 
 
 COMMANDS = (where, check, fetch, prune)

@@ -9,6 +9,7 @@ from typing import List, NamedTuple, Optional
 import typer
 
 from d2l_recsys.cli.output import AsJson, show
+from d2l_recsys.errors import SettingError
 
 CANNOT_TRAIN = 1
 PACKAGES = (
@@ -79,6 +80,8 @@ def _training() -> List[Check]:
     try:
         from d2l_recsys.backend import autograd, gluon, nn, np, npx
         from d2l_recsys.devices import try_all_gpus
+    except SettingError as error:
+        return [Check("training", str(error), ok=False)]
     except Exception as error:
         return [Check("training", f"MXNet cannot be loaded: {error}", ok=False)]
     try:

@@ -27,10 +27,17 @@ def rerun(
 
     from d2l_recsys.runs.again import check_data, differences, options_of
     from d2l_recsys.runs.results import read_result
+    from d2l_recsys.saved_models import MODEL, arrays_of_model
 
     folder = pathlib.Path(*folder.parts)
+    if folder.name == "result.json" and folder.is_file():
+        folder = folder.parent
     first = read_result(folder)
-    section, options = options_of(first)
+    section, options = options_of(folder, first)
+    # Read the weights now: a damaged file must not be found after a long run.
+    has_weights = (folder / MODEL).exists()
+    if has_weights:
+        arrays_of_model(folder)
     check_data(section, first, data_dir)
     again = folder.with_name(f"{folder.name}-again") if folder.name else pathlib.Path("again")
     # The bar of the run goes to standard error. Its lines are not wanted here.
@@ -38,10 +45,12 @@ def rerun(
         section.main()(data_dir=data_dir, out=again, quiet=quiet, **options)
     second = read_result(again)
     found = differences(folder, again, [first, second])
+    before = first.get("environment")
+    before = before if isinstance(before, dict) else {}
     made_with = [
-        f"{name}: {first.get('environment', {}).get(name)} became {value}"
+        f"{name}: {before.get(name)} became {value}"
         for name, value in second["environment"].items()
-        if first.get("environment", {}).get(name) != value
+        if before.get(name) != value
     ]
     if first.get("processor") != second["processor"]:
         made_with.append(f"processor: {first.get('processor')} became {second['processor']}")
@@ -54,7 +63,9 @@ def rerun(
     }
 
     def text() -> str:
-        verdict = f"{again} has the same numbers and weights as {folder}"
+        verdict = f"{again} has the same numbers{' and weights' * has_weights} as {folder}"
+        if not has_weights:
+            verdict += ", which has no weights"
         lines = [f"{again} differs from {folder}:", *found] if found else [verdict]
         if found and made_with:
             lines += ["The runs were not made with the same:", *made_with]

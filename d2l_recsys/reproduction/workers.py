@@ -55,8 +55,10 @@ def work_off(
                 yield done
         all_done = True
     finally:
-        for worker in workers:
-            worker.end(at_once=not all_done)
+        # A second signal, which some programs send at once, must not leave a worker running.
+        with _ignoring_signals():
+            for worker in workers:
+                worker.end(at_once=not all_done)
 
 
 class _Worker:
@@ -104,6 +106,20 @@ class _Worker:
 
 
 @contextlib.contextmanager
+def _ignoring_signals() -> Iterator[None]:
+    """Ignore Ctrl-C and SIGTERM while this context is active."""
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def _as_children_begin() -> Iterator[None]:
     """Set one thread and ignore Ctrl-C and SIGTERM while a child process starts.
 
@@ -112,20 +128,15 @@ def _as_children_begin() -> Iterator[None]:
     of a job. Only the parent process shall act on them.
     """
     before = os.environ.get("OMP_NUM_THREADS")
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handlers[number] = signal.signal(number, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
-        yield
+        with _ignoring_signals():
+            yield
     finally:
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _serve(connection: multiprocessing.connection.Connection, work: Callable) -> None:
@@ -147,7 +158,10 @@ def _serve(connection: multiprocessing.connection.Connection, work: Callable) ->
             error = raised
         except Exception:
             trace = traceback.format_exc()
-        connection.send((value, error, trace))
+        try:
+            connection.send((value, error, trace))
+        except OSError:  # The parent process has ended.
+            os._exit(1)
         # Nets and their graphs are in reference cycles, so only the collector frees their memory.
         gc.collect()
 

@@ -9,30 +9,49 @@ from d2l_recsys.datasets.location import PathLike
 from d2l_recsys.datasets.movielens import dataset_ml100k
 from d2l_recsys.errors import DataError
 from d2l_recsys.saved_models import MODEL, arrays_of_model
+from d2l_recsys.sections.options import is_value
 from d2l_recsys.sections.registry import SYSTEMS, Section
 from d2l_recsys.settings import ClickDataset
+from d2l_recsys.storage.archive import shown
 
 # The names of the click data sets in a result, and the options that choose them.
 CLICKS = {"ctr": ClickDataset.book, "MovieLens-100K as clicks": ClickDataset.movielens}
 
 
-def options_of(result: Mapping[str, Any]) -> Tuple[Section, Dict[str, Any]]:
-    """The section of a ``result``, and the options of its ``main`` that gave the result.
+def options_of(folder: pathlib.Path, result: Mapping[str, Any]) -> Tuple[Section, Dict[str, Any]]:
+    """The section of the ``result`` in ``folder``, and the options of its ``main`` that gave it.
 
-    Raises DataError if the result is of an unknown section.
+    Raises DataError if the result is of an unknown section, or has a setting that is none.
     """
+    path = pathlib.Path(folder, "result.json")
     name, settings = result["chapter"], dict(result["settings"])
     if name not in SYSTEMS:
-        raise DataError(f"the result is of {name!r}, which is no section or companion here")
+        raise DataError(
+            f"{path} is of {shown(name)}, which is no section or companion here; name another "
+            "folder"
+        )
     section = SYSTEMS[name]
     known = section.options().parameters
     if "dataset" in settings:
         settings["dataset"] = CLICKS.get(settings["dataset"], settings["dataset"])
     settings.update(seed=result.get("seed"), protocol=result.get("protocol"))
-    devices = result.get("environment", {}).get("devices") or []
-    if devices:
-        settings["device"] = devices[0].partition("(")[0]
-    return section, {n: value for n, value in settings.items() if n in known and value is not None}
+    environment = result.get("environment")
+    devices = environment.get("devices") if isinstance(environment, dict) else None
+    if isinstance(devices, list) and devices:
+        settings["device"] = str(devices[0]).partition("(")[0]
+    options = {}
+    # This is no option: the protocol chooses it.
+    settings.pop("trained_on", None)
+    for option, value in settings.items():
+        if option in ("seed", "protocol", "device") and (option not in known or value is None):
+            continue
+        if option not in known or not is_value(known[option], value):
+            raise DataError(
+                f"{path} has the setting {shown(option)} {shown(value)}, which {name} cannot have; "
+                "run it again"
+            )
+        options[option] = value
+    return section, options
 
 
 def check_data(section: Section, result: Mapping[str, Any], data_dir: Optional[PathLike]) -> None:

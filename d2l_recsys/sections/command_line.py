@@ -24,7 +24,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typing_extensions import Annotated, get_args, get_origin
 
 from d2l_recsys.errors import OutputError, RecsysError, SettingError, Stopped
-from d2l_recsys.sections.config import read_config
+from d2l_recsys.sections.config import CONFIG, read_config
 from d2l_recsys.sections.options import choices_of, help_of
 from d2l_recsys.sections.signals import sigterm_stops
 from d2l_recsys.sections.streams import lasting_streams
@@ -47,16 +47,27 @@ HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class OnceCommand(TyperCommand):
-    """A command that refuses an option with a value that is given twice, unless it takes a list."""
+    """A command that refuses an option that is given twice, unless it takes a list, or is empty."""
 
     def parse_args(self, context: typer.Context, args: List[str]) -> List[str]:
-        """Parse ``args`` as typer does. Raises UsageError if an option is given twice."""
-        given = self.make_parser(context).parse_args(args=list(args))[-1]
+        """Parse ``args`` as typer does. Raises UsageError if an option is given twice or empty."""
+        values, _, given = self.make_parser(context).parse_args(args=list(args))
+        for parameter in given:
+            # An empty text is often a variable of the shell that is not set.
+            if isinstance(parameter, TyperOption) and values.get(parameter.name) in ("", [""]):
+                raise UsageError(f"{parameter.opts[0]} is ''; give it a value, or leave it out")
         for parameter, count in collections.Counter(given).items():
             is_option = isinstance(parameter, TyperOption)
             if count > 1 and is_option and not (parameter.multiple or parameter.is_flag):
                 raise UsageError(f"{parameter.opts[0]} is given {count} times; give it once")
-        return super().parse_args(context, args)
+        try:
+            return super().parse_args(context, args)
+        except UsageError as error:
+            if CONFIG not in context.meta:
+                raise
+            raise UsageError(
+                f"{error.format_message()} (see also --config {context.meta[CONFIG]})"
+            ) from error
 
 
 class NearestGroup(TyperGroup):

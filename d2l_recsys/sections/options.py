@@ -163,6 +163,24 @@ def _checked(parameter: inspect.Parameter, value: Any) -> Any:
     return value
 
 
+def is_value(parameter: inspect.Parameter, value: Any) -> bool:
+    """Whether ``value``, as JSON has it, is of the type of an option. Its range is not checked."""
+    kind = parameter.annotation
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    choices = choices_of(kind)
+    if choices is not None:
+        words = [member.value for member in choices]
+        return value in words if isinstance(value, str) else value is parameter.default
+    if get_origin(kind) is Union:
+        kind = next(part for part in get_args(kind) if part is not type(None))
+        if value is None:
+            return True
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(type(number) is int for number in value)
+    return type(value) is kind or (kind is float and type(value) is int)
+
+
 def _parameters_section(signature: inspect.Signature) -> str:
     """The section "Parameters" of a docstring, with the help of each option."""
     lines = [f"{name} : {help_of(p)}" for name, p in signature.parameters.items()]

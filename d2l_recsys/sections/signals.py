@@ -10,7 +10,11 @@ from d2l_recsys.errors import Stopped
 
 
 def terminate(number: int, frame: Optional[FrameType]) -> None:
-    """Handle SIGTERM as Python handles Ctrl-C: raise Stopped, a KeyboardInterrupt."""
+    """Handle SIGTERM as Python handles Ctrl-C: raise Stopped, a KeyboardInterrupt.
+
+    From then on, SIGTERM is ignored: the command ends, and shall not be disturbed.
+    """
+    signal.signal(number, signal.SIG_IGN)
     raise Stopped(number=number)
 
 
@@ -30,4 +34,5 @@ def sigterm_stops() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -124,7 +124,7 @@ def write_files(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
 
 def _cannot_write(folder: pathlib.Path, error: OSError) -> OutputError:
     room = "free some disk space or " * (error.errno == errno.ENOSPC)
+    reason = "it is a file, not a folder" if folder.is_file() else error.strerror or error
     return OutputError(
-        f"cannot write to {folder}: {error.strerror or error}; {room}"
-        "choose another folder with --out or --results"
+        f"cannot write to {folder}: {reason}; {room}choose another folder with --out or --results"
     )

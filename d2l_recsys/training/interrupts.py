@@ -36,4 +36,5 @@ def noting_interrupts() -> Iterator[Callable[[], int]]:
         yield lambda: noted[0] if noted else 0
     finally:
         for number in replaced:
-            signal.signal(number, HANDLERS[number])
+            if signal.getsignal(number) is note:
+                signal.signal(number, HANDLERS[number])
