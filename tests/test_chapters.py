@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import run_script
+from conftest import run_script, some
 
 backend = pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.chapters import autorec, caser, deepfm, fm, mf, neumf  # noqa: E402
@@ -50,6 +50,10 @@ DRAWN = {"autorec": {"split", "shuffle"}, RANKING: {"shuffle", "negatives"}}
 
 def kind_of(section):
     return next(kind for kind in (RATING, RANKING, CLICKS) if section in kind)
+
+
+# One section of each kind; the tests of the others that use these are marked as slow.
+FEW = {"mf", "caser", "fm"}
 
 
 @pytest.fixture(params=SECTIONS)
@@ -104,6 +108,7 @@ def test_the_result_has_what_the_readme_says(section, quick, tmp_path):
     assert (tmp_path / "out" / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("section", some(SECTIONS, FEW), indirect=True)
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(quick):
     """This test runs in one process; ``test_determinism`` compares two processes."""
 
@@ -127,6 +132,7 @@ def test_every_stream_of_the_seed_is_drawn_from_for_its_use(section, quick, monk
     assert drawn == DRAWN.get(section, DRAWN.get(kind_of(section), {"shuffle"}))
 
 
+@pytest.mark.parametrize("section", some(SECTIONS, FEW), indirect=True)
 def test_the_protocol_chooses_the_lines_and_the_curve(section, quick, monkeypatch, capsys):
     drawn = []
 

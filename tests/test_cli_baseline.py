@@ -373,9 +373,8 @@ def one_line_and_2(done, message):
     ],
     ids=["models", "rungs", "no rungs", "protocol", "seeds", "json", "port"],
 )
-def test_bad_input_gets_one_line_and_2(arguments, message, tmp_path):
-    done = check(*arguments, cwd=tmp_path)
-    one_line_and_2((done.returncode, done.stdout, done.stderr), message)
+def test_bad_input_gets_one_line_and_2(arguments, message, run, tmp_path):
+    one_line_and_2(run("check", *arguments), message)
     assert not list(tmp_path.rglob("*"))
 
 

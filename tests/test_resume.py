@@ -83,7 +83,7 @@ def stop_after(monkeypatch):
     ("section", "num_devices"),
     some(
         [*((section, 1) for section in TRAINED), ("mf", 2), ("caser", 2), ("deepfm", 2)],
-        [("autorec", 1), ("neumf", 1), ("fm", 1), ("mf", 2), ("caser", 2), ("deepfm", 2)],
+        [("autorec", 1), ("fm", 1), ("mf", 2), ("caser", 2)],
     ),
 )
 def test_stopped_anywhere_a_run_goes_on_to_the_same_bits(section, num_devices, run, stop_after):

@@ -771,8 +771,13 @@ def test_the_protocol_says_what_the_loss_sees_and_the_lines_show(protocol, tmp_p
     )
 
 
-@pytest.mark.parametrize("protocol", ["printed", "defined"])
-@pytest.mark.parametrize("kind", ["fm", "deepfm"])
+@pytest.mark.parametrize(
+    ("kind", "protocol"),
+    some(
+        itertools.product(["fm", "deepfm"], ["printed", "defined"]),
+        [("fm", "defined"), ("deepfm", "printed")],
+    ),
+)
 def test_clicks_on_any_number_of_devices_give_the_parameters_of_one(kind, protocol, tmp_path):
     # Batches of 23 give shares of unequal size.
     case, found = Clicks(kind, tmp_path, batch_size=23), []
