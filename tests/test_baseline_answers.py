@@ -41,6 +41,7 @@ GIVEN = {
     "gradients": {**PARAMETERS, **BATCH},
     "step": {**PARAMETERS, **MOMENTS, **BATCH, "steps": np.array(7)},
     "trajectory": {**PARAMETERS, **BATCHES},
+    "dropout": {**PARAMETERS, **BATCH, "seed": np.array(3)},
     "first": {"seed": np.array(3)},
     "negatives": {"seed": np.array(3), "users": np.arange(4)},
 }
@@ -240,6 +241,7 @@ CALLED = {
     "gradients": [STATE, LOSS, method("return {}", "gradients")],
     "step": [STATE, STEP, WEIGHTS],
     "trajectory": [STATE, LOSS, STEP, WEIGHTS],
+    "dropout": [STATE, method("return 0", "training_outputs", "batch, seed"), method("return 0")],
     "first": [method("return {}", "first_parameters", "settings, seed")],
     "negatives": [method("return 0", "negatives", "given, seed")],
 }
@@ -514,3 +516,11 @@ def test_what_is_left_out_is_told_of_the_chapters_data(answered):
     asked = question("data")._replace(name="mf/0-data-ml100k")
     with pytest.raises(NoAnswer, match=r"0-data-ml100k\.npz; .*--no-chapter-data leaves it out$"):
         answered.answer(asked)
+
+
+def test_batches_of_different_lengths_are_filled_up_with_minus_1(tmp_path):
+    path = port_file(tmp_path, method("return [[0, 1], [2]]", "batches"))
+    found = answers_of(str(path)).answer(question("batches"))["batches"]
+    assert found.tolist() == [[0, 1], [2, -1]]
+    path = port_file(tmp_path, method("return []", "batches"))
+    assert answers_of(str(path)).answer(question("batches"))["batches"].size == 0

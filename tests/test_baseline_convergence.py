@@ -208,3 +208,14 @@ def test_negatives_that_are_seen_or_not_uniform_are_flagged(model):
     for row in range(0, len(skewed), 7):
         skewed[row] = np.flatnonzero(mask[given["users"][row]])[row % 40]
     assert least(question, {"negatives": skewed}) <= THRESHOLD
+
+
+def test_a_shift_is_told_as_a_shift_and_not_as_another_spread():
+    rng = np.random.default_rng(8)
+    reference = {"x": rng.normal(8.37, 0.37, 30)}
+    told = {t.what: t for t in number_tests(reference, {"x": rng.normal(9.71, 0.45, 10)}, 10)}
+    assert told["x"].p <= THRESHOLD
+    assert "spread of x" not in told
+    # Another spread around the same place is still told.
+    wide = {t.what: t for t in number_tests(reference, {"x": 8.37 + np.linspace(-9, 9, 10)}, 10)}
+    assert wide["x"].p > THRESHOLD >= wide["spread of x"].p

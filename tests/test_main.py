@@ -55,7 +55,7 @@ def test_the_version_is_told(asked):
         ),
         (["run"], NAMES),
         (["data"], ["where", "check", "fetch", "prune"]),
-        (["baseline"], ["check", "questions", "causes", "make"]),
+        (["baseline"], ["new", "check", "questions", "causes", "make"]),
     ],
 )
 def test_help_names_every_command(arguments, named, run_here):

@@ -12,6 +12,7 @@ from d2l_recsys.errors import DataError
 
 FILES = pathlib.Path(__file__).resolve().parent / "files"
 INDEX, SUMS = "baseline.json", "SHA256SUMS"
+GIVEN, EXPECTED = ".given.npz", ".expected.npz"
 # The version of the layout of the files. The index also has the version of the project.
 VERSION = 1
 MEND = "get a new copy of the baseline folder"
@@ -29,8 +30,8 @@ class Baseline:
 
     def __init__(self, folder: Optional[pathlib.Path] = None) -> None:
         self.folder = pathlib.Path(folder or FILES)
-        self._sums = self._read_sums()
-        index = json.loads(self._checked(INDEX))
+        self.sums = self._read_sums()
+        index = json.loads(self.content(INDEX))
         if index["version"] != VERSION:
             raise DataError(
                 f"{self.folder / INDEX} has version {index['version']}, this program reads version "
@@ -63,15 +64,15 @@ class Baseline:
             entry["model"],
             tuple(entry["protocols"]),
             entry["settings"],
-            self._arrays(entry["name"] + ".given.npz"),
+            self._arrays(entry["name"] + GIVEN),
         )
 
     def expected(self, entry: Dict[str, Any]) -> Arrays:
         """The expected answer to a question of rungs 0 to 5. Raises DataError like ``question``."""
-        return self._arrays(entry["name"] + ".expected.npz")
+        return self._arrays(entry["name"] + EXPECTED)
 
     def _arrays(self, name: str) -> Arrays:
-        self._checked(name)
+        self.content(name)
         return read_npz(self.folder / name)
 
     def _read_sums(self) -> Dict[str, str]:
@@ -82,13 +83,14 @@ class Baseline:
             raise DataError(f"there is no baseline in {self.folder}; {MEND}") from error
         return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
-    def _checked(self, name: str) -> bytes:
+    def content(self, name: str) -> bytes:
+        """The content of a file. Raises DataError if it does not match its checksum."""
         path = self.folder / name
         try:
             content = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}; {MEND}") from error
-        if hashlib.sha256(content).hexdigest() != self._sums.get(name):
+        if hashlib.sha256(content).hexdigest() != self.sums.get(name):
             raise DataError(f"{path} does not match its checksum in {SUMS}; {MEND}")
         return content
 

@@ -5,18 +5,27 @@ Needs MXNet. The same code makes the same bytes on the same machine.
 
 import json
 import pathlib
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import d2l_recsys
 from d2l_recsys.baseline import reference
 from d2l_recsys.baseline.chapter_data import chapter_questions, input_sums, read_inputs
 from d2l_recsys.baseline.compare import digest
-from d2l_recsys.baseline.files import INDEX, SUMS, VERSION, as_index, checksums
+from d2l_recsys.baseline.files import (
+    EXPECTED,
+    GIVEN,
+    INDEX,
+    SUMS,
+    VERSION,
+    Baseline,
+    as_index,
+    checksums,
+)
 from d2l_recsys.baseline.generate_questions import questions
-from d2l_recsys.baseline.ladder import CLICKS, CONVERGENCE, MODELS, PROTOCOLS, tracks
+from d2l_recsys.baseline.ladder import CLICKS, DRAWN, MODELS, PROTOCOLS, tracks
 from d2l_recsys.baseline.npz import npz_bytes
-from d2l_recsys.baseline.questions import ask
-from d2l_recsys.baseline.tolerances import FACTOR, LEAST, tolerances
+from d2l_recsys.baseline.questions import Question, ask
+from d2l_recsys.baseline.tolerances import FACTOR, LEAST, lower_precision, tolerances
 from d2l_recsys.errors import DataError
 from d2l_recsys.reproduction.runs import do_all
 from d2l_recsys.reproduction.summary import as_reference, summarise
@@ -42,16 +51,7 @@ def make_baseline(
     ``numbers`` is the result of ``numbers_over_seeds``. Raises DataError if ``numbers`` has too few
     seeds or comes from other data, or if the project's own code and the oracle disagree.
     """
-    files: Dict[str, bytes] = {}
-    entries: List[Dict[str, Any]] = []
-    for question in questions():
-        more: Dict[str, Any] = {}
-        if question.rung < CONVERGENCE:
-            expected = ask(reference.Port, question)
-            files[question.name + ".expected.npz"] = npz_bytes(expected)
-            more = tolerances(question, expected)
-        entries.append(as_index(question, **more))
-        files[question.name + ".given.npz"] = npz_bytes(question.given)
+    files, entries = _asked(questions())
     inputs = read_inputs(list(MODELS), data_dir)
     index = {
         "version": VERSION,
@@ -71,6 +71,48 @@ def make_baseline(
         },
         "convergence": convergence(numbers),
     }
+    return _with_index(files, index)
+
+
+def add_questions(baseline: Baseline) -> Dict[str, bytes]:
+    """The files of ``baseline``, and of the questions that it lacks; trains nothing.
+
+    The files that exist keep their bytes, except for the index and the checksums. Raises DataError
+    if the project's own code and the oracle disagree about a new question.
+    """
+    kept = {entry["name"]: entry for entry in baseline.entries}
+    made = list(questions())
+    files, entries = _asked(question for question in made if question.name not in kept)
+    for entry in kept.values():
+        if "tolerance" in entry and entry["rung"] > 1 and "lower_precision" not in entry:
+            question, expected = baseline.question(entry), baseline.expected(entry)
+            entry["lower_precision"] = lower_precision(question, expected, entry["tolerance"])
+    known = {**kept, **{entry["name"]: entry for entry in entries}}
+    names = [question.name for question in made]
+    index = {**baseline.index, "questions": [known[name] for name in names]}
+    for name in kept:
+        for end in (GIVEN, EXPECTED):
+            if (name + end) in baseline.sums:
+                files[name + end] = baseline.content(name + end)
+    return _with_index(files, index)
+
+
+def _asked(questions: Iterable[Question]) -> Tuple[Dict[str, bytes], List[Dict[str, Any]]]:
+    """The files of ``questions`` and of their expected answers, and their entries in the index."""
+    files: Dict[str, bytes] = {}
+    entries: List[Dict[str, Any]] = []
+    for question in questions:
+        more: Dict[str, Any] = {}
+        if question.rung not in DRAWN:
+            expected = ask(reference.Port, question)
+            files[question.name + EXPECTED] = npz_bytes(expected)
+            more = tolerances(question, expected)
+        entries.append(as_index(question, **more))
+        files[question.name + GIVEN] = npz_bytes(question.given)
+    return files, entries
+
+
+def _with_index(files: Dict[str, bytes], index: Mapping[str, Any]) -> Dict[str, bytes]:
     files[INDEX] = (json.dumps(index, indent=1, ensure_ascii=False) + "\n").encode()
     files[SUMS] = checksums(files).encode()
     return files

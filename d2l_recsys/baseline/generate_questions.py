@@ -11,6 +11,7 @@ from d2l_recsys.baseline.made_up_data import NUM_ITEMS, NUM_USERS, SEED
 from d2l_recsys.baseline.oracle.training import draw_negatives, seen_items, training_rows
 from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question, ask, batch_of, join
+from d2l_recsys.baseline.special_questions import special_questions
 from d2l_recsys.baseline.tolerances import in_float32
 
 # The number of steps of a trajectory.
@@ -37,6 +38,9 @@ def questions() -> Iterator[Question]:
             *_training_questions(model, settings, found, rng),
             *_draws(model, settings, found, rng),
         ]
+        batch = batch_of(_batches(model, settings, found, np.random.default_rng(SEED), 1), 0)
+        batch = {name: array[:ROWS_OF_BATCH] for name, array in batch.items()}
+        asked += special_questions(model, settings, batch, asked[-1])
         yield from sorted(asked, key=lambda question: question.rung)
 
 

@@ -7,7 +7,7 @@ port lacks a method, the rung that needs this method has no answer, and the chec
 ``docs/porting.md`` lists the arrays that each model is given and the arrays that it returns.
 """
 
-from typing import Any, Dict, Mapping, Optional, Protocol
+from typing import Any, Dict, Mapping, Optional, Protocol, Sequence
 
 import numpy as np
 
@@ -26,8 +26,11 @@ class Port(Protocol):
     def data(self, given: Mapping[str, np.ndarray]) -> Arrays:
         """Rung 0: split the ratings or encode the clicks; returns the arrays for training."""
 
-    def batches(self, given: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Rung 0: the row numbers of the full batches, (batches, batch_size), of several epochs."""
+    def batches(self, given: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+        """Rung 0: the row numbers of each batch, in order, of several epochs.
+
+        A right port has only full batches, so its answer can be one array (batches, batch_size).
+        """
 
     def metrics(self, given: Mapping[str, np.ndarray]) -> Dict[str, float]:
         """Rung 1: the metrics of the protocol by name, from given scores and losses."""
@@ -67,6 +70,12 @@ class Port(Protocol):
 
     def parameters(self) -> Arrays:
         """Rungs 4 and 5: the current weights by name."""
+
+    def training_outputs(self, batch: Arrays, seed: int) -> np.ndarray:
+        """Rung 7: the outputs of the net as ``forward`` returns them, but in training.
+
+        Dropout is on, and draws for each example on its own.
+        """
 
     def first_parameters(self, settings: Mapping[str, Any], seed: int) -> Arrays:
         """Rung 6: first weights by name, drawn as at the start of training."""

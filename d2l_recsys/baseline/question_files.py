@@ -8,9 +8,9 @@ from d2l_recsys.baseline.chapter_data import chapter_questions
 from d2l_recsys.baseline.files import Baseline
 from d2l_recsys.baseline.ladder import CONVERGENCE, tracks
 from d2l_recsys.baseline.npz import npz_bytes
-from d2l_recsys.baseline.oracle import initial
+from d2l_recsys.baseline.oracle import Port, initial
 from d2l_recsys.baseline.port import Arrays
-from d2l_recsys.baseline.questions import join
+from d2l_recsys.baseline.questions import ask, join
 
 INDEX = "questions.json"
 
@@ -65,4 +65,7 @@ def _answer_shapes(
         return join("parameters", initial.shapes(entry["model"], entry["settings"]))
     if entry["kind"] == "negatives":
         return {"negatives": given["users"].shape}
+    if entry["kind"] == "dropout":
+        answer = ask(Port, baseline.question(entry))
+        return {name: array.shape for name, array in answer.items()}
     return {name: array.shape for name, array in baseline.expected(entry).items()}

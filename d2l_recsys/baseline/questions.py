@@ -43,7 +43,7 @@ def batch_of(batches: Mapping[str, np.ndarray], number: int) -> Arrays:
 def ask(make: Callable[[str, str], Port], question: Question) -> Arrays:
     """Ask a port one question and return its answer; ``make`` is the class of the port.
 
-    The question is one of rungs 0 to 5, or asks for first weights or negative items (rung 6).
+    The question is not one for complete trainings.
     Raises NotImplementedError if the port lacks a method that the question needs, and every error
     that the port raises.
     """
@@ -60,7 +60,14 @@ def _data(port: Port, question: Question) -> Arrays:
 
 
 def _batches(port: Port, question: Question) -> Arrays:
-    return {"batches": port.batches(question.given)}
+    batches = port.batches(question.given)
+    if not isinstance(batches, (list, tuple)):
+        return {"batches": np.asarray(batches)}
+    batches = [np.asarray(batch) for batch in batches]
+    longest = max(map(len, batches), default=0)
+    # An array has rows of one length, so -1 fills up a batch that has fewer rows.
+    filled = [np.pad(batch, (0, longest - len(batch)), constant_values=-1) for batch in batches]
+    return {"batches": np.array(filled)}
 
 
 def _metrics(port: Port, question: Question) -> Arrays:
@@ -106,6 +113,14 @@ def _trajectory(port: Port, question: Question) -> Arrays:
     return {"losses": np.array(losses), **join("parameters", port.parameters())}
 
 
+def _dropout(port: Port, question: Question) -> Arrays:
+    _set_state(port, question)
+    batch, seed = cut(question.given, "batch"), int(question.given["seed"])
+    # First in training: a port may forget to leave it.
+    trained = port.training_outputs(batch, seed)
+    return {"trained": trained, "evaluated": port.forward(batch)}
+
+
 def _first(port: Port, question: Question) -> Arrays:
     seed = int(question.given["seed"])
     return join("parameters", port.first_parameters(question.settings, seed))
@@ -124,6 +139,7 @@ KINDS: Dict[str, Tuple[Callable[[Port, Question], Arrays], Tuple[str, ...]]] = {
     "gradients": (_gradients, ("set_state", "loss", "gradients")),
     "step": (_step, ("set_state", "step", "parameters")),
     "trajectory": (_trajectory, ("set_state", "loss", "step", "parameters")),
+    "dropout": (_dropout, ("set_state", "training_outputs", "forward")),
     "first": (_first, ("first_parameters",)),
     "negatives": (_negatives, ("negatives",)),
 }

@@ -176,6 +176,12 @@ class Port:
         """See ``baseline.port.Port``."""
         return numpy.concatenate([self._outputs(*share).asnumpy() for share in self._shares(batch)])
 
+    def training_outputs(self, batch: Arrays, seed: int) -> numpy.ndarray:
+        """See ``baseline.port.Port``."""
+        mx.random.seed(seed)
+        with autograd.train_mode():
+            return self.forward(batch)
+
     def _outputs(self, *share: np.ndarray) -> np.ndarray:
         if self.model not in CLICKS:
             return self.net(*share[: 1 if self.model == "autorec" else -1])

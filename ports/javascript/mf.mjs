@@ -8,9 +8,9 @@
  *
  * To check this port, run in the root of the checkout:
  *
- *     d2l-recsys baseline questions QUESTIONS --models mf --rungs 0-5
+ *     d2l-recsys baseline questions QUESTIONS --models mf --rungs 0-5,7
  *     node ports/javascript/mf.mjs QUESTIONS ANSWERS
- *     d2l-recsys baseline check ANSWERS --models mf --rungs 0-5
+ *     d2l-recsys baseline check ANSWERS --models mf --rungs 0-5,7
  *
  * `questions.json` lists the questions. Each function in `KINDS` (at the end of this file) answers
  * one kind of question: it gets the `given` arrays and the question, and returns the arrays of the
@@ -147,6 +147,12 @@ function forward(given) {
   return { output: vector(predict(reals(given, "parameters"), cut(given, "batch"))) };
 }
 
+/** Matrix factorization has no dropout, so training and evaluation have the same outputs. */
+function dropout(given) {
+  const { output } = forward(given);
+  return { trained: output, evaluated: output };
+}
+
 function gradients(given) {
   const [p, batch] = [reals(given, "parameters"), cut(given, "batch")];
   return { loss: scalar(lossOf(p, batch)), ...join("gradients", gradientsOf(p, batch)) };
@@ -202,7 +208,7 @@ function trajectory(given, { settings }) {
   return { losses: vector(losses), ...join("parameters", state.p) };
 }
 
-const KINDS = { data, batches, metrics, forward, gradients, step, trajectory };
+const KINDS = { data, batches, metrics, forward, gradients, step, trajectory, dropout };
 
 /** Answer the questions about matrix factorization, and skip all other questions. */
 function main(questions, answers) {

@@ -79,9 +79,14 @@ def train_step(
     return adam(state, gradients, len(found[0]), rates), found
 
 
-def forward(model: str, probabilities: bool, p: Parameters, batch: Arrays) -> jax.Array:
-    """The outputs of the net; with ``probabilities``, their sigmoid."""
-    outputs = NETS[model](p, batch)
+def forward(
+    model: str, probabilities: bool, p: Parameters, batch: Arrays, drop: Arrays
+) -> jax.Array:
+    """The outputs of the net; with ``probabilities``, their sigmoid.
+
+    ``drop`` is empty, or it has the ``key`` and the ``share`` of dropout.
+    """
+    outputs = NETS[model](p, batch, **drop)
     return jax.nn.sigmoid(outputs) if probabilities else outputs
 
 
@@ -163,8 +168,19 @@ class Port(Groundwork):
 
     def forward(self, batch: Dict[str, np.ndarray]) -> np.ndarray:
         """See ``baseline.port.Port``. FM and DeepFM as printed return probabilities."""
+        return self._outputs(batch, {})
+
+    def training_outputs(self, batch: Dict[str, np.ndarray], seed: int) -> np.ndarray:
+        """See ``baseline.port.Port``."""
+        drop = {}
+        if "dropout" in self.settings:
+            drop = {"key": jax.random.key(seed), "share": self.settings["dropout"]}
+        return self._outputs(batch, drop)
+
+    def _outputs(self, batch: Dict[str, np.ndarray], drop: Dict[str, Any]) -> np.ndarray:
         probabilities = self.protocol == "printed" and self.model in CLICKS
-        return np.array(_forward(self.model, probabilities, self.state.parameters, to_32(batch)))
+        found = _forward(self.model, probabilities, self.state.parameters, to_32(batch), drop)
+        return np.array(found)
 
     def loss(self, batch: Dict[str, np.ndarray]) -> float:
         """See ``baseline.port.Port``. Only the sum is in float64."""
@@ -233,7 +249,8 @@ class Learner(Port):
 
     def forward(self, batch: Dict[str, np.ndarray]) -> np.ndarray:
         """The outputs of the net without dropout; for FM and DeepFM logits."""
-        return np.array(_forward(self.model, False, self.state.parameters, to_32(batch)))
+        found = _forward(self.model, False, self.state.parameters, to_32(batch), {})
+        return np.array(found)
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray]) -> np.ndarray:
         """The scores of all items for each of ``users``.

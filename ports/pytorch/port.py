@@ -128,6 +128,15 @@ class Port(Groundwork):
         total = self.losses(tensors, self.outputs(tensors)).sum()
         return {name: g.numpy() for name, g in zip(names, torch.autograd.grad(total, weights))}
 
+    def training_outputs(self, batch: Arrays, seed: int) -> np.ndarray:
+        """The outputs of the net with dropout."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.net.train()
+            outputs = self.forward(batch)
+            self.net.eval()
+        return outputs
+
     # Rungs 4 and 5.
 
     def step(self, batch: Arrays) -> None:

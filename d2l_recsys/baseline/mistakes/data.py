@@ -1,6 +1,6 @@
 """Mistakes of rung 0: the split of ratings, windows, batches and the encoding of clicks."""
 
-from typing import Callable
+from typing import Callable, List
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def last_line_of_a_tie(port: Port, given: Given) -> Arrays:
     # Move the last line of each user's tie to the top of the file: it is then the first line of the
     # tie. The other lines keep their order.
     reordered = np.concatenate([ratings[last], np.delete(ratings, last, axis=0)])
-    return Port.data(port, {**given, "ratings": reordered})
+    return port.data({**given, "ratings": reordered})
 
 
 @MADE.add(0, ("mf", *PAIRS), method="data")
@@ -38,7 +38,7 @@ def earliest_rating_held_out(port: Port, given: Given) -> Arrays:
     """A user's latest rating must be held out. The port holds out the earliest rating."""
     ratings = given["ratings"].copy()
     ratings[:, 3] *= -1
-    return Port.data(port, {**given, "ratings": ratings})
+    return port.data({**given, "ratings": ratings})
 
 
 @MADE.add(0, ("mf",), method="data")
@@ -47,7 +47,7 @@ def ids_from_one(port: Port, given: Given) -> Arrays:
 
     The port keeps the ids of the file, which count from 1.
     """
-    return {name: rows + np.array([1, 1, 0]) for name, rows in Port.data(port, given).items()}
+    return {name: rows + np.array([1, 1, 0]) for name, rows in port.data(given).items()}
 
 
 @MADE.add(0, ("autorec",), method="data")
@@ -56,7 +56,7 @@ def rows_are_users(port: Port, given: Given) -> Arrays:
 
     The port fills each row with the ratings of one user.
     """
-    return {name: matrix.T for name, matrix in Port.data(port, given).items()}
+    return {name: matrix.T for name, matrix in port.data(given).items()}
 
 
 @MADE.add(0, ("autorec",), method="data")
@@ -65,7 +65,7 @@ def test_ratings_left_in_training(port: Port, given: Given) -> Arrays:
 
     The port keeps the test ratings in the training matrix.
     """
-    found = Port.data(port, given)
+    found = port.data(given)
     return {**found, "train_matrix": np.maximum(found["train_matrix"], found["test_matrix"])}
 
 
@@ -75,7 +75,7 @@ def low_numbers_are_the_test_set(port: Port, given: Given) -> Arrays:
 
     The port tests on the ratings whose number is at most 0.1.
     """
-    return Port.data(port, {**given, "uniform": 1 - given["uniform"]})
+    return port.data({**given, "uniform": 1 - given["uniform"]})
 
 
 @MADE.add(0, ("caser",), method="data")
@@ -84,7 +84,7 @@ def newest_item_first(port: Port, given: Given) -> Arrays:
 
     The port puts the newest item first.
     """
-    found = Port.data(port, given)
+    found = port.data(given)
     user, items, target = np.split(found["windows"], [1, -1], axis=1)
     windows = np.concatenate([user, items[:, ::-1], target], axis=1)
     return {**found, "windows": windows, "test_sequences": found["test_sequences"][:, ::-1]}
@@ -100,9 +100,9 @@ def windows_with_the_held_out_item(port: Port, given: Given) -> Arrays:
     users = np.unique(ratings[:, 0])
     # Add a later rating of each user. The split holds it out, so the windows use all real ratings.
     later = np.stack([users, users * 0 + 1, users, users * 0 + ratings[:, 3].max() + 1], axis=1)
-    of_all = Port.data(port, {**given, "ratings": np.concatenate([ratings, later])})
+    of_all = port.data({**given, "ratings": np.concatenate([ratings, later])})
     windows = {name: of_all[name] for name in ("windows", "test_sequences")}
-    return {**Port.data(port, given), **windows}
+    return {**port.data(given), **windows}
 
 
 @MADE.add(0, ("caser",), method="data")
@@ -111,7 +111,7 @@ def short_histories_dropped(port: Port, given: Given) -> Arrays:
 
     The port gives this user no window.
     """
-    found = Port.data(port, given)
+    found = port.data(given)
     long = np.bincount(found["train"][:, 0]) > int(given["L"])
     return {**found, "windows": found["windows"][long[found["windows"][:, 0]]]}
 
@@ -122,7 +122,7 @@ def short_histories_filled_with_0(port: Port, given: Given) -> Arrays:
 
     The port pads the history with 0, which is the id of an item.
     """
-    found = Port.data(port, given)
+    found = port.data(given)
     lengths = np.bincount(found["train"][:, 0])
     places = np.arange(int(given["L"]))
     windows, sequences = found["windows"].copy(), found["test_sequences"].copy()
@@ -142,6 +142,17 @@ def last_batch_dropped(port: Port, given: Given) -> np.ndarray:
     """
     size = int(given["batch_size"])
     return np.concatenate([roll_over(order[None], size) for order in given["orders"]])
+
+
+@MADE.add(0, MODELS, method="batches")
+def last_batch_smaller(port: Port, given: Given) -> List[np.ndarray]:
+    """Rows left over after the last full batch must come first in the next epoch.
+
+    The port makes a smaller last batch of these rows, as the loaders of most frameworks do.
+    """
+    size = int(given["batch_size"])
+    starts = range(0, given["orders"].shape[1], size)
+    return [order[start : start + size] for order in given["orders"] for start in starts]
 
 
 @MADE.add(0, MODELS, method="batches")
@@ -191,7 +202,7 @@ def threshold_exceeded(port: Port, given: Given) -> Arrays:
 
     The port requires one more occurrence.
     """
-    return Port.data(port, {**given, "min_threshold": given["min_threshold"] + 1})
+    return port.data({**given, "min_threshold": given["min_threshold"] + 1})
 
 
 @MADE.add(0, CLICKS, method="data")
@@ -200,7 +211,7 @@ def default_id_of_the_last_value(port: Port, given: Given) -> Arrays:
 
     The port gives rare values the id of the last frequent value.
     """
-    found = Port.data(port, given)
+    found = port.data(given)
     return _features(found, lambda ids: ids - (ids == _last_ids(found["field_dims"])))
 
 
@@ -210,7 +221,7 @@ def default_id_of_the_next_field(port: Port, given: Given) -> Arrays:
 
     The port gives rare values the first id of the next field.
     """
-    found = Port.data(port, given)
+    found = port.data(given)
     return _features(found, lambda ids: ids + (ids == _last_ids(found["field_dims"])))
 
 
@@ -220,7 +231,7 @@ def default_id_first(port: Port, given: Given) -> Arrays:
 
     The port puts the id of rare values first.
     """
-    found = Port.data(port, given)
+    found = port.data(given)
     last = _last_ids(found["field_dims"])
     first = last + 1 - found["field_dims"]
     return _features(found, lambda ids: np.where(ids == last, first, ids + 1))
@@ -232,7 +243,7 @@ def ids_start_anew_in_each_field(port: Port, given: Given) -> Arrays:
 
     The port starts the ids of every field at 0.
     """
-    found = Port.data(port, given)
+    found = port.data(given)
     first = _last_ids(found["field_dims"]) + 1 - found["field_dims"]
     return _features(found, lambda ids: ids - first)
 
@@ -244,7 +255,7 @@ def vocabulary_of_the_test_rows_too(port: Port, given: Given) -> Arrays:
     The port counts the test rows as well.
     """
     both = np.concatenate([given["train_tsv"], given["test_tsv"]])
-    found = Port.data(port, {**given, "train_tsv": both})
+    found = port.data({**given, "train_tsv": both})
     rows = len(found["train_labels"]) - len(found["test_labels"])
     train = {name: found[name][:rows] for name in ("train_features", "train_labels")}
     return {**found, **train}
@@ -264,7 +275,7 @@ def values_read_as_numbers(port: Port, given: Given) -> Arrays:
         return np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
 
     tables = {name: read(given[name]) for name in ("train_tsv", "test_tsv")}
-    return Port.data(port, {**given, **tables})
+    return port.data({**given, **tables})
 
 
 @MADE.add(0, CLICKS, method="data")
@@ -273,7 +284,7 @@ def vocabulary_in_order_of_appearance(port: Port, given: Given) -> Arrays:
 
     The port numbers these values in the order of their first appearance.
     """
-    found = Port.data(port, given)
+    found = port.data(given)
     new = np.arange(found["field_dims"].sum())
     for column, last in zip(found["train_features"].T, _last_ids(found["field_dims"])):
         ids, appears = np.unique(column[column != last], return_index=True)

@@ -12,9 +12,9 @@ from d2l_recsys.baseline.mistakes.mistake import (
     WITH_TABLES,
     Mistaken,
     Mistakes,
+    net_with,
 )
 from d2l_recsys.baseline.oracle import Port
-from d2l_recsys.baseline.oracle.models import MODELS as NETS
 from d2l_recsys.baseline.oracle.models import Outputs, sigmoid
 from d2l_recsys.baseline.port import Arrays
 
@@ -31,7 +31,7 @@ def _times(losses: Outputs, factor: Any) -> Outputs:
 @MADE.add(3, RATINGS, method="losses")
 def squared_error_not_halved(port: Port, batch: Arrays) -> Outputs:
     """The loss must be half the squared error. The port omits the factor 1/2."""
-    return _times(Port.losses(port, batch), 2)
+    return _times(port.losses(batch), 2)
 
 
 @MADE.add(3, MODELS)
@@ -52,7 +52,7 @@ class MeanOverTheBatch(Mistaken):
 @MADE.add(3, ("autorec",), method="losses")
 def sum_over_a_row(port: Port, batch: Arrays) -> Outputs:
     """The loss of a row must be the mean over its cells. The port sums over the cells."""
-    return _times(Port.losses(port, batch), batch["ratings"].shape[1])
+    return _times(port.losses(batch), batch["ratings"].shape[1])
 
 
 @MADE.add(3, ("autorec",), method="l2_loss")
@@ -86,7 +86,7 @@ def sign_reversed(port: Port, batch: Arrays) -> Outputs:
     The port swaps the two items.
     """
     swapped = {**batch, "item_id": batch["negative_id"], "negative_id": batch["item_id"]}
-    return Port.bpr_loss(port, swapped)
+    return port.bpr_loss(swapped)
 
 
 @MADE.add(3, PAIRS, method="pair_loss")
@@ -123,7 +123,7 @@ def no_gradient_through_the_negative(port: Port, batch: Arrays) -> Outputs:
 def _click_loss_of(protocol: str, port: Port, outputs: Outputs, labels: np.ndarray) -> Outputs:
     own, port.protocol = port.protocol, protocol
     try:
-        return Port.click_loss(port, outputs, labels)
+        return port.click_loss(outputs, labels)
     finally:
         port.protocol = own
 
@@ -157,7 +157,7 @@ def gradients_of_duplicates_overwritten(port: Port, batch: Arrays) -> Outputs:
     for name, of_table in TABLES[port.model].items():
         p[f"{name}.weight"] = port.p[f"{name}.weight"][batch[of_table].ravel()]
         ids[of_table] = np.arange(batch[of_table].size).reshape(batch[of_table].shape)
-    outputs, pull = NETS[port.model](p, ids, port.drop)
+    outputs, pull = net_with(port, p, ids)
 
     def pull_last(d: np.ndarray) -> Arrays:
         gradients = pull(d)
@@ -168,3 +168,84 @@ def gradients_of_duplicates_overwritten(port: Port, batch: Arrays) -> Outputs:
         return gradients
 
     return outputs, pull_last
+
+
+# Rung 3: losses that lose the largest errors
+
+
+def _of_probabilities(
+    outputs: Outputs, labels: np.ndarray, least: float, add: float, floor: float
+) -> Outputs:
+    """The cross entropy of float32 probabilities, as code computes it that knows no logits.
+
+    ``least``: clip the probabilities to [least, 1 - least]. ``add``: add this to a probability
+    before the logarithm. ``floor``: the smallest value of a logarithm. The gradients are those that
+    automatic differentiation finds.
+    """
+    log_odds, pull = outputs
+    with np.errstate(over="ignore"):
+        whole = (1 / (1 + np.exp(-log_odds.astype(np.float32)))).astype(np.float64)
+    p = np.clip(whole, np.float32(least), np.float32(1 - least))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = [np.maximum(np.log(q + add), floor) for q in (p, 1 - p)]
+        losses = -np.where(labels > 0, logs[0], logs[1])
+        of_p = np.where(labels > 0, -1 / (p + add), 1 / (1 - p + add))
+        # Where a logarithm is cut off, torch limits the denominator instead.
+        of_p = np.clip(of_p, -1e12, 1e12) if np.isfinite(floor) else of_p
+        d = np.where(whole == p, of_p * p * (1 - p), 0)
+    return losses, lambda: pull(d)
+
+
+@MADE.add(3, CLICKS, DEFINED, method="click_loss")
+def cross_entropy_of_a_sigmoid(port: Port, outputs: Outputs, labels: np.ndarray) -> Outputs:
+    """The loss must be computed from the logits.
+
+    The port computes it from probabilities, which round to 0 or 1, and cuts their logarithms off at
+    -100 (BCELoss in PyTorch).
+    """
+    port.log_odds = outputs[0]
+    return _of_probabilities(outputs, labels, 0, 0, -100)
+
+
+@MADE.add(3, CLICKS, DEFINED, method="click_loss")
+def probabilities_clipped(port: Port, outputs: Outputs, labels: np.ndarray) -> Outputs:
+    """The loss must be computed from the logits.
+
+    The port computes it from probabilities that are clipped to [1e-7, 1 - 1e-7].
+    """
+    port.log_odds = outputs[0]
+    return _of_probabilities(outputs, labels, 1e-7, 0, -np.inf)
+
+
+@MADE.add(3, CLICKS, DEFINED, method="click_loss")
+def cross_entropy_plus_a_little(port: Port, outputs: Outputs, labels: np.ndarray) -> Outputs:
+    """The loss must be computed from the logits.
+
+    The port adds 1e-7 to the probabilities before it takes their logarithm.
+    """
+    port.log_odds = outputs[0]
+    return _of_probabilities(outputs, labels, 0, 1e-7, -np.inf)
+
+
+def _of_sigmoid(lag: np.ndarray, add: float) -> Tuple[np.ndarray, np.ndarray]:
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        s = (1 / (1 + np.exp(lag.astype(np.float32)))).astype(np.float64)
+        return -np.log(s + add), s * (1 - s) / (s + add)
+
+
+@MADE.add(3, PAIRS, method="pair_loss")
+def logarithm_of_a_sigmoid(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """-ln sigmoid(x) must be computed as ln(1 + exp(-x)).
+
+    The port takes the logarithm of the sigmoid, which rounds to 0 for a large difference.
+    """
+    return _of_sigmoid(lag, 0)
+
+
+@MADE.add(3, PAIRS, method="pair_loss")
+def logarithm_plus_a_little(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """-ln sigmoid(x) must be computed as ln(1 + exp(-x)).
+
+    The port computes -ln(sigmoid(x) + 1e-7).
+    """
+    return _of_sigmoid(lag, 1e-7)

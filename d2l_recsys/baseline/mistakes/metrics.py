@@ -30,14 +30,14 @@ def one_rmse_as_printed(port: Port, given: Given) -> Numbers:
     The port computes one RMSE over all ratings, as defined.
     """
     exact = as_type(np.float64, given)
-    numbers = Port.metrics(port, given)
+    numbers = port.metrics(given)
     return {**numbers, "test_rmse": rmse(exact["labels"], exact["predictions"])}
 
 
 def _mean_of_batches(port: Port, given: Given) -> Numbers:
     exact, size = as_type(np.float64, given), int(given["test_batch_size"])
     values = rmse_of_batches(exact["labels"], exact["predictions"], size)
-    return {**Port.metrics(port, given), "test_rmse": float(np.mean(values))}
+    return {**port.metrics(given), "test_rmse": float(np.mean(values))}
 
 
 @MADE.add(1, ("mf",), PRINTED, method="metrics")
@@ -66,7 +66,7 @@ def rmse_over_all_cells(port: Port, given: Given) -> Numbers:
     """
     exact = as_type(np.float64, given)
     predicted = np.where(exact["test_matrix"] > 0, exact["completed"], 0)
-    return {**Port.metrics(port, given), "test_rmse": rmse(exact["test_matrix"], predicted)}
+    return {**port.metrics(given), "test_rmse": rmse(exact["test_matrix"], predicted)}
 
 
 @MADE.add(1, RATINGS, method="metrics")
@@ -75,7 +75,7 @@ def no_square_root(port: Port, given: Given) -> Numbers:
 
     The port omits the square root.
     """
-    numbers = Port.metrics(port, given)
+    numbers = port.metrics(given)
     return {**numbers, "test_rmse": numbers["test_rmse"] ** 2}
 
 
@@ -88,7 +88,7 @@ def _train_loss(port: Port, given: Given, protocol: str) -> Numbers:
         losses, examples = losses[:, None], len(losses) * int(given["batch_size"])
     else:
         examples = losses.size
-    return {**Port.metrics(port, given), "train_loss": train_loss(protocol, losses, examples)}
+    return {**port.metrics(given), "train_loss": train_loss(protocol, losses, examples)}
 
 
 @MADE.add(1, WITH_DECAY, PRINTED, method="metrics")
@@ -153,7 +153,7 @@ def _ranking(
         found["test_ndcg"] = listed * (rank < list_length) / discount(rank)
         found["test_mrr"] = listed / (rank + first)
     return {
-        **Port.metrics(port, given),
+        **port.metrics(given),
         **{name: float(np.mean(of_users)) for name, of_users in found.items()},
     }
 
@@ -279,7 +279,7 @@ def threshold_of_one_half_as_printed(port: Port, given: Given) -> Numbers:
     test = (given["test_log_odds"] > 0) == given["test_labels"]
     train_rows = (given["train_log_odds"] > 0) == given["train_labels"]
     accuracies = {"test_acc": float(test[rows].mean()), "train_acc": float(train_rows.mean())}
-    return {**Port.metrics(port, given), **accuracies}
+    return {**port.metrics(given), **accuracies}
 
 
 @MADE.add(1, CLICKS, DEFINED, method="metrics")
@@ -292,7 +292,7 @@ def truncated_scores_as_defined(port: Port, given: Given) -> Numbers:
     for part in ("test", "train"):
         predicted = given[f"{part}_scores"].astype(int)
         accuracies[f"{part}_acc"] = float(np.mean(predicted == given[f"{part}_labels"]))
-    return {**Port.metrics(port, given), **accuracies}
+    return {**port.metrics(given), **accuracies}
 
 
 @MADE.add(1, CLICKS, PRINTED, method="metrics")
@@ -302,7 +302,7 @@ def all_test_rows_as_printed(port: Port, given: Given) -> Numbers:
     The port uses every test row once.
     """
     every_row = {"epoch": np.array(1), "batch_size": np.array(1)}
-    return Port.metrics(port, {**given, **every_row})
+    return port.metrics({**given, **every_row})
 
 
 @MADE.add(1, CLICKS, PRINTED, method="metrics")
@@ -311,14 +311,14 @@ def test_rows_of_the_first_epoch(port: Port, given: Given) -> Numbers:
 
     The port drops these rows in every epoch.
     """
-    return Port.metrics(port, {**given, "epoch": np.array(1)})
+    return port.metrics({**given, "epoch": np.array(1)})
 
 
 def _auc(port: Port, given: Given, of_tie: float) -> Numbers:
     log_odds, clicked = given["test_log_odds"], given["test_labels"] > 0
     gap = log_odds[clicked][:, None] - log_odds[~clicked]
     return {
-        **Port.metrics(port, given),
+        **port.metrics(given),
         "test_auc": float(np.mean((gap > 0) + of_tie * (gap == 0))),
     }
 
@@ -341,7 +341,7 @@ def log_loss_of_clipped_scores(port: Port, given: Given) -> Numbers:
 
     The port computes the loss from probabilities that are clipped to [1e-7, 1 - 1e-7].
     """
-    numbers = Port.metrics(port, given)
+    numbers = port.metrics(given)
     for part, name in (("test", "test_log_loss"), ("train", "train_loss")):
         scores = np.clip(as_type(np.float64, given)[f"{part}_scores"], 1e-7, 1 - 1e-7)
         numbers[name] = log_loss(given[f"{part}_labels"], np.log(scores) - np.log1p(-scores))

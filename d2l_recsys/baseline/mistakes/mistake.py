@@ -6,7 +6,9 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
 from d2l_recsys.baseline.ladder import MODELS, PAIRS, PROTOCOLS, RATINGS
 from d2l_recsys.baseline.oracle import Port
 from d2l_recsys.baseline.oracle.metrics import Numbers
+from d2l_recsys.baseline.oracle.models import Outputs
 from d2l_recsys.baseline.oracle.port import Learner
+from d2l_recsys.baseline.port import Arrays
 
 Trained = Dict[str, Numbers]
 
@@ -62,6 +64,32 @@ class Mistaken(Port):
         self.set_state(settings, self.first_parameters(settings, seed))
 
 
+class Before:
+    """The port that the function of a mistake gets. In it, the replaced method is the one before.
+
+    That is the oracle's method. If a port makes two mistakes, it can be that of the other mistake.
+    """
+
+    def __init__(self, port: Port, owner: type) -> None:
+        vars(self).update(_port=port, _owner=owner)
+
+    def __getattr__(self, name: str) -> Any:
+        replaced = name in vars(self._owner)
+        return getattr(super(self._owner, self._port) if replaced else self._port, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._port, name, value)
+
+
+def net_with(port: Port, p: Arrays, batch: Arrays) -> Outputs:
+    """The net of ``port`` for ``batch``, with the parameters ``p`` in place of the port's own."""
+    own, port.p = port.p, p
+    try:
+        return port.net(batch)
+    finally:
+        port.p = own
+
+
 class Mistakes(List[Mistake]):
     """The mistakes of one module, in the order in which the module adds them."""
 
@@ -79,10 +107,21 @@ class Mistakes(List[Mistake]):
         """
 
         def made(thing: Any) -> Any:
-            port = type(thing.__name__, (Mistaken,), {method: thing}) if method else thing
+            port = _replacing(method, thing) if method else thing
             name = re.sub("(?<=[a-z])(?=[A-Z])", "-", thing.__name__).replace("_", "-").lower()
             says = " ".join((thing.__doc__ or "").split())
             self.append(Mistake(name, rung, models, protocols, says, port))
             return thing
 
         return made
+
+
+def _replacing(method: str, function: Callable) -> type:
+    """A subclass of ``Mistaken`` whose ``method`` is ``function``, which gets a ``Before``."""
+    owner = type(function.__name__, (Mistaken,), {})
+
+    def replaced(port: Port, *arguments: Any) -> Any:
+        return function(Before(port, owner), *arguments)
+
+    setattr(owner, method, replaced)
+    return owner

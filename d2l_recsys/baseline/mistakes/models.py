@@ -5,7 +5,13 @@ from typing import Callable, Mapping, Tuple
 import numpy as np
 
 from d2l_recsys.baseline.ladder import CLICKS
-from d2l_recsys.baseline.mistakes.mistake import DEFINED, PRINTED, Mistakes
+from d2l_recsys.baseline.mistakes.mistake import (
+    DEFINED,
+    PRINTED,
+    WITH_TABLES,
+    Mistakes,
+    net_with,
+)
 from d2l_recsys.baseline.oracle import Port
 from d2l_recsys.baseline.oracle.models import MODELS as NETS
 from d2l_recsys.baseline.oracle.models import Outputs, dense, embedding, sigmoid
@@ -26,7 +32,7 @@ def _with(
     net, by default that of the port's model.
     """
     p = {**port.p, **{name: there(port.p[name]) for name, (there, _) in change.items()}}
-    outputs, pull = NETS[net or port.model](p, batch, port.drop)
+    outputs, pull = NETS[net](p, batch, port.drop) if net else net_with(port, p, batch)
 
     def pull_back(d: np.ndarray) -> Arrays:
         gradients = pull(d)
@@ -72,7 +78,15 @@ def user_and_item_swapped(port: Port, batch: Arrays) -> Outputs:
     """
     users = batch["item_id"] % port.settings["num_users"]
     items = batch["user_id"] % port.settings["num_items"]
-    return Port.net(port, {**batch, "user_id": users, "item_id": items})
+    return port.net({**batch, "user_id": users, "item_id": items})
+
+
+@MADE.add(2, WITH_TABLES, method="net")
+def ids_in_8_bits(port: Port, batch: Arrays) -> Outputs:
+    """Ids must be integers of at least 16 bits. The port uses 8 bits, so 256 becomes 0."""
+    return port.net(
+        {n: a.astype(np.uint8) if a.dtype.kind in "iu" else a for n, a in batch.items()}
+    )
 
 
 @MADE.add(2, ("mf", "caser"), method="net")
@@ -118,7 +132,7 @@ def sigmoid_of_the_completed_rows(port: Port, batch: Arrays) -> Outputs:
 
     The port applies a sigmoid.
     """
-    completed, pull = Port.net(port, batch)
+    completed, pull = port.net(batch)
     h = sigmoid(completed)
     return h, lambda d: pull(d * h * (1 - h))
 
@@ -144,7 +158,7 @@ def item_before_user(port: Port, batch: Arrays) -> Outputs:
 def one_pair_of_tables(port: Port, batch: Arrays) -> Outputs:
     """The MLP must have its own tables, U and V. The port uses P and Q for the MLP as well."""
     p = {**port.p, "U.weight": port.p["P.weight"], "V.weight": port.p["Q.weight"]}
-    outputs, pull = NETS["neumf"](p, batch, port.drop)
+    outputs, pull = net_with(port, p, batch)
 
     def pull_both(d: np.ndarray) -> Arrays:
         g = pull(d)
@@ -200,7 +214,7 @@ def mean_over_time(port: Port, batch: Arrays) -> Outputs:
         shares.append(np.full(places * d, 1 / places))
     column, share = np.concatenate(columns), np.concatenate(shares)
     p["fc.weight"] = fc[:, column] * share
-    outputs, pull = NETS["caser"](p, batch, port.drop)
+    outputs, pull = net_with(port, p, batch)
 
     def pull_back(d_outputs: np.ndarray) -> Arrays:
         gradients = pull(d_outputs)
@@ -254,7 +268,7 @@ def pairs_counted_twice(port: Port, batch: Arrays) -> Outputs:
 
     The port counts each pair twice.
     """
-    return _added(Port.net(port, batch), 1, _pairs(port, batch))
+    return _added(port.net(batch), 1, _pairs(port, batch))
 
 
 @MADE.add(2, CLICKS, method="net")
@@ -263,7 +277,7 @@ def squares_among_the_pairs(port: Port, batch: Arrays) -> Outputs:
 
     The port pairs each field with itself as well.
     """
-    return _added(Port.net(port, batch), 1, _squares(port, batch))
+    return _added(port.net(batch), 1, _squares(port, batch))
 
 
 @MADE.add(2, CLICKS, method="net")
@@ -272,7 +286,7 @@ def squares_not_subtracted(port: Port, batch: Arrays) -> Outputs:
 
     The port does not subtract the sum of the squares.
     """
-    return _added(Port.net(port, batch), 0.5, _squares(port, batch))
+    return _added(port.net(batch), 0.5, _squares(port, batch))
 
 
 @MADE.add(2, CLICKS, method="net")
@@ -294,7 +308,7 @@ def linear_part_not_scaled(port: Port, batch: Arrays) -> Outputs:
 def relu_after_the_last_layer(port: Port, batch: Arrays) -> Outputs:
     """The last layer of the MLP must have no activation. The port applies relu."""
     shallow = _with(port, batch, {}, net="fm")
-    deep, pull = _added(Port.net(port, batch), -1, shallow)
+    deep, pull = _added(port.net(batch), -1, shallow)
     return _added((np.maximum(deep, 0), lambda d: pull(d * (deep > 0))), 1, shallow)
 
 

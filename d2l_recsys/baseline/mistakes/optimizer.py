@@ -1,6 +1,7 @@
 """Mistakes of rungs 4 and 5: one step of the optimizer, and many steps."""
 
-from typing import Any, Optional
+import contextlib
+from typing import Any, Iterator, Optional
 
 import numpy as np
 
@@ -15,11 +16,12 @@ MADE = Mistakes()
 # Rung 4
 
 
-def _update(port: Port, gradients: Arrays, num_examples: float, **settings: float) -> None:
-    """The oracle's update, with ``settings`` in place of the port's settings of these names."""
+@contextlib.contextmanager
+def _settings(port: Port, **settings: float) -> Iterator[None]:
+    """While this context is active, the port has ``settings`` in place of its own."""
     own, port.settings = port.settings, {**port.settings, **settings}
     try:
-        Port.update(port, gradients, num_examples)
+        yield
     finally:
         port.settings = own
 
@@ -32,7 +34,8 @@ def decoupled_weight_decay(port: Port, gradients: Arrays, num_examples: int) -> 
     """
     before = port.p
     port.p = dict(before)
-    _update(port, gradients, num_examples, wd=0)
+    with _settings(port, wd=0):
+        port.update(gradients, num_examples)
     for name, w in before.items():
         port.p[name] = port.p[name] - port.settings["lr"] * port.settings["wd"] * w
 
@@ -40,7 +43,8 @@ def decoupled_weight_decay(port: Port, gradients: Arrays, num_examples: int) -> 
 @MADE.add(4, WITH_DECAY, method="update")
 def no_weight_decay(port: Port, gradients: Arrays, num_examples: int) -> None:
     """The weight decay wd w must be added to the gradient. The port has no weight decay."""
-    _update(port, gradients, num_examples, wd=0)
+    with _settings(port, wd=0):
+        port.update(gradients, num_examples)
 
 
 @MADE.add(4, WITH_DECAY, method="update")
@@ -49,7 +53,8 @@ def weight_decay_twice_as_strong(port: Port, gradients: Arrays, num_examples: in
 
     The port adds 2 wd w, the gradient of wd |w|^2.
     """
-    _update(port, gradients, num_examples, wd=2 * port.settings["wd"])
+    with _settings(port, wd=2 * port.settings["wd"]):
+        port.update(gradients, num_examples)
 
 
 @MADE.add(4, WITH_DECAY, method="update")
@@ -58,7 +63,8 @@ def weight_decay_divided_by_n(port: Port, gradients: Arrays, num_examples: int) 
 
     The port divides after the addition.
     """
-    _update(port, gradients, num_examples, wd=port.settings["wd"] / num_examples)
+    with _settings(port, wd=port.settings["wd"] / num_examples):
+        port.update(gradients, num_examples)
 
 
 @MADE.add(4, WITH_DECAY, method="update")
@@ -72,7 +78,7 @@ def biases_not_decayed(port: Port, gradients: Arrays, num_examples: int) -> None
         name: g - num_examples * wd * port.p[name] if "bias" in name else g
         for name, g in gradients.items()
     }
-    Port.update(port, without, num_examples)
+    port.update(without, num_examples)
 
 
 @MADE.add(4, MODELS)
@@ -88,8 +94,10 @@ def epsilon_after_bias_correction(port: Port, gradients: Arrays, num_examples: i
 
     The port adds epsilon after the correction (PyTorch).
     """
-    port.epsilon = Port.epsilon * np.sqrt(1 - port.beta2 ** (port.steps + 1))
-    Port.update(port, gradients, num_examples)
+    own = port.epsilon
+    port.epsilon = own * np.sqrt(1 - port.beta2 ** (port.steps + 1))
+    port.update(gradients, num_examples)
+    port.epsilon = own
 
 
 @MADE.add(4, MODELS, method="update")
@@ -100,7 +108,7 @@ def epsilon_inside_the_root(port: Port, gradients: Arrays, num_examples: int) ->
     """
     before, lr = port.p, port.settings["lr"]
     port.p = dict(before)
-    Port.update(port, gradients, num_examples)
+    port.update(gradients, num_examples)
     correction = np.sqrt(1 - port.beta2**port.steps) / (1 - port.beta1**port.steps)
     for name, w in before.items():
         way = port.means[name] / np.sqrt(port.variances[name] + port.epsilon)
@@ -113,7 +121,7 @@ def gradients_not_divided(port: Port, gradients: Arrays, num_examples: int) -> N
 
     The port does not divide the gradients.
     """
-    Port.update(port, gradients, 1)
+    port.update(gradients, 1)
 
 
 @MADE.add(4, MODELS, method="update")
@@ -122,7 +130,7 @@ def gradients_divided_twice(port: Port, gradients: Arrays, num_examples: int) ->
 
     The port divides the gradients twice.
     """
-    Port.update(port, gradients, num_examples**2)
+    port.update(gradients, num_examples**2)
 
 
 @MADE.add(4, MODELS, method="update")
@@ -130,13 +138,15 @@ def no_bias_correction(port: Port, gradients: Arrays, num_examples: int) -> None
     """Adam must correct the bias of its means and variances. The port does not correct the bias."""
     steps = port.steps + 1
     correction = np.sqrt(1 - port.beta2**steps) / (1 - port.beta1**steps)
-    _update(port, gradients, num_examples, lr=port.settings["lr"] / correction)
+    with _settings(port, lr=port.settings["lr"] / correction):
+        port.update(gradients, num_examples)
 
 
 @MADE.add(4, MODELS, method="update")
 def learning_rate_a_tenth_off(port: Port, gradients: Arrays, num_examples: int) -> None:
     """The learning rate must be the given one. The port uses 1.1 times the given learning rate."""
-    _update(port, gradients, num_examples, lr=1.1 * port.settings["lr"])
+    with _settings(port, lr=1.1 * port.settings["lr"]):
+        port.update(gradients, num_examples)
 
 
 @MADE.add(4, MODELS)
@@ -208,7 +218,7 @@ def step_counter_stuck(port: Port, gradients: Arrays, num_examples: int) -> None
 
     The port never increases the step number.
     """
-    Port.update(port, gradients, num_examples)
+    port.update(gradients, num_examples)
     port.steps -= 1
 
 
@@ -218,7 +228,7 @@ def moments_reset_at_each_step(port: Port, gradients: Arrays, num_examples: int)
 
     The port resets both to 0 after each step.
     """
-    Port.update(port, gradients, num_examples)
+    port.update(gradients, num_examples)
     for arrays in (port.means, port.variances):
         arrays.update({name: np.zeros_like(array) for name, array in arrays.items()})
 
@@ -264,5 +274,6 @@ class LearningRateFalls(Mistaken):
         super().set_state(*state, **more)
 
     def update(self, gradients: Arrays, num_examples: int) -> None:
-        _update(self, gradients, num_examples, lr=self.factor * self.settings["lr"])
+        with _settings(self, lr=self.factor * self.settings["lr"]):
+            super().update(gradients, num_examples)
         self.factor *= 0.99

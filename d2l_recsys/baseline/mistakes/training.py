@@ -29,7 +29,7 @@ MADE = Mistakes()
 
 def _drawn(port: Port, settings: Mapping[str, Any], seed: int, name: str, draw: Callable) -> Arrays:
     """First weights; every parameter whose name contains ``name`` is ``draw(rng, shape)``."""
-    rng, found = np.random.default_rng(seed), Port.first_parameters(port, settings, seed)
+    rng, found = np.random.default_rng(seed), port.first_parameters(settings, seed)
     shape_of = shapes(port.model, settings)
     return {key: draw(rng, shape_of[key]) if name in key else w for key, w in found.items()}
 
@@ -37,7 +37,7 @@ def _drawn(port: Port, settings: Mapping[str, Any], seed: int, name: str, draw: 
 @MADE.add(6, WITH_DECAY, method="first_parameters")
 def first_weights_ten_times_as_large(port: Port, settings: Mapping[str, Any], seed: int) -> Arrays:
     """First weights must have a standard deviation of 0.01. The port uses 0.1."""
-    found = Port.first_parameters(port, settings, seed)
+    found = port.first_parameters(settings, seed)
     return {name: 10 * weights for name, weights in found.items()}
 
 
@@ -77,7 +77,7 @@ def standard_normal_tables(port: Port, settings: Mapping[str, Any], seed: int) -
 
     The port uses N(0, 1), as PyTorch does.
     """
-    found = Port.first_parameters(port, settings, seed)
+    found = port.first_parameters(settings, seed)
     rng = np.random.default_rng(seed)
     tables = [f"{name}.weight" for name in TABLES[port.model]]
     return {**found, **{name: rng.normal(0, 1, found[name].shape) for name in tables}}
@@ -89,7 +89,7 @@ def first_biases_not_0(port: Port, settings: Mapping[str, Any], seed: int) -> Ar
 
     The port draws them uniformly between -1 / sqrt(inputs) and 1 / sqrt(inputs), as PyTorch does.
     """
-    rng, found = np.random.default_rng(seed), Port.first_parameters(port, settings, seed)
+    rng, found = np.random.default_rng(seed), port.first_parameters(settings, seed)
     for name, (law, _) in laws(port.model, settings).items():
         if law == "zero":
             inputs = np.prod(found[name.replace(".bias", ".weight")].shape[1:])
@@ -103,7 +103,7 @@ def first_biases_of_items_0(port: Port, settings: Mapping[str, Any], seed: int) 
 
     The port starts these biases at 0.
     """
-    found = Port.first_parameters(port, settings, seed)
+    found = port.first_parameters(settings, seed)
     tables = ("user_bias.weight", "item_bias.weight", "b.weight")
     return {name: w * 0 if name in tables else w for name, w in found.items()}
 
@@ -176,6 +176,19 @@ def negatives_drawn_once(rng: Generator, users: np.ndarray, seen: np.ndarray) ->
     return draw_negatives(np.random.default_rng(0), np.arange(len(seen)), seen)[users]
 
 
+@MADE.add(6, PAIRS, method="negatives")
+def held_out_items_never_negative(port: Port, given: Given, seed: int) -> np.ndarray:
+    """A held-out item must be as likely a negative item as all other unseen items.
+
+    The port never draws held-out items, so the training has seen the test set.
+    """
+    train = given["train"]
+    if "test_items" in given:
+        users = np.arange(len(given["test_items"]))
+        train = np.concatenate([train, np.stack([users, given["test_items"]], axis=1)])
+    return port.negatives({**given, "train": train}, seed)
+
+
 # Rung 6: final numbers
 
 
@@ -191,14 +204,14 @@ def trained_on_the_test_set(
     # Repeat each held-out rating with an early timestamp, so that the copy is a training rating.
     held_out[:, 3] = given["ratings"][:, 3].min() - 1
     ratings = np.concatenate([given["ratings"], held_out])
-    return Port.train(port, {**given, "ratings": ratings}, settings, seed)
+    return port.train({**given, "ratings": ratings}, settings, seed)
 
 
 @MADE.add(6, ("mf", "autorec"), method="train")
 def half_the_epochs(port: Port, given: Given, settings: Mapping[str, Any], seed: int) -> Trained:
     """Training must run for num_epochs epochs. The port runs for half as many epochs."""
     epochs = max(settings["num_epochs"] // 2, 1)
-    return Port.train(port, given, {**settings, "num_epochs": epochs}, seed)
+    return port.train(given, {**settings, "num_epochs": epochs}, seed)
 
 
 @MADE.add(6, MODELS)

@@ -19,7 +19,7 @@ class Port(Groundwork):
     # No dropout, except in the training steps of a ``Learner``.
     drop: Callable = staticmethod(keep)
 
-    # Rungs 2 and 3.
+    # Rung 2.
 
     def set_state(
         self,
@@ -51,6 +51,31 @@ class Port(Groundwork):
         outputs, _ = self.net(batch)
         printed_clicks = self.protocol == "printed" and self.model in ("fm", "deepfm")
         return sigmoid(outputs) if printed_clicks else outputs
+
+    # Rung 7.
+
+    def training_outputs(self, batch: Arrays, seed: int) -> np.ndarray:
+        """Rung 7: the outputs as on rung 2, but with dropout; each example has its own mask."""
+        self.rng, self.drop = np.random.default_rng(seed), self.dropout
+        try:
+            return self.forward(batch)
+        finally:
+            self.drop = keep
+
+    @property
+    def share(self) -> float:
+        """The share of the units that dropout drops."""
+        return self.settings.get("dropout", 0)
+
+    def dropout(self, units: np.ndarray) -> np.ndarray:
+        """The factor of each of ``units`` in training: 0, or 1 / (1 - share) if it is kept."""
+        return self.kept(units.shape) / (1 - self.share)
+
+    def kept(self, shape: Tuple[int, ...]) -> np.ndarray:
+        """Which units dropout keeps, drawn at random: a Boolean array of the given ``shape``."""
+        return self.rng.uniform(size=shape) >= self.share
+
+    # Rung 3.
 
     def losses(self, batch: Arrays) -> Outputs:
         """The loss of each example, (n,), and a function that returns the gradients of their sum.
@@ -190,17 +215,13 @@ class Learner(Port):
         self.rng = np.random.default_rng(seed)
         self.set_state(settings, initial.draw(self.model, settings, self.rng))
 
-    def _drop(self, units: np.ndarray) -> np.ndarray:
-        share = self.settings.get("dropout", 0)
-        return (self.rng.uniform(size=units.shape) >= share) / (1 - share)
-
     def train_step(self, batch: Arrays) -> Arrays:
         """One step of Adam on a batch, with dropout; returns values measured before the step.
 
         ``losses`` has the loss of each example, (n,), or for NeuMF and Caser their sum, (1,).
         ``log_odds``, for FM and DeepFM, has the logits, (n,).
         """
-        self.drop = self._drop
+        self.drop = self.dropout
         losses, pull = self.losses(batch)
         self.drop = keep
         self.update(pull(), len(losses))
