@@ -309,3 +309,18 @@ def test_a_port_in_lower_precision_is_right_in_it_and_mistakes_still_show(baseli
     (no_bias,) = known("no-user-bias")
     (row,) = of(no_bias.port, precision, ["mf"])
     assert row.first_wrong == 2
+
+
+def test_on_the_chapters_data_too_a_mistake_is_accepted(baseline, ratings):
+    port = together(known("last-line-of-a-tie"))
+    answers = Asked(lambda question, answer: ask(port, question))
+
+    def of(accepted):
+        (row,) = check(
+            baseline, answers, ["mf"], ["defined"], [0], ratings, range(10), accepted=accepted
+        )
+        return row
+
+    row = of(known("last-line-of-a-tie"))
+    assert (row.first_wrong, row.accepted) == (None, known("last-line-of-a-tie"))
+    assert of(known("last-batch-smaller")).first_wrong == 0

@@ -241,16 +241,25 @@ class _Climb:
         return nearest
 
     def _on_chapter_data(self, question: Question) -> Cell:
-        """Rung 0 on MovieLens-100K: compares the answer with the checksums in the baseline."""
+        """Rung 0 on MovieLens-100K: compares the answer with the checksums in the baseline.
+
+        If mistakes are accepted, the oracle makes them on this data.
+        """
         answer, failed = _tried(question.name, lambda: self.answers.answer(question))
         if failed:
             return failed
         kept = self.baseline.index["chapter_data"]["answers"][question.model]
-        for name, expected in kept.items():
-            words = _digest_differs(name, expected, answer)
-            if words:
-                return Cell(Status.wrong, (Finding(question.name, np.inf, words),))
-        return Cell(Status.right, (Finding(question.name, 0.0, "all checksums agree"),))
+        found = ""
+        for accepted in _subsets(self._accepted_in(question)):
+            if accepted:
+                mistaken = ask(together(accepted), question)
+                kept = {name: digest(name, array) for name, array in mistaken.items()}
+            words = next(filter(None, (_digest_differs(n, k, answer) for n, k in kept.items())), "")
+            if not words:
+                exact = Finding(question.name, 0.0, "all checksums agree")
+                return Cell(Status.right, (exact,), accepted=accepted)
+            found = found or words
+        return Cell(Status.wrong, (Finding(question.name, np.inf, found),))
 
     def _converged(self, model: str, protocol: str) -> Cell:
         """Rung 6: the final metrics of one protocol, compared with those of the reference."""
