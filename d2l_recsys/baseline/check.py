@@ -226,7 +226,9 @@ class _Climb:
             return failed
         if question.rung == DROPOUT:
             tests = dropout_tests(question, answer, precision=self.precision)
-            return _tested(question, tests, _dropping(question, answer, self.precision))
+            is_right = all(test.p > THRESHOLD for test in tests)
+            causes = () if is_right else _dropping(question, answer, self.precision)
+            return _tested(question, tests, causes)
         if question.rung == CONVERGENCE:
             return _tested(question, law_tests(question, answer))
         self._answered[question.name] = Answered(question, answer, tolerance)

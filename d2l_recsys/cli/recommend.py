@@ -13,6 +13,7 @@ from typing_extensions import Annotated
 
 from d2l_recsys.cli.output import AsJson, show
 from d2l_recsys.errors import DataError, SettingError, Stopped
+from d2l_recsys.sections.options import plain
 from d2l_recsys.sections.registry import SYSTEMS, Section
 from d2l_recsys.settings import check_settings, nearest
 
@@ -99,15 +100,11 @@ def _check_made(path: pathlib.Path, model: Any, options: Any, data_dir: Any) -> 
     own = {
         name: value
         for name, value in result["settings"].items()
-        if name in expected and _plain(value) != _plain(expected[name])
+        if name in expected and plain(value) != plain(expected[name])
     }
     if own:
         told = ", ".join(f"{name} {value}" for name, value in own.items())
         print(f"the model in {path} was trained with {told}", file=sys.stderr)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value
 
 
 def highest_trained(

@@ -118,15 +118,16 @@ def section(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return decorate
 
 
+def plain(value: Any) -> Any:
+    """``value``, with a tuple as a list, so that both compare as equal."""
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
 def changed_options(signature: inspect.Signature, values: Mapping[str, Any]) -> Dict[str, Any]:
     """Those of ``values`` that differ from the defaults, and that the numbers of a run depend on.
 
     A seed is not among them: the default folder names it in another way.
     """
-
-    def plain(value: Any) -> Any:
-        return list(value) if isinstance(value, (list, tuple)) else value
-
     return {
         name: values[name]
         for name, parameter in signature.parameters.items()
