@@ -324,3 +324,14 @@ def test_on_the_chapters_data_too_a_mistake_is_accepted(baseline, ratings):
     row = of(known("last-line-of-a-tie"))
     assert (row.first_wrong, row.accepted) == (None, known("last-line-of-a-tie"))
     assert of(known("last-batch-smaller")).first_wrong == 0
+
+
+def test_a_mistake_with_dropout_is_named_by_the_check(baseline):
+    (port,) = (mistake.port for mistake in known("kept-units-not-scaled"))
+    (row,) = accepting(baseline, port, [], rungs=[7], model="autorec")
+    assert row.first_wrong == 7
+    assert [cause.mistakes for cause in row.cells[7].causes] == [known("kept-units-not-scaled")]
+    told = first_wrong([row])
+    assert "this mistake gives the same answers:\n    kept-units-not-scaled: " in told
+    # Random answers have no expected answer, so they cannot be accepted.
+    assert "--accept" not in told
