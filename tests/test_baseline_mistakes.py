@@ -8,12 +8,19 @@ from d2l_recsys.baseline import made_up_data, mistakes, oracle
 from d2l_recsys.baseline.answers import ModuleAnswers
 from d2l_recsys.baseline.chapter_data import read_inputs
 from d2l_recsys.baseline.check import check
-from d2l_recsys.baseline.compare import compare
+from d2l_recsys.baseline.compare import distance
 from d2l_recsys.baseline.convergence import THRESHOLD, law_tests
 from d2l_recsys.baseline.dropout import dropout_tests
 from d2l_recsys.baseline.files import Baseline
 from d2l_recsys.baseline.ladder import DRAWN as DRAWN_RUNGS
-from d2l_recsys.baseline.ladder import MODELS, PROTOCOLS, RUNGS, TRAINED_APART
+from d2l_recsys.baseline.ladder import (
+    MODELS,
+    PROTOCOLS,
+    RUNGS,
+    TRAINED_APART,
+    VARIANTS,
+    base,
+)
 from d2l_recsys.baseline.made_up_data import NUM_ITEMS, NUM_USERS
 from d2l_recsys.baseline.mistakes import (
     MISTAKES,
@@ -63,6 +70,22 @@ def asked(ask_once):
 
 
 @pytest.fixture(scope="module")
+def of_variant(asked):
+    """A function: the questions of a variant and protocol, as in ``asked``."""
+    baseline = Baseline()
+    by_name = {each[0].name: each for each in asked}
+
+    def find(variant, protocol):
+        return [
+            by_name[entry["name"]]
+            for rung in range(6)
+            for entry in baseline.asked(variant, protocol, rung)
+        ]
+
+    return find
+
+
+@pytest.fixture(scope="module")
 def ratings():
     return made_up_data.ratings(np.random.default_rng(SEED))
 
@@ -77,14 +100,14 @@ def cut_short(question, steps):
 
 def quickest(mistake):
     """The model that the fast tests use; it varies with the mistake, so all models occur."""
-    return mistake.models[len(mistake.name) % len(mistake.models)]
+    return mistake.variants[len(mistake.name) % len(mistake.variants)]
 
 
 def cases(rungs):
     """Each mistake with each training. Protocols that share their questions are one case."""
     found = []
     for mistake in MISTAKES:
-        for model in mistake.models if mistake.rung in rungs else ():
+        for model in mistake.variants if mistake.rung in rungs else ():
             apart = mistake.rung == 1 or model in TRAINED_APART
             for protocol in mistake.protocols[: None if apart else 1]:
                 name = f"{mistake.rung}-{mistake.name}-{model}-{protocol}"
@@ -96,21 +119,16 @@ def cases(rungs):
 
 def settings_of(model):
     sizes = {"num_users": NUM_USERS, "num_items": NUM_ITEMS}
-    return {**made_up_data.SETTINGS[model], **sizes, "field_dims": [300, 400, 500]}
+    return {**made_up_data.SETTINGS[base(model)], **sizes, "field_dims": [300, 400, 500]}
 
 
 def first_weights(mistake, model):
-    return mistake.port(model, "printed").first_parameters(settings_of(model), SEED)
+    return mistake.port(base(model), "printed").first_parameters(settings_of(model), SEED)
 
 
 def named(name):
     (mistake,) = (mistake for mistake in MISTAKES if mistake.name == name)
     return mistake
-
-
-def distance(question, expected, answer):
-    differences = compare(question.rung, expected, answer, question.given)
-    return max(difference.distance for difference in differences)
 
 
 def causes(question, answer, tolerance):
@@ -121,12 +139,10 @@ def causes(question, answer, tolerance):
 
 @pytest.mark.parametrize(("mistake", "model", "protocol"), cases(range(6)))
 def test_a_mistake_shows_at_its_rung_and_not_below_and_is_named(
-    mistake, model, protocol, asked, ask_once, monkeypatch
+    mistake, model, protocol, of_variant, ask_once, monkeypatch
 ):
     monkeypatch.setattr(mistakes, "ask", ask_once)
-    for question, expected, tolerance in asked:
-        if question.model != model or protocol not in question.protocols:
-            continue
+    for question, expected, tolerance in of_variant(model, protocol):
         answered_by = ANSWERED_BY.get(question.rung, ())
         if question.rung > mistake.rung or (
             answered_by
@@ -187,7 +203,7 @@ def of_rung(asked, rung, model, protocol="printed"):
     return [
         (question, tolerance)
         for question, _, tolerance in asked
-        if (question.rung, question.model) == (rung, model) and protocol in question.protocols
+        if (question.rung, question.variant) == (rung, model) and protocol in question.protocols
     ]
 
 
@@ -257,7 +273,7 @@ DROPPED = [
     (mistake, model, protocol)
     for mistake in MISTAKES
     if mistake.rung == 7
-    for model in mistake.models
+    for model in mistake.variants
     for protocol in (PROTOCOLS if model in TRAINED_APART else PROTOCOLS[:1])
 ]
 
@@ -267,8 +283,7 @@ def test_a_mistake_with_dropout_is_flagged_and_named(mistake, model, protocol):
     baseline = Baseline()
     (question,) = (
         baseline.question(entry)._replace(protocols=(protocol,))
-        for entry in baseline.entries
-        if (entry["model"], entry["rung"]) == (model, 7) and protocol in entry["protocols"]
+        for entry in baseline.asked(model, protocol, 7)
     )
 
     def least(answer, make=oracle.Port):
@@ -286,7 +301,7 @@ def test_a_mistake_with_dropout_is_flagged_and_named(mistake, model, protocol):
 
 def test_every_rung_of_every_training_has_possible_mistakes():
     for rung in range(len(RUNGS) - 1):
-        for model in MODELS:
+        for model in VARIANTS:
             for protocol in PROTOCOLS:
                 assert possible(rung, model, protocol), (rung, model, protocol)
 
@@ -313,21 +328,17 @@ DRAWN = [
 ]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", VARIANTS)
 def test_a_mistake_in_what_is_drawn_is_flagged(model):
     baseline = Baseline()
-    questions = [
-        baseline.question(entry)
-        for entry in baseline.entries
-        if entry["rung"] == 6 and entry["model"] == model
-    ]
+    questions = [baseline.question(entry) for entry in baseline.asked(model, "printed", 6)]
 
     def flagged(make):
         tests = [test for q in questions for test in law_tests(q, ask(make, q))]
         return min(test.p for test in tests) <= THRESHOLD
 
     assert not flagged(oracle.Port)
-    found = [mistake for mistake in DRAWN if model in mistake.models]
+    found = [mistake for mistake in DRAWN if model in mistake.variants]
     assert len(found) >= 3
     for mistake in found:
         assert flagged(mistake.port), mistake.name

@@ -365,7 +365,7 @@ def one_line_and_2(done, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([ORACLE, "--models", "mff"], r"--models is 'mff'; choose from: mf, autorec, neumf, caser"),
+        ([ORACLE, "--models", "mff"], r"--models is 'mff'; choose from: mf, autorec, autorec-user"),
         ([ORACLE, "--rungs", "8"], r"--rungs is '8'; the rungs are 0 to 7"),
         ([ORACLE, "--rungs", "x"], r"--rungs is 'x'; give numbers like 0-5 or 2,3"),
         ([ORACLE, "--protocol", "both", "printed"], r"[Gg]ot unexpected extra argument"),

@@ -10,19 +10,27 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from d2l_recsys.baseline.ladder import CLICKS, MODELS, tracks
+from d2l_recsys.baseline.ladder import CLICKS, MODELS, VARIANTS, base, tracks
 from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question
 from d2l_recsys.errors import DataError
 
-# The settings that the data of a model depends on, besides ratings or clicks.
-SETTINGS = {"caser": {"L": 3}, "fm": {"min_threshold": 4}, "deepfm": {"min_threshold": 4}}
+# The settings that the data of a model depends on, besides ratings or clicks. A variant that is
+# missing here has the data of its model.
+SETTINGS = {
+    "autorec-user": {"rows_are_users": 1}, "caser": {"L": 3}, "caser-L5": {"L": 5},
+    "fm": {"min_threshold": 4}, "deepfm": {"min_threshold": 4},
+}  # fmt: skip
+# The models and variants that have a question about this data.
+OWN_DATA = tuple(name for name in VARIANTS if name in (*MODELS, *SETTINGS))
 SPLIT_SEED = 0
 CHAPTER_QUESTIONS = "0-data-ml100k"
 
 
 def read_inputs(models: List[str], data_dir: Optional[pathlib.Path]) -> Dict[str, Arrays]:
     """Find or download MovieLens-100K; returns the arrays that each of ``models`` is given.
+
+    Variants in ``models`` count as models.
 
     ``ratings`` is int64 (n, 4): user, item, rating and timestamp of each line of ``u.data``, with
     ids from 1. ``train_tsv`` and ``test_tsv`` are MovieLens-100K recast as clicks: uint8 bytes of
@@ -67,19 +75,21 @@ def check_inputs(inputs: Mapping[str, Arrays], sums: Mapping[str, str]) -> None:
             )
 
 
-def chapter_questions(inputs: Mapping[str, Arrays]) -> List[Question]:
-    """The question of rung 0 about MovieLens-100K, for each model in ``inputs``."""
-    asked = []
-    for model in MODELS:
-        if model not in inputs:
-            continue
-        given: Dict[str, Any] = dict(inputs[model])
-        given.update({name: np.array(value) for name, value in SETTINGS.get(model, {}).items()})
+def chapter_questions(inputs: Mapping[str, Arrays]) -> Dict[str, Question]:
+    """The questions of rung 0 about MovieLens-100K, for the models and variants in ``inputs``.
+
+    They are ordered, and have as keys the variants whose data they are about.
+    """
+    asked: Dict[str, Question] = {}
+    for variant in filter(inputs.get, VARIANTS):
+        model = base(variant)
+        name = variant if variant in OWN_DATA else model
+        given: Dict[str, Any] = dict(inputs[variant])
+        given.update({key: np.array(value) for key, value in SETTINGS.get(name, {}).items()})
         if model == "autorec":
             rng = np.random.default_rng(SPLIT_SEED)
             given["uniform"] = rng.uniform(size=len(given["ratings"]))
         protocols = tuple(p for _, of_track in tracks(model) for p in of_track)
-        asked.append(
-            Question(f"{model}/{CHAPTER_QUESTIONS}", 0, "data", model, protocols, {}, given)
-        )
+        of_name = f"{name}/{CHAPTER_QUESTIONS}"
+        asked[name] = Question(of_name, 0, "data", model, protocols, {}, given)
     return asked

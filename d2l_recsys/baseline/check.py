@@ -29,6 +29,7 @@ from d2l_recsys.baseline.ladder import (
     ORDER,
     PRECISIONS,
     RUNGS,
+    base,
     tracks,
 )
 from d2l_recsys.baseline.mistakes import (
@@ -88,7 +89,7 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The results of one model under one protocol: one cell for each rung."""
+    """The results of one model, or variant of a model, under one protocol: a cell for each rung."""
 
     model: str
     protocol: str
@@ -124,6 +125,7 @@ def check(
 ) -> List[Row]:
     """Ask the questions of ``rungs`` about ``models``; returns a row for each model and protocol.
 
+    A variant in ``models`` is asked as a model of its own.
     ``inputs`` is the chapter's data from ``chapter_data.read_inputs``, for rungs 0 and 6; if it is
     empty, the questions about this data are left out. Rung 6 trains each model once with each of
     ``seeds``. ``note`` is called with a line of text before each question and each training. An
@@ -170,18 +172,14 @@ class _Climb:
         return tuple(cells)
 
     def _cell(self, model: str, protocol: str, rung: int) -> Cell:
-        entries = [
-            entry
-            for entry in self.baseline.entries
-            if entry["model"] == model and entry["rung"] == rung and protocol in entry["protocols"]
-        ]
+        entries = self.baseline.asked(model, protocol, rung)
         asked = [
             self._once(entry["name"], lambda entry=entry: self._asked(entry, protocol))
             for entry in entries
         ]
         if model in self.inputs:
             if rung == 0:
-                (question,) = chapter_questions({model: self.inputs[model]})
+                (question,) = chapter_questions({model: self.inputs[model]}).values()
                 question = question._replace(protocols=(protocol,))
                 asked.append(self._once(question.name, lambda: self._on_chapter_data(question)))
             elif rung == CONVERGENCE and all(cell.status == Status.right for cell in asked):
@@ -201,7 +199,7 @@ class _Climb:
         return tuple(
             mistake
             for mistake in self.accepted
-            if question.model in mistake.models and question.protocols[0] in mistake.protocols
+            if question.variant in mistake.variants and question.protocols[0] in mistake.protocols
         )
 
     def _once(self, name: str, find: Callable[[], Cell]) -> Cell:
@@ -250,7 +248,7 @@ class _Climb:
         answer, failed = _tried(question.name, lambda: self.answers.answer(question))
         if failed:
             return failed
-        kept = self.baseline.index["chapter_data"]["answers"][question.model]
+        kept = self.baseline.index["chapter_data"]["answers"][question.variant]
         found = ""
         for accepted in _subsets(self._accepted_in(question)):
             if accepted:
@@ -268,7 +266,7 @@ class _Climb:
         (track,) = (name for name, of_track in tracks(model) if protocol in of_track)
         name, reference = f"{track}/{NUMBERS}", self.baseline.index["convergence"][track]
         given, settings = self.inputs[model], reference["settings"]
-        question = Question(name, CONVERGENCE, "train", model, (protocol,), settings, given)
+        question = Question(name, CONVERGENCE, "train", base(model), (protocol,), settings, given)
         if name not in self._numbers:
             self._numbers[name] = _tried(
                 name, lambda: self.answers.numbers(question, self.seeds, self.note)
@@ -326,7 +324,7 @@ def _with(accepted: Tuple[Mistake, ...], question: Question, expected: Arrays) -
 
 def _compared(question: Question, expected: Arrays, answer: Arrays, tolerance: float) -> Cell:
     """The cell of an answer that should be ``expected``, up to the ``tolerance``."""
-    found = compare(question.rung, expected, answer, question.given)
+    found = compare(question.rung, expected, answer, question.given, question.undecided)
     worst = max(found, key=lambda difference: difference.distance)
     ratio = _ratio(worst.distance, tolerance)
     if ratio <= 1:
@@ -346,7 +344,7 @@ def _dropping(question: Question, answer: Arrays, precision: str) -> Tuple[Expla
     """The mistakes whose outputs have the distribution of the answer; only for rung 7."""
     return tuple(
         Explanation((mistake,), (question.name,), True)
-        for mistake in possible(DROPOUT, question.model, question.protocols[0])
+        for mistake in possible(DROPOUT, question.variant, question.protocols[0])
         if all(t.p > THRESHOLD for t in dropout_tests(question, answer, mistake.port, precision))
     )
 

@@ -1,7 +1,7 @@
 """Compare an answer with the expected answer: how far apart they are, and where."""
 
 import hashlib
-from typing import Dict, List, Mapping, NamedTuple, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -60,16 +60,27 @@ def digest(name: str, array: np.ndarray) -> Dict[str, object]:
     }
 
 
-def compare(rung: int, expected: Arrays, answer: Arrays, given: Arrays) -> List[Difference]:
+def compare(
+    rung: int, expected: Arrays, answer: Arrays, given: Arrays, undecided: Sequence[str] = ()
+) -> List[Difference]:
     """The distance of each expected array; infinity for a missing array and for an extra array.
+
+    The arrays in ``undecided`` have the distance 0, if they have the right shape and finite
+    numbers.
 
     On rung 0 the distance is the number of entries that differ. On rungs 1 to 3 the distance is the
     largest absolute error divided by the largest absolute expected value. On rungs 4 and 5 the
     distance of a weight is the Euclidean norm of the error divided by the norm of the expected
     movement from ``given``; the losses of rung 5 are compared as on rungs 1 to 3.
     """
+    found = [_compare(rung, name, array, answer, given) for name, array in expected.items()]
     return [
-        *(_compare(rung, name, array, answer, given) for name, array in expected.items()),
+        *(
+            Difference(one.array, 0.0, "")
+            if one.array in undecided and np.isfinite(one.distance)
+            else one
+            for one in found
+        ),
         *(
             Difference(shown(name), np.inf, f"the question does not ask for {shown(name)}")
             for name in answer
@@ -80,7 +91,7 @@ def compare(rung: int, expected: Arrays, answer: Arrays, given: Arrays) -> List[
 
 def distance(question: Question, expected: Arrays, answer: Arrays) -> float:
     """The largest distance over all arrays of an answer."""
-    found = compare(question.rung, expected, answer, question.given)
+    found = compare(question.rung, expected, answer, question.given, question.undecided)
     return max(difference.distance for difference in found)
 
 

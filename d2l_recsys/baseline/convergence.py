@@ -32,8 +32,8 @@ from d2l_recsys.baseline.questions import Question, join
 from d2l_recsys.storage.archive import shown
 
 FALSE_ALARMS = 1e-3
-# At least the number of tests of all models together, so that the bound holds for every check.
-TESTS_OF_A_CHECK = 250
+# At least the number of tests of all models and variants, so that the bound holds for every check.
+TESTS_OF_A_CHECK = 500
 THRESHOLD = FALSE_ALARMS / TESTS_OF_A_CHECK
 # With fewer seeds hardly any order of the values has a p-value below the threshold. With more seeds
 # the exact tests take too long.

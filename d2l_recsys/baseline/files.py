@@ -5,6 +5,7 @@ import json
 import pathlib
 from typing import Any, Dict, List, Optional
 
+from d2l_recsys.baseline.ladder import base
 from d2l_recsys.baseline.npz import read_npz
 from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question
@@ -55,6 +56,20 @@ class Baseline:
         """The entry of each question in the index."""
         return self.index["questions"]
 
+    def asked(self, variant: str, protocol: str, rung: int) -> List[Dict[str, Any]]:
+        """The entries of the questions of a rung about a model or its variant.
+
+        A variant shares the questions of its model, except where it has its own.
+        """
+        found = {}
+        for name in (base(variant), variant):
+            for entry in self.entries:
+                track, _, what = entry["name"].partition("/")
+                of_variant = track in (name, f"{name}-{protocol}")
+                if of_variant and entry["rung"] == rung and protocol in entry["protocols"]:
+                    found[what] = entry
+        return list(found.values())
+
     def question(self, entry: Dict[str, Any]) -> Question:
         """The question of an entry, with its arrays. Raises DataError if its file was changed."""
         return Question(
@@ -65,6 +80,7 @@ class Baseline:
             tuple(entry["protocols"]),
             entry["settings"],
             self._arrays(entry["name"] + GIVEN),
+            tuple(entry.get("undecided", ())),
         )
 
     def expected(self, entry: Dict[str, Any]) -> Arrays:
@@ -96,8 +112,9 @@ class Baseline:
 
 
 def as_index(question: Question, **more: Any) -> Dict[str, Any]:
-    """The entry of a question in the index: all its fields except the arrays."""
-    entry = {name: value for name, value in question._asdict().items() if name != "given"}
+    """The entry of a question in the index: all its fields except the arrays, and ``more``."""
+    left_out = ("given", "undecided")
+    entry = {name: value for name, value in question._asdict().items() if name not in left_out}
     return {**entry, "protocols": list(question.protocols), **more}
 
 

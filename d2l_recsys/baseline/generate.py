@@ -5,11 +5,17 @@ Needs MXNet. The same code makes the same bytes on the same machine.
 
 import json
 import pathlib
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import d2l_recsys
 from d2l_recsys.baseline import reference
-from d2l_recsys.baseline.chapter_data import chapter_questions, input_sums, read_inputs
+from d2l_recsys.baseline.chapter_data import (
+    OWN_DATA,
+    chapter_questions,
+    check_inputs,
+    input_sums,
+    read_inputs,
+)
 from d2l_recsys.baseline.compare import digest
 from d2l_recsys.baseline.files import (
     EXPECTED,
@@ -22,19 +28,28 @@ from d2l_recsys.baseline.files import (
     checksums,
 )
 from d2l_recsys.baseline.generate_questions import questions
-from d2l_recsys.baseline.ladder import CLICKS, DRAWN, MODELS, PROTOCOLS, tracks
+from d2l_recsys.baseline.ladder import (
+    CHANGES,
+    CLICKS,
+    DRAWN,
+    PROTOCOLS,
+    VARIANTS,
+    base,
+    tracks,
+)
 from d2l_recsys.baseline.npz import npz_bytes
+from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question, ask
-from d2l_recsys.baseline.tolerances import FACTOR, LEAST, lower_precision, tolerances
+from d2l_recsys.baseline.tolerances import FACTOR, LEAST, tolerances
 from d2l_recsys.errors import DataError
 from d2l_recsys.reproduction.runs import do_all
 from d2l_recsys.reproduction.summary import as_reference, summarise
 from d2l_recsys.runs.results import environment
-from d2l_recsys.sections.registry import VARIANTS
+from d2l_recsys.sections.registry import VARIANTS as RUNS
 from d2l_recsys.storage.in_use import alone_in
 
-# The trainings whose variant in the registry has another name.
-VARIANT = {"fm-printed": "fm", "deepfm-printed": "deepfm"}
+# The trainings that have another name in the registry.
+RUN = {"fm-printed": "fm", "deepfm-printed": "deepfm"}
 # The settings of a run that the check passes to a port.
 PORTED = (
     "num_epochs", "batch_size", "lr", "wd", "num_factors", "num_hidden", "nums_hiddens", "mlp_dims",
@@ -52,7 +67,7 @@ def make_baseline(
     seeds or comes from other data, or if the project's own code and the oracle disagree.
     """
     files, entries = _asked(questions())
-    inputs = read_inputs(list(MODELS), data_dir)
+    inputs = read_inputs(list(VARIANTS), data_dir)
     index = {
         "version": VERSION,
         "made_by": f"d2l_recsys {d2l_recsys.__version__}",
@@ -61,35 +76,36 @@ def make_baseline(
         "questions": entries,
         "chapter_data": {
             "inputs": input_sums(inputs),
-            "answers": {
-                question.model: {
-                    name: digest(name, array)
-                    for name, array in ask(reference.Port, question).items()
-                }
-                for question in chapter_questions(inputs)
-            },
+            "answers": _digests(inputs),
         },
-        "convergence": convergence(numbers),
+        "convergence": convergence(numbers, trainings()),
     }
     return _with_index(files, index)
 
 
-def add_questions(baseline: Baseline) -> Dict[str, bytes]:
-    """The files of ``baseline``, and of the questions that it lacks; trains nothing.
+def add_to(
+    baseline: Baseline, numbers: Mapping[str, Any], data_dir: Optional[pathlib.Path] = None
+) -> Dict[str, bytes]:
+    """The files of ``baseline`` with the questions that it lacks.
 
-    The files that exist keep their bytes, except for the index and the checksums. Raises DataError
-    if the project's own code and the oracle disagree about a new question.
+    The files that exist keep their bytes, except for the index and the checksums. ``numbers`` is
+    the result of ``numbers_over_seeds`` for the trainings in ``missing(baseline)``. Raises
+    DataError as ``make_baseline`` does.
     """
     kept = {entry["name"]: entry for entry in baseline.entries}
     made = list(questions())
     files, entries = _asked(question for question in made if question.name not in kept)
-    for entry in kept.values():
-        if "tolerance" in entry and entry["rung"] > 1 and "lower_precision" not in entry:
-            question, expected = baseline.question(entry), baseline.expected(entry)
-            entry["lower_precision"] = lower_precision(question, expected, entry["tolerance"])
     known = {**kept, **{entry["name"]: entry for entry in entries}}
     names = [question.name for question in made]
-    index = {**baseline.index, "questions": [known[name] for name in names]}
+    index = {
+        **baseline.index,
+        "questions": [known[name] for name in names],
+        "chapter_data": _more_chapter_data(baseline, data_dir),
+        "convergence": _in_order(
+            {**baseline.index["convergence"], **convergence(numbers, missing(baseline))},
+            trainings(),
+        ),
+    }
     for name in kept:
         for end in (GIVEN, EXPECTED):
             if (name + end) in baseline.sums:
@@ -118,19 +134,57 @@ def _with_index(files: Dict[str, bytes], index: Mapping[str, Any]) -> Dict[str, 
     return files
 
 
+def _more_chapter_data(
+    baseline: Baseline, data_dir: Optional[pathlib.Path]
+) -> Dict[str, Dict[str, Any]]:
+    """The checksums about MovieLens-100K of ``baseline``, and those that it lacks."""
+    kept = baseline.index["chapter_data"]
+    lacking = [name for name in OWN_DATA if name not in kept["answers"]]
+    if not lacking:
+        return kept
+    inputs = read_inputs(lacking, data_dir)
+    check_inputs(inputs, kept["inputs"])
+    return {**kept, "answers": _in_order({**kept["answers"], **_digests(inputs)}, VARIANTS)}
+
+
+def _digests(inputs: Mapping[str, Arrays]) -> Dict[str, Any]:
+    """What the project's own code answers to the questions about MovieLens-100K, as checksums."""
+    return {
+        name: {array: digest(array, a) for array, a in ask(reference.Port, question).items()}
+        for name, question in chapter_questions(inputs).items()
+    }
+
+
+def _in_order(found: Mapping[str, Any], names: Iterable[str]) -> Dict[str, Any]:
+    return {name: found[name] for name in names if name in found}
+
+
+def trainings() -> List[str]:
+    """The names of all trainings: one for each variant, or for each of its protocols."""
+    return [track for variant in VARIANTS for track, _ in tracks(variant)]
+
+
+def missing(baseline: Baseline) -> List[str]:
+    """The trainings whose numbers ``baseline`` lacks."""
+    return [track for track in trainings() if track not in baseline.index["convergence"]]
+
+
 def numbers_over_seeds(
+    tracks: Sequence[str],
     seeds: int,
     results: pathlib.Path,
     jobs: int,
     data_dir: Optional[pathlib.Path] = None,
     quiet: bool = False,
 ) -> Dict[str, Any]:
-    """The final metrics of each training over seeds 0, 1, ..., by the name of the variant.
+    """The final metrics of the trainings ``tracks`` over seeds 0, 1, ..., by their registry name.
 
     Runs the trainings that are not yet in the folder ``results``; raises the errors of these runs.
     """
+    if not tracks:
+        return {}
     with alone_in(results, "--results"):
-        variants = [VARIANTS[VARIANT.get(t, t)] for model in MODELS for t, _ in tracks(model)]
+        variants = [RUNS[RUN.get(track, track)] for track in tracks]
         _, runs = do_all(variants, range(seeds), 1, data_dir, results, jobs, quiet)
     by_variant = {
         variant.name: [run.result for run in runs if run.stamp["variant"] == variant.name]
@@ -139,31 +193,31 @@ def numbers_over_seeds(
     return as_reference([summarise(name, found) for name, found in by_variant.items()])
 
 
-def convergence(numbers: Mapping[str, Any]) -> Dict[str, Any]:
-    """For each training: its settings, and each final metric with one value for each seed.
+def convergence(numbers: Mapping[str, Any], tracks: Sequence[str]) -> Dict[str, Any]:
+    """For each of ``tracks``: its settings, and each final metric with one value for each seed.
 
     Raises DataError if there are too few seeds, or if FM or DeepFM trained on the book's clicks.
     """
     found = {}
-    for model in MODELS:
-        for track, _ in tracks(model):
-            variant = numbers[VARIANT.get(track, track)]
-            if len(variant["seeds"]) < FEWEST_TRAININGS:
-                raise DataError(f"{track} has fewer than {FEWEST_TRAININGS} seeds; use --seeds")
-            if model in CLICKS and not variant["dataset"]["substitute"]:
-                raise DataError(
-                    f"{track} was trained on the book's clicks, which ports are not given; name a "
-                    "folder without these clicks in --data-dir"
-                )
-            found[track] = {
-                "settings": {k: v for k, v in variant["settings"].items() if k in PORTED},
-                **{
-                    protocol: {
-                        name: spread["values"]
-                        for name, spread in variant[protocol].items()
-                        if not name.startswith("score_")
-                    }
-                    for protocol in PROTOCOLS
-                },
-            }
+    for track in tracks:
+        run = numbers[RUN.get(track, track)]
+        if len(run["seeds"]) < FEWEST_TRAININGS:
+            raise DataError(f"{track} has fewer than {FEWEST_TRAININGS} seeds; use --seeds")
+        if base(track) in CLICKS and not run["dataset"]["substitute"]:
+            raise DataError(
+                f"{track} was trained on the book's clicks, which ports are not given; name a "
+                "folder without these clicks in --data-dir"
+            )
+        changed = CHANGES[track].settings if track in CHANGES else {}
+        found[track] = {
+            "settings": {k: v for k, v in run["settings"].items() if k in (*PORTED, *changed)},
+            **{
+                protocol: {
+                    name: spread["values"]
+                    for name, spread in run[protocol].items()
+                    if not name.startswith("score_")
+                }
+                for protocol in PROTOCOLS
+            },
+        }
     return found

@@ -1,4 +1,4 @@
-"""The rungs of the check, and the models and protocols. Imports no numpy.
+"""The rungs of the check, and the models, variants and protocols. Imports no numpy.
 
 The check asks the rungs from 0 to 5, then 7, and 6 last, because its trainings take longest:
 
@@ -12,7 +12,7 @@ The check asks the rungs from 0 to 5, then 7, and 6 last, because its trainings 
 7. **dropout**: the outputs in training and, after that, in evaluation
 """
 
-from typing import Iterator, Tuple
+from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Tuple
 
 RUNGS = (
     "data", "metrics", "forward", "gradients", "step", "trajectory", "convergence", "dropout",
@@ -27,6 +27,43 @@ DRAWN = (CONVERGENCE, DROPOUT)
 RATINGS, PAIRS, CLICKS = ("mf", "autorec"), ("neumf", "caser"), ("fm", "deepfm")
 MODELS = (*RATINGS, *PAIRS, *CLICKS)
 PROTOCOLS = ("printed", "defined")
+
+
+class Change(NamedTuple):
+    """What a variant changes in its model: some ``settings``, and the answers to some questions.
+
+    The variant asks these ``kinds`` of questions anew. It shares all others with its model.
+    """
+
+    settings: Mapping[str, Any]
+    kinds: Tuple[str, ...]
+
+
+_OF_NET = ("forward", "gradients", "step", "trajectory", "first")
+CHANGES: Dict[str, Change] = {
+    "autorec-user": Change({"variant": "user"}, ("data", *_OF_NET, "dropout")),
+    "neumf-linear": Change({"head": "linear"}, (*_OF_NET, "dropout")),
+    "neumf-sigmoid": Change({"head": "sigmoid"}, (*_OF_NET, "dropout")),
+    "neumf-hinge": Change({"loss": "hinge"}, ("gradients", "step", "trajectory")),
+    "caser-L5": Change({"L": 5}, ("data", *_OF_NET)),
+}
+
+
+def base(variant: str) -> str:
+    """The model of a variant. The model's name also names the variant without changes."""
+    return variant.partition("-")[0]
+
+
+def variants(models: Iterable[str]) -> Tuple[str, ...]:
+    """Each of ``models``, followed by its variants."""
+    return tuple(
+        name
+        for model in models
+        for name in (model, *(variant for variant in CHANGES if base(variant) == model))
+    )
+
+
+VARIANTS = variants(MODELS)
 # The precisions in which a net can compute.
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 # These models minimize another loss under each protocol. All other models have one training, and
@@ -34,10 +71,10 @@ PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 TRAINED_APART = CLICKS
 
 
-def tracks(model: str) -> Iterator[Tuple[str, Tuple[str, ...]]]:
-    """Yield the name of each training of a model, and the protocols that it belongs to."""
-    if model in TRAINED_APART:
+def tracks(variant: str) -> Iterator[Tuple[str, Tuple[str, ...]]]:
+    """Yield the name of each training of a variant, and the protocols that it belongs to."""
+    if variant in TRAINED_APART:
         for protocol in PROTOCOLS:
-            yield f"{model}-{protocol}", (protocol,)
+            yield f"{variant}-{protocol}", (protocol,)
     else:
-        yield model, PROTOCOLS
+        yield variant, PROTOCOLS

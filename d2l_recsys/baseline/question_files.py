@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 from d2l_recsys.baseline.answers import NUMBERS
 from d2l_recsys.baseline.chapter_data import chapter_questions
 from d2l_recsys.baseline.files import Baseline
-from d2l_recsys.baseline.ladder import CONVERGENCE, tracks
+from d2l_recsys.baseline.ladder import CONVERGENCE, PROTOCOLS, base, tracks
 from d2l_recsys.baseline.npz import npz_bytes
 from d2l_recsys.baseline.oracle import Port, initial
 from d2l_recsys.baseline.port import Arrays
@@ -37,21 +37,28 @@ def question_files(
         entries.append({"name": name, **more, "answer": shapes})
         files[f"{name}.npz"] = npz_bytes(given)
 
+    asked = {
+        entry["name"]
+        for model in models
+        for protocol in PROTOCOLS
+        for rung in rungs
+        for entry in baseline.asked(model, protocol, rung)
+    }
     for entry in baseline.entries:
-        if entry["model"] in models and entry["rung"] in rungs:
+        if entry["name"] in asked:
             more = {key: value for key, value in entry.items() if key not in ("name", "spread")}
             given = baseline.question(entry).given
             add(entry["name"], given, _answer_shapes(baseline, entry, given), **more)
-    for question in chapter_questions(inputs) if 0 in rungs else []:
+    for name, question in chapter_questions(inputs).items() if 0 in rungs else ():
         more = {"rung": 0, "kind": "data", "model": question.model, "settings": {}}
-        kept = baseline.index["chapter_data"]["answers"][question.model]
+        kept = baseline.index["chapter_data"]["answers"][name]
         answer = {name: digest["shape"] for name, digest in kept.items()}
         add(question.name, question.given, answer, protocols=list(question.protocols), **more)
     for model in models if inputs and CONVERGENCE in rungs else []:
         for track, protocols in tracks(model):
             reference = baseline.index["convergence"][track]
             answer = {f"{p}/{name}": [seeds] for p in protocols for name in reference[p]}
-            more = {"rung": CONVERGENCE, "kind": "train", "model": model}
+            more = {"rung": CONVERGENCE, "kind": "train", "model": base(model)}
             more.update(protocols=list(protocols), settings=reference["settings"])
             add(f"{track}/{NUMBERS}", inputs[model], answer, seeds=list(range(seeds)), **more)
     index = json.dumps({"baseline": baseline.about, "questions": entries}, indent=1)

@@ -4,15 +4,18 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
+from d2l_recsys.baseline.ladder import PROTOCOLS
 from d2l_recsys.baseline.port import Arrays, Port
 
 
 class Question(NamedTuple):
     """One question of one rung.
 
-    ``name`` is the path of its files without the ending: ``model/rung-what``, or
-    ``model-protocol/rung-what`` if the question depends on the protocol. ``kind`` says what the
+    ``name`` is the path of its files without the ending: ``variant/rung-what``, or
+    ``variant-protocol/rung-what`` if the question depends on the protocol. ``kind`` says what the
     port computes from the ``given`` arrays and the ``settings``: a key of ``KINDS``, or ``train``.
+    ``model`` is the model of the variant; ``settings`` say how the variant differs from it.
+    ``undecided`` names the arrays of the answer in which right answers lie too far apart.
     """
 
     name: str
@@ -22,6 +25,14 @@ class Question(NamedTuple):
     protocols: Tuple[str, ...]
     settings: Dict[str, Any]
     given: Arrays
+    undecided: Tuple[str, ...] = ()
+
+    @property
+    def variant(self) -> str:
+        """The model, or its variant, that the question is about."""
+        track = self.name.partition("/")[0]
+        variant, _, protocol = track.rpartition("-")
+        return variant if protocol in PROTOCOLS else track
 
 
 def cut(arrays: Mapping[str, np.ndarray], part: str) -> Arrays:

@@ -21,13 +21,13 @@ from d2l_recsys.datasets.movielens import COLUMNS
 from d2l_recsys.evaluation.click_metrics import click_scores
 from d2l_recsys.evaluation.rating_metrics import rating_scores
 from d2l_recsys.loaders.batches import BatchLoader
-from d2l_recsys.losses import BPRLoss
+from d2l_recsys.losses import RANKING_LOSSES
 from d2l_recsys.model_bases.parameters import parameters_of, set_parameters
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.sampling import NegativeSampler
 from d2l_recsys.sections.registry import SECTIONS
 from d2l_recsys.sequences import sequence_windows
-from d2l_recsys.settings import Protocol, Scores
+from d2l_recsys.settings import Protocol, RankingLoss, Scores
 from d2l_recsys.training.objectives import click_loss, ranking_loss, rating_loss
 from d2l_recsys.training.resume import adam_state, set_adam_state
 from d2l_recsys.training.train_loss import TrainClicks, TrainLoss
@@ -64,6 +64,8 @@ class Port:
         if self.model == "autorec":
             parts = split_data_ml100k(frame, *counts, "random", 0.1, _Given(given["uniform"]))
             matrices = [load_data_ml100k(part, *counts)[-1] for part in parts]
+            if given.get("rows_are_users", 0):
+                matrices = [matrix.T for matrix in matrices]
             return {"train_matrix": matrices[0], "test_matrix": matrices[1]}
         parts = split_data_ml100k(frame, *counts, "seq-aware")
         train, test = (
@@ -145,19 +147,22 @@ class Port:
 
     def _build(self, settings: Mapping[str, Any]) -> None:
         s = settings
+        row_length = "num_items" if s.get("variant") == "user" else "num_users"
         arguments = {
             "mf": ("num_factors", "num_users", "num_items"),
-            "autorec": ("num_hidden", "num_users", "dropout"),
+            "autorec": ("num_hidden", row_length, "dropout"),
             "neumf": ("num_factors", "num_users", "num_items", "nums_hiddens"),
             "caser": ("num_factors", "num_users", "num_items", "L", "d", "d_prime", "dropout"),
             "fm": ("field_dims", "num_factors"),
             "deepfm": ("field_dims", "num_factors", "mlp_dims", "dropout"),
         }[self.model]
-        self.net = SECTIONS[self.model].model()(*(s[name] for name in arguments))
+        changed = {name: s[name] for name in ("head", "variant") if name in s}
+        self.net = SECTIONS[self.model].model()(*(s[name] for name in arguments), **changed)
         if self.model in RATINGS:
             self._losses = rating_loss(self.net, gluon.loss.L2Loss())
         elif self.model in PAIRS:
-            self._losses = ranking_loss(self.net, BPRLoss())
+            loss = RANKING_LOSSES[RankingLoss(s.get("loss", "bpr"))]()
+            self._losses = ranking_loss(self.net, loss)
         else:
             loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
             self._losses = click_loss(self.net, loss, Protocol(self.protocol))

@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator, List
 
 import numpy as np
 
-from d2l_recsys.baseline.ladder import CLICKS, DROPOUT, MODELS, PAIRS, PROTOCOLS, tracks
+from d2l_recsys.baseline.ladder import CLICKS, DROPOUT, MODELS, PAIRS, PROTOCOLS, base, tracks
 from d2l_recsys.baseline.made_up_data import SEED
 from d2l_recsys.baseline.oracle import initial
 from d2l_recsys.baseline.port import Arrays
@@ -21,7 +21,7 @@ LARGE = {"num_users": 300, "num_items": 400}
 OF_USERS_AND_ITEMS = ("mf", *PAIRS)
 # The standard deviations of the parameters that make scores large. (NeuMF multiplies two tables.)
 SATURATING = {
-    "neumf": {"P.weight": 4.0, "Q.weight": 4.0},
+    "neumf": {"P.weight": 4.0, "Q.weight": 4.0, "prediction.weight": 2.0},
     "caser": {"b.weight": 80.0},
     "fm": {"fc.weight": 30.0},
     "deepfm": {"fc.weight": 30.0},
@@ -48,32 +48,35 @@ EXAMPLES = 800
 
 
 def special_questions(
-    model: str, settings: Dict[str, Any], batch: Arrays, draws: Question
+    variant: str, settings: Dict[str, Any], batch: Arrays, draws: Question
 ) -> Iterator[Question]:
-    """Yield the special questions of a model.
+    """Yield the special questions of a model or variant.
 
     ``batch`` has the arrays of some training examples. ``draws`` is the question about negative
     items, or that about first weights if the model has no negative items.
     """
+    model = base(variant)
     rng = np.random.default_rng([SEED, MODELS.index(model), 1])
     if model in OF_USERS_AND_ITEMS:
         given = {**_parameters(model, {**settings, **LARGE}, rng), **_many_ids(batch, rng)}
         for rung, kind in ((2, "forward"), (3, "gradients")):
-            name = f"{model}/{rung}-{kind}-large"
+            name = f"{variant}/{rung}-{kind}-large"
             yield Question(name, rung, kind, model, PROTOCOLS, {**settings, **LARGE}, given)
     if model in SATURATING:
         given = {**_parameters(model, settings, rng), **join("batch", batch)}
         for name, deviation in SATURATING[model].items():
-            array = given[f"parameters/{name}"]
-            given[f"parameters/{name}"] = rng.normal(0, deviation, array.shape).astype(np.float32)
+            array = given.get(f"parameters/{name}")
+            if array is not None:
+                drawn = rng.normal(0, deviation, array.shape)
+                given[f"parameters/{name}"] = drawn.astype(np.float32)
         if model in CLICKS:
             given["parameters/linear_layer.weight"] = np.ones((1, 1), np.float32)
-        for track, protocols in tracks(model):
+        for track, protocols in tracks(variant):
             # The printed loss of clicks is that of a probability, which is never large.
             if "defined" in protocols:
                 name = f"{track}/3-gradients-saturated"
                 yield Question(name, 3, "gradients", model, protocols, settings, given)
-    yield from _dropout(model, settings, batch, rng)
+    yield from _dropout(variant, settings, batch, rng)
     if model in PAIRS:
         num_users, num_items = (int(draws.given[name]) for name in ("num_users", "num_items"))
         seen = np.zeros((num_users, num_items), dtype=bool)
@@ -81,12 +84,13 @@ def special_questions(
         # For each user an unseen item, like the item that the split holds out.
         held_out = np.where(seen, -1, rng.uniform(size=seen.shape)).argmax(axis=1)
         given = {**draws.given, "test_items": held_out.astype(np.int32)}
-        yield draws._replace(name=f"{model}/6-negatives-held-out", given=given)
+        yield draws._replace(name=f"{variant}/6-negatives-held-out", given=given)
 
 
 def _dropout(
-    model: str, settings: Dict[str, Any], batch: Arrays, rng: np.random.Generator
+    variant: str, settings: Dict[str, Any], batch: Arrays, rng: np.random.Generator
 ) -> Iterator[Question]:
+    model = base(variant)
     settings = {**settings, **SMALL[model]}
     # Positive weights, so that no relu hides a dropped unit.
     shapes = initial.shapes(model, settings)
@@ -100,9 +104,11 @@ def _dropout(
     examples = {}
     for name, array in batch.items():
         example = np.array(EXAMPLE[name], dtype=array.dtype)
+        if name == "ratings":
+            example = example[: weights["encoder.weight"].shape[1]]
         shape = (EXAMPLES,) if array.ndim == 1 else (EXAMPLES, len(example))
         examples[name] = np.broadcast_to(example, (EXAMPLES, len(example))).reshape(shape)
-    for track, protocols in tracks(model):
+    for track, protocols in tracks(variant):
         given = {**join("parameters", weights), **join("batch", examples), "seed": np.array(SEED)}
         yield Question(f"{track}/7-dropout", DROPOUT, "dropout", model, protocols, settings, given)
 

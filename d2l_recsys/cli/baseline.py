@@ -10,16 +10,30 @@ from typing import Any, Dict, List, Optional, Tuple
 import typer
 from typing_extensions import Annotated
 
-from d2l_recsys.baseline.ladder import CONVERGENCE, DRAWN, MODELS, PRECISIONS, PROTOCOLS, RUNGS
+from d2l_recsys.baseline.ladder import (
+    CONVERGENCE,
+    DRAWN,
+    MODELS,
+    PRECISIONS,
+    PROTOCOLS,
+    RUNGS,
+    VARIANTS,
+)
 from d2l_recsys.errors import OutputError, SettingError
 from d2l_recsys.settings import check_settings, nearest
 
-ALL = ",".join(MODELS)
+SIX = ",".join(MODELS)
+EVERYTHING = "all"
 ON_CHAPTER_DATA = (0, CONVERGENCE)
 NOT_RIGHT = 1
 STANDARD_OUTPUT = pathlib.Path("-")
 
-Models = Annotated[str, typer.Option(help="Models, separated by commas.", show_default="all six")]
+Models = Annotated[
+    str,
+    typer.Option(
+        help="Models and variants, separated by commas, or all.", show_default="the six models"
+    ),
+]
 Rungs = Annotated[str, "Rungs, for example 0-5, 1-5,7 or 2,3."]
 Seeds = Annotated[int, "Number of trainings of each model on rung 6; at least 7."]
 MadeUp = Annotated[bool, "Leave out the questions that need MovieLens-100K (rungs 0 and 6)."]
@@ -29,7 +43,7 @@ def check(
     port: Annotated[
         str, typer.Argument(help="A module with a class Port, its file, or a folder of answers.")
     ],
-    models: Models = ALL,
+    models: Models = SIX,
     protocol: Annotated[
         str, typer.Option(metavar="printed|defined|both", help="The protocol of the port.")
     ] = "both",
@@ -148,7 +162,7 @@ def new(
 
 def questions(
     folder: Annotated[pathlib.Path, typer.Argument(help="Folder for the files; made if missing.")],
-    models: Models = ALL,
+    models: Models = SIX,
     rungs: Rungs = "0-7",
     seeds: Seeds = 10,
     data_dir: Optional[pathlib.Path] = None,
@@ -173,9 +187,7 @@ def questions(
 
 
 def make(
-    add: Annotated[
-        bool, "Only add the questions that are missing; keep all others, and train nothing."
-    ] = False,
+    add: Annotated[bool, "Only add what the baseline lacks; keep all of its files."] = False,
     seeds: Annotated[int, "Number of seeds; the final metrics of each are kept."] = 30,
     results: Annotated[
         pathlib.Path, "Folder of these trainings; finished ones are reused."
@@ -196,19 +208,19 @@ def make(
     from d2l_recsys.baseline.files import FILES, Baseline
     from d2l_recsys.baseline.generate import (
         FEWEST_TRAININGS,
-        add_questions,
+        add_to,
         make_baseline,
+        missing,
         numbers_over_seeds,
+        trainings,
     )
 
     check_settings(seeds=seeds, jobs=jobs)
     if seeds < FEWEST_TRAININGS:
         raise SettingError(f"--seeds is {seeds}; a baseline needs {FEWEST_TRAININGS} or more")
-    if add:
-        files = add_questions(Baseline())
-    else:
-        numbers = numbers_over_seeds(seeds, results, jobs, data_dir, quiet)
-        files = make_baseline(numbers, data_dir)
+    tracks = missing(Baseline()) if add else trainings()
+    numbers = numbers_over_seeds(tracks, seeds, results, jobs, data_dir, quiet)
+    files = add_to(Baseline(), numbers, data_dir) if add else make_baseline(numbers, data_dir)
     out = out or FILES
     _write(out, files)
     print(f"{len(files)} files, {sum(map(len, files.values())) / 1e6:.1f} MB, in {out}")
@@ -252,8 +264,10 @@ def _inputs(
 
 
 def _models(names: str) -> List[str]:
-    chosen = [_one_of("models", name.strip(), MODELS) for name in names.split(",")]
-    return [model for model in MODELS if model in chosen]
+    if names == EVERYTHING:
+        return list(VARIANTS)
+    chosen = [_one_of("models", name.strip(), VARIANTS) for name in names.split(",")]
+    return [variant for variant in VARIANTS if variant in chosen]
 
 
 def _one_of(option: str, name: str, names: Tuple[str, ...]) -> str:

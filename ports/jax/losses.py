@@ -28,6 +28,11 @@ def bpr(positive: jax.Array, negative: jax.Array) -> jax.Array:
     return jax.nn.softplus(negative - positive)
 
 
+def hinge(positive: jax.Array, negative: jax.Array) -> jax.Array:
+    """max(1 - (positive - negative), 0) of n pairs of scores (eq. 15.5.3), (n,)."""
+    return jax.nn.relu(1 - positive + negative)
+
+
 def click(log_odds: jax.Array, labels: jax.Array) -> jax.Array:
     """The cross-entropy of n logits and their ``labels``, which are 1 or 0, (n,).
 

@@ -3,12 +3,13 @@
 ``Groundwork`` of ``d2l_recsys.baseline`` has the parts that need no framework, in numpy: splits,
 batches, negative items and metrics. ``d2l_recsys/baseline/port.py`` explains the methods.
 
-The compiled functions depend only on the model, the protocol and the shapes. So all ports in a
-process share them.
+The compiled functions depend only on a ``Kind`` and on the shapes. So all ports in a process share
+them.
 """
 
+from functools import partial
 from math import prod
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import jax
 import jax.numpy as jnp
@@ -31,63 +32,87 @@ RANKING = ("neumf", "caser")
 CLICKS = ("fm", "deepfm")
 
 
+class Kind(NamedTuple):
+    """The model and the protocol, and for NeuMF the ``head`` and the ``loss``."""
+
+    model: str
+    protocol: str
+    head: str = "sum"
+    loss: str = "bpr"
+
+    def of_neumf(self, function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+        """``function``, with the head if the model is NeuMF."""
+        return partial(function, head=self.head) if self.model == "neumf" else function
+
+    @property
+    def net(self) -> Callable[..., jax.Array]:
+        """The function that computes the outputs."""
+        return self.of_neumf(NETS[self.model])
+
+
 def example_losses(
-    model: str, protocol: str, p: Parameters, batch: Arrays, drop: Arrays
+    kind: Kind, p: Parameters, batch: Arrays, drop: Arrays
 ) -> Tuple[jax.Array, jax.Array]:
     """The loss of each example, (n,), and the outputs of the net.
 
     ``drop`` is empty, or it has the ``key`` and the ``share`` of dropout.
     """
-    if model in RANKING:
+    if kind.model in RANKING:
         # Two calls, as in the chapter, so that dropout drops other units in each call. One call
         # with twice the rows would be wrong in the last bits: the gradients of the two items nearly
         # cancel, but their common part cancels exactly only if both are summed in the same order.
         # Adam would turn the remainder into full steps.
         keys = jax.random.split(drop["key"]) if drop else ()
         first, second = [{**drop, "key": key} for key in keys] or [drop, drop]
-        positive = NETS[model](p, batch, **first)
-        negative = NETS[model](p, {**batch, "item_id": batch["negative_id"]}, **second)
-        return losses.bpr(positive, negative), positive
-    outputs = NETS[model](p, batch, **drop)
-    if model == "mf":
+        positive = kind.net(p, batch, **first)
+        negative = kind.net(p, {**batch, "item_id": batch["negative_id"]}, **second)
+        loss = losses.hinge if kind.loss == "hinge" else losses.bpr
+        return loss(positive, negative), positive
+    outputs = kind.net(p, batch, **drop)
+    if kind.model == "mf":
         return losses.l2(outputs, batch["rating"]), outputs
-    if model == "autorec":
+    if kind.model == "autorec":
         return losses.masked_l2(outputs, batch["ratings"]), outputs
-    click = losses.click_of_probability if protocol == "printed" else losses.click
+    click = losses.click_of_probability if kind.protocol == "printed" else losses.click
     return click(outputs, batch["label"]), outputs
 
 
 def with_gradients(
-    model: str, protocol: str, p: Parameters, batch: Arrays, drop: Arrays
+    kind: Kind, p: Parameters, batch: Arrays, drop: Arrays
 ) -> Tuple[Parameters, Tuple[jax.Array, jax.Array]]:
     """The gradients of the sum of the losses, and the result of ``example_losses``."""
 
     def summed(p: Parameters) -> Tuple[jax.Array, Tuple[jax.Array, jax.Array]]:
-        found = example_losses(model, protocol, p, batch, drop)
+        found = example_losses(kind, p, batch, drop)
         return found[0].sum(), found
 
     return jax.grad(summed, has_aux=True)(p)
 
 
 def train_step(
-    model: str, protocol: str, state: State, batch: Arrays, rates: Rates, drop: Arrays
+    kind: Kind, state: State, batch: Arrays, rates: Rates, drop: Arrays
 ) -> Tuple[State, Tuple[jax.Array, jax.Array]]:
     """The state after one step, and the losses and outputs from before the step."""
     if drop:
         drop = {**drop, "key": jax.random.fold_in(drop["key"], state.steps)}
-    gradients, found = with_gradients(model, protocol, state.parameters, batch, drop)
+    gradients, found = with_gradients(kind, state.parameters, batch, drop)
     return adam(state, gradients, len(found[0]), rates), found
 
 
 def forward(
-    model: str, probabilities: bool, p: Parameters, batch: Arrays, drop: Arrays
+    kind: Kind, probabilities: bool, p: Parameters, batch: Arrays, drop: Arrays
 ) -> jax.Array:
     """The outputs of the net; with ``probabilities``, their sigmoid.
 
     ``drop`` is empty, or it has the ``key`` and the ``share`` of dropout.
     """
-    outputs = NETS[model](p, batch, **drop)
+    outputs = kind.net(p, batch, **drop)
     return jax.nn.sigmoid(outputs) if probabilities else outputs
+
+
+def score_all(kind: Kind, p: Parameters, **users: jax.Array) -> jax.Array:
+    """The scores of all items; ``users`` has the arrays that the model's ``score_all`` reads."""
+    return kind.of_neumf(SCORE_ALL[kind.model])(p, **users)
 
 
 def unit_draw(law: str, total: int, key: jax.Array) -> jax.Array:
@@ -98,12 +123,12 @@ def unit_draw(law: str, total: int, key: jax.Array) -> jax.Array:
 
 
 # ``donate_argnums``: the new state overwrites the old state, so that tables are not copied.
-_train_step = jax.jit(train_step, static_argnums=(0, 1), donate_argnums=2)
-_with_gradients = jax.jit(with_gradients, static_argnums=(0, 1))
-_example_losses = jax.jit(example_losses, static_argnums=(0, 1))
+_train_step = jax.jit(train_step, static_argnums=0, donate_argnums=1)
+_with_gradients = jax.jit(with_gradients, static_argnums=0)
+_example_losses = jax.jit(example_losses, static_argnums=0)
 _unit_draw = jax.jit(unit_draw, static_argnums=(0, 1))
 _forward = jax.jit(forward, static_argnums=(0, 1))
-_score_all = {model: jax.jit(function) for model, function in SCORE_ALL.items()}
+_score_all = jax.jit(score_all, static_argnums=0)
 
 
 def draw(model: str, settings: Mapping[str, Any], key: jax.Array) -> Dict[str, np.ndarray]:
@@ -164,6 +189,8 @@ class Port(Groundwork):
 
     def _start(self, settings: Mapping[str, Any], state: State) -> None:
         self.settings, self.state = settings, state
+        changed = {name: settings[name] for name in ("head", "loss") if name in settings}
+        self.kind = Kind(self.model, self.protocol, **changed)
         self.rates = Rates(settings.get("lr", 0.0), settings.get("wd", 0.0))
 
     def forward(self, batch: Dict[str, np.ndarray]) -> np.ndarray:
@@ -179,21 +206,17 @@ class Port(Groundwork):
 
     def _outputs(self, batch: Dict[str, np.ndarray], drop: Dict[str, Any]) -> np.ndarray:
         probabilities = self.protocol == "printed" and self.model in CLICKS
-        found = _forward(self.model, probabilities, self.state.parameters, to_32(batch), drop)
+        found = _forward(self.kind, probabilities, self.state.parameters, to_32(batch), drop)
         return np.array(found)
 
     def loss(self, batch: Dict[str, np.ndarray]) -> float:
         """See ``baseline.port.Port``. Only the sum is in float64."""
-        found, _ = _example_losses(
-            self.model, self.protocol, self.state.parameters, to_32(batch), {}
-        )
+        found, _ = _example_losses(self.kind, self.state.parameters, to_32(batch), {})
         return float(np.array(found).sum(dtype=np.float64))
 
     def gradients(self, batch: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
         """See ``baseline.port.Port``."""
-        gradients, _ = _with_gradients(
-            self.model, self.protocol, self.state.parameters, to_32(batch), {}
-        )
+        gradients, _ = _with_gradients(self.kind, self.state.parameters, to_32(batch), {})
         return to_numpy(gradients)
 
     # Rungs 4 and 5.
@@ -205,9 +228,7 @@ class Port(Groundwork):
     def _step(
         self, batch: Dict[str, np.ndarray], drop: Dict[str, Any]
     ) -> Tuple[jax.Array, jax.Array]:
-        self.state, found = _train_step(
-            self.model, self.protocol, self.state, to_32(batch), self.rates, drop
-        )
+        self.state, found = _train_step(self.kind, self.state, to_32(batch), self.rates, drop)
         return found
 
     def parameters(self) -> Dict[str, np.ndarray]:
@@ -249,7 +270,7 @@ class Learner(Port):
 
     def forward(self, batch: Dict[str, np.ndarray]) -> np.ndarray:
         """The outputs of the net without dropout; for FM and DeepFM logits."""
-        found = _forward(self.model, False, self.state.parameters, to_32(batch), {})
+        found = _forward(self.kind, False, self.state.parameters, to_32(batch), {})
         return np.array(found)
 
     def score_all(self, users: np.ndarray, sequences: Optional[np.ndarray]) -> np.ndarray:
@@ -260,4 +281,4 @@ class Learner(Port):
         given = {"users": users}
         if self.model == "caser":
             given["sequences"] = sequences[users]
-        return np.array(_score_all[self.model](self.state.parameters, **to_32(given)))
+        return np.array(_score_all(self.kind, self.state.parameters, **to_32(given)))

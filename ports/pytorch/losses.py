@@ -20,6 +20,11 @@ def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
     return -functional.logsigmoid(positive - negative)
 
 
+def hinge_loss(positive: Tensor, negative: Tensor) -> Tensor:
+    """max(1 - (positive - negative), 0), eq. 15.5.3."""
+    return torch.relu(1 - positive + negative)
+
+
 def click_loss(log_odds: Tensor, labels: Tensor, protocol: str) -> Tensor:
     """The cross-entropy of clicks with a sigmoid inside.
 

@@ -1,14 +1,14 @@
 """NeuMF (section 15.6).
 
-The score of a user and an item is the sum of two models with separate embeddings. The first model,
-GMF, multiplies the embeddings of user and item element by element (eq. 15.6.1). The second model,
-an MLP, reads the concatenated embeddings (eq. 15.6.2):
+NeuMF joins two models with separate embeddings. The first model, GMF, multiplies the embeddings of
+user and item element by element (eq. 15.6.1). The second model, an MLP, reads the concatenated
+embeddings (eq. 15.6.2):
 
     x = p_u * q_i              z = relu(W_m ... relu(W_1 [u_u; v_i] + b_1) ... + b_m)
     y_hat[u, i] = sum of x + sum of z
 
-Equation 15.6.3 has weights for the elements of x and z, and a sigmoid. The chapter's code has
-neither.
+This is the chapter's code. Equation 15.6.3 has weights h for the elements of x and z, and a
+sigmoid. The head ``linear`` has the weights, and the head ``sigmoid`` has both.
 """
 
 from typing import Sequence
@@ -23,11 +23,16 @@ PAIRS_AT_ONCE = 2**16
 class NeuMF(nn.Module):
     """Scores n pairs of a user and an item.
 
-    ``nums_hiddens`` are the widths of the relu layers.
+    ``nums_hiddens`` are the widths of the relu layers. ``head`` is sum, linear or sigmoid.
     """
 
     def __init__(
-        self, num_factors: int, num_users: int, num_items: int, nums_hiddens: Sequence[int]
+        self,
+        num_factors: int,
+        num_users: int,
+        num_items: int,
+        nums_hiddens: Sequence[int],
+        head: str = "sum",
     ) -> None:
         super().__init__()
         self.P = nn.Embedding(num_users, num_factors)
@@ -36,6 +41,9 @@ class NeuMF(nn.Module):
         self.V = nn.Embedding(num_items, num_factors)
         widths = [2 * num_factors, *nums_hiddens]
         self.mlp = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
+        self.head = head
+        if head != "sum":
+            self.prediction = nn.Linear(num_factors + widths[-1], 1, bias=False)
 
     def forward(self, user_id: Tensor, item_id: Tensor) -> Tensor:
         """The scores (n,) of the pairs ``user_id`` (n,) and ``item_id`` (n,)."""
@@ -43,7 +51,10 @@ class NeuMF(nn.Module):
         z = torch.cat([self.U(user_id), self.V(item_id)], dim=-1)
         for layer in self.mlp:
             z = torch.relu(layer(z))
-        return x.sum(dim=-1) + z.sum(dim=-1)
+        if self.head == "sum":
+            return x.sum(dim=-1) + z.sum(dim=-1)
+        score = self.prediction(torch.cat([x, z], dim=-1)).squeeze(-1)
+        return torch.sigmoid(score) if self.head == "sigmoid" else score
 
     def score_all(self, users: Tensor) -> Tensor:
         """The scores of all items for each of ``users``, (len(users), num_items)."""

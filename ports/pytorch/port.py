@@ -18,7 +18,7 @@ from .autorec import AutoRec
 from .caser import Caser
 from .deepfm import DeepFM
 from .fm import FM
-from .losses import autorec_loss, bpr_loss, click_loss, l2_loss
+from .losses import autorec_loss, bpr_loss, click_loss, hinge_loss, l2_loss
 from .mf import MF
 from .neumf import NeuMF
 
@@ -27,8 +27,18 @@ Settings = Mapping[str, Any]
 
 NETS: Dict[str, Callable[[Settings], nn.Module]] = {
     "mf": lambda s: MF(s["num_factors"], s["num_users"], s["num_items"]),
-    "autorec": lambda s: AutoRec(s["num_hidden"], s["num_users"], s.get("dropout", 0)),
-    "neumf": lambda s: NeuMF(s["num_factors"], s["num_users"], s["num_items"], s["nums_hiddens"]),
+    "autorec": lambda s: AutoRec(
+        s["num_hidden"],
+        s["num_items" if s.get("variant") == "user" else "num_users"],
+        s.get("dropout", 0),
+    ),
+    "neumf": lambda s: NeuMF(
+        s["num_factors"],
+        s["num_users"],
+        s["num_items"],
+        s["nums_hiddens"],
+        s.get("head", "sum"),
+    ),
     "caser": lambda s: Caser(
         s["num_factors"],
         s["num_users"],
@@ -83,6 +93,7 @@ class Port(Groundwork):
         steps: int = 0,
     ) -> None:
         """Build the net with the given weights, and set the moments of Adam (rungs 2 to 5)."""
+        self.settings = settings
         # On the device "meta" a new net has no storage and draws no weights. Drawing would change
         # the state of PyTorch's global random generator.
         with torch.device("meta"):
@@ -112,7 +123,9 @@ class Port(Groundwork):
         if self.model == "autorec":
             return autorec_loss(outputs, batch["ratings"])
         if self.model in RANKING:
-            return bpr_loss(outputs, self.outputs({**batch, "item_id": batch["negative_id"]}))
+            negative = self.outputs({**batch, "item_id": batch["negative_id"]})
+            loss = hinge_loss if self.settings.get("loss") == "hinge" else bpr_loss
+            return loss(outputs, negative)
         return click_loss(outputs, batch["label"], self.protocol)
 
     @torch.no_grad()

@@ -55,12 +55,12 @@ class Explanation(NamedTuple):
     complete: bool
 
 
-def possible(rung: int, model: str, protocol: str) -> List[Mistake]:
-    """The mistakes whose first failing rung is ``rung``, for this model and protocol."""
+def possible(rung: int, variant: str, protocol: str) -> List[Mistake]:
+    """The mistakes whose first failing rung is ``rung``, for this model or variant and protocol."""
     return [
         mistake
         for mistake in MISTAKES
-        if mistake.rung == rung and model in mistake.models and protocol in mistake.protocols
+        if mistake.rung == rung and variant in mistake.variants and protocol in mistake.protocols
     ]
 
 
@@ -69,7 +69,7 @@ def possible_in(question: Question) -> List[Mistake]:
     methods = KINDS[question.kind][1] if question.kind in KINDS else ("train",)
     return [
         mistake
-        for mistake in possible(question.rung, question.model, question.protocols[0])
+        for mistake in possible(question.rung, question.variant, question.protocols[0])
         if any(getattr(mistake.port, m) is not getattr(Port, m) for m in methods)
     ]
 
@@ -94,7 +94,7 @@ def diagnose(answered: Sequence[Answered], accepted: Tuple[Mistake, ...] = ()) -
     if not answered or answered[0].question.rung in DRAWN:
         return []
     question = answered[0].question
-    known = possible(question.rung, question.model, question.protocols[0])
+    known = possible(question.rung, question.variant, question.protocols[0])
     known = [mistake for mistake in known if mistake not in accepted]
     for count in (1, 2):
         found = _explaining(answered, itertools.combinations(known, count), accepted)

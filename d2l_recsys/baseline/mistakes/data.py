@@ -50,11 +50,20 @@ def ids_from_one(port: Port, given: Given) -> Arrays:
     return {name: rows + np.array([1, 1, 0]) for name, rows in port.data(given).items()}
 
 
-@MADE.add(0, ("autorec",), method="data")
+@MADE.add(0, ("autorec",), method="data", but=("autorec-user",))
 def rows_are_users(port: Port, given: Given) -> Arrays:
     """A row of the rating matrix must hold the ratings of one item.
 
     The port fills each row with the ratings of one user.
+    """
+    return {name: matrix.T for name, matrix in port.data(given).items()}
+
+
+@MADE.add(0, ("autorec-user",), method="data")
+def rows_are_items(port: Port, given: Given) -> Arrays:
+    """User-based: a row of the rating matrix must hold the ratings of one user.
+
+    The port fills each row with the ratings of one item.
     """
     return {name: matrix.T for name, matrix in port.data(given).items()}
 

@@ -19,6 +19,9 @@ from d2l_recsys.baseline.oracle.models import Outputs, sigmoid
 from d2l_recsys.baseline.port import Arrays
 
 MADE = Mistakes()
+HINGE = ("neumf-hinge",)
+# In these variants no difference of scores is large, or large differences need no care.
+NEVER_LARGE = ("neumf-sigmoid", *HINGE)
 
 # Rung 3
 
@@ -79,17 +82,17 @@ class UnobservedCellsLearned(Mistaken):
         return rows
 
 
-@MADE.add(3, PAIRS, method="bpr_loss")
+@MADE.add(3, PAIRS, method="ranking_loss")
 def sign_reversed(port: Port, batch: Arrays) -> Outputs:
     """A higher score of the positive item must lower the loss.
 
     The port swaps the two items.
     """
     swapped = {**batch, "item_id": batch["negative_id"], "negative_id": batch["item_id"]}
-    return port.bpr_loss(swapped)
+    return port.ranking_loss(swapped)
 
 
-@MADE.add(3, PAIRS, method="pair_loss")
+@MADE.add(3, PAIRS, method="bpr", but=HINGE)
 def no_logarithm(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """With x = positive score - negative score, the loss must be -ln sigmoid(x).
 
@@ -99,16 +102,44 @@ def no_logarithm(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     return -s, s * (1 - s)
 
 
-@MADE.add(3, PAIRS, method="pair_loss")
+@MADE.add(3, PAIRS, method="bpr", but=HINGE)
 def hinge_loss(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """With x = positive score - negative score, the loss must be -ln sigmoid(x) (BPR).
 
     The port uses the hinge loss max(1 - x, 0).
     """
-    return np.maximum(1 + lag, 0), (1 + lag > 0) * 1.0
+    return port.hinge(lag)
 
 
-@MADE.add(3, PAIRS, method="bpr_loss")
+@MADE.add(3, HINGE, method="hinge")
+def bpr_loss(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """With x = positive score - negative score, the hinge loss must be max(1 - x, 0).
+
+    The port uses BPR, -ln sigmoid(x).
+    """
+    return port.bpr(lag)
+
+
+@MADE.add(3, HINGE, method="hinge")
+def no_margin(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """With x = positive score - negative score, the hinge loss must be max(1 - x, 0).
+
+    The port has no margin: max(-x, 0).
+    """
+    return port.hinge(lag - 1)
+
+
+@MADE.add(3, HINGE, method="hinge")
+def hinge_squared(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """With x = positive score - negative score, the hinge loss must be max(1 - x, 0).
+
+    The port squares it.
+    """
+    losses, slope = port.hinge(lag)
+    return losses**2, 2 * losses * slope
+
+
+@MADE.add(3, PAIRS, method="ranking_loss")
 def no_gradient_through_the_negative(port: Port, batch: Arrays) -> Outputs:
     """Gradients must flow through both scores.
 
@@ -116,8 +147,8 @@ def no_gradient_through_the_negative(port: Port, batch: Arrays) -> Outputs:
     """
     positive, pull_positive = port.net(batch)
     negative, _ = port.net({**batch, "item_id": batch["negative_id"]})
-    lag = negative - positive
-    return np.logaddexp(0, lag), lambda: pull_positive(-sigmoid(lag))
+    losses, d = port.pair_loss(negative - positive)
+    return losses, lambda: pull_positive(-d)
 
 
 def _click_loss_of(protocol: str, port: Port, outputs: Outputs, labels: np.ndarray) -> Outputs:
@@ -233,7 +264,7 @@ def _of_sigmoid(lag: np.ndarray, add: float) -> Tuple[np.ndarray, np.ndarray]:
         return -np.log(s + add), s * (1 - s) / (s + add)
 
 
-@MADE.add(3, PAIRS, method="pair_loss")
+@MADE.add(3, PAIRS, method="bpr", but=NEVER_LARGE)
 def logarithm_of_a_sigmoid(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """-ln sigmoid(x) must be computed as ln(1 + exp(-x)).
 
@@ -242,7 +273,7 @@ def logarithm_of_a_sigmoid(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.
     return _of_sigmoid(lag, 0)
 
 
-@MADE.add(3, PAIRS, method="pair_loss")
+@MADE.add(3, PAIRS, method="bpr", but=NEVER_LARGE)
 def logarithm_plus_a_little(port: Port, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """-ln sigmoid(x) must be computed as ln(1 + exp(-x)).
 

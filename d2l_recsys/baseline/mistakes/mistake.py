@@ -3,7 +3,7 @@
 import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
 
-from d2l_recsys.baseline.ladder import MODELS, PAIRS, PROTOCOLS, RATINGS
+from d2l_recsys.baseline.ladder import MODELS, PAIRS, PROTOCOLS, RATINGS, variants
 from d2l_recsys.baseline.oracle import Port
 from d2l_recsys.baseline.oracle.metrics import Numbers
 from d2l_recsys.baseline.oracle.models import Outputs
@@ -31,14 +31,15 @@ TABLES = {
 class Mistake(NamedTuple):
     """One usual mistake: what is wrong, where it shows, and a port that makes it.
 
-    ``rung`` is the first rung that fails because of the mistake. ``models`` and ``protocols`` name
-    the trainings in which the mistake is possible. ``says`` has two sentences: what is right, and
-    what the port does instead. ``port(model, protocol)`` makes the oracle with only this mistake.
+    ``rung`` is the first rung that fails because of the mistake. ``variants`` and ``protocols``
+    name the trainings in which the mistake is possible. ``says`` has two sentences: what is right,
+    and what the port does instead. ``port(model, protocol)`` makes the oracle with only this
+    mistake.
     """
 
     name: str
     rung: int
-    models: Tuple[str, ...]
+    variants: Tuple[str, ...]
     protocols: Tuple[str, ...]
     says: str
     port: Callable[[str, str], Port]
@@ -99,18 +100,21 @@ class Mistakes(List[Mistake]):
         models: Tuple[str, ...],
         protocols: Tuple[str, ...] = PROTOCOLS,
         method: str = "",
+        but: Tuple[str, ...] = (),
     ) -> Callable:
         """Decorate a subclass of ``Mistaken``, or a function that replaces a ``method``, to add it.
 
-        The mistake's name is the name of the class or function in kebab case. Its ``says`` is the
-        docstring, on one line.
+        The mistake is possible in ``models`` and all their variants, except for those in ``but``. A
+        variant in ``models`` stands for itself. The mistake's name is the name of the class or
+        function in kebab case. Its ``says`` is the docstring, on one line.
         """
+        found = tuple(name for name in variants(models) if name not in but)
 
         def made(thing: Any) -> Any:
             port = _replacing(method, thing) if method else thing
             name = re.sub("(?<=[a-z])(?=[A-Z])", "-", thing.__name__).replace("_", "-").lower()
             says = " ".join((thing.__doc__ or "").split())
-            self.append(Mistake(name, rung, models, protocols, says, port))
+            self.append(Mistake(name, rung, found, protocols, says, port))
             return thing
 
         return made

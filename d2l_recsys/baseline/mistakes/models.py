@@ -14,10 +14,12 @@ from d2l_recsys.baseline.mistakes.mistake import (
 )
 from d2l_recsys.baseline.oracle import Port
 from d2l_recsys.baseline.oracle.models import MODELS as NETS
-from d2l_recsys.baseline.oracle.models import Outputs, dense, embedding, sigmoid
+from d2l_recsys.baseline.oracle.models import Outputs, dense, embedding, sigmoid, with_sigmoid
 from d2l_recsys.baseline.port import Arrays
 
 MADE = Mistakes()
+HEAD = "prediction.weight"
+WITH_WEIGHTS = ("neumf-linear", "neumf-sigmoid")
 
 # Rung 2
 
@@ -140,12 +142,25 @@ def sigmoid_of_the_completed_rows(port: Port, batch: Arrays) -> Outputs:
 @MADE.add(2, ("neumf",), method="net")
 def no_relu_after_the_last_layer(port: Port, batch: Arrays) -> Outputs:
     """Every layer of the MLP must end with relu. The port has no relu after the last layer."""
-    last = len(port.settings["nums_hiddens"]) - 1
-    # With 100 added to each bias, every input of the last relu is positive, and relu changes
-    # nothing. The output is the sum of the units, so subtract 100 for each unit.
-    bias = port.p[f"mlp.{last}.bias"]
-    outputs, pull = _with(port, batch, {f"mlp.{last}.bias": (lambda b: b + 100, lambda g: g)})
-    return outputs - 100 * len(bias), pull
+    # x = relu(x) - relu(-x). So give the last layer all its units a second time, with the opposite
+    # sign, before the relu and after it.
+    units, last = port.settings["nums_hiddens"][-1], len(port.settings["nums_hiddens"]) - 1
+    of_layer = [f"mlp.{last}.weight", f"mlp.{last}.bias"]
+    ones = np.ones((1, port.settings["num_factors"] + units))
+    h = port.p.get(HEAD, ones)
+    p = {**port.p, HEAD: np.concatenate([h, -h[:, -units:]], axis=1)}
+    p.update({name: np.concatenate([port.p[name], -port.p[name]]) for name in of_layer})
+    outputs, pull = net_with(port, p, batch)
+
+    def pull_back(d: np.ndarray) -> Arrays:
+        g = pull(d)
+        of_h = g.pop(HEAD)
+        if HEAD in port.p:
+            g[HEAD] = of_h[:, :-units]
+            g[HEAD][:, -units:] -= of_h[:, -units:]
+        return {**g, **{name: g[name][:units] - g[name][units:] for name in of_layer}}
+
+    return outputs, pull_back
 
 
 @MADE.add(2, ("neumf",), method="net")
@@ -167,6 +182,34 @@ def one_pair_of_tables(port: Port, batch: Arrays) -> Outputs:
         return g
 
     return outputs, pull_both
+
+
+@MADE.add(2, WITH_WEIGHTS, method="net")
+def head_without_weights(port: Port, batch: Arrays) -> Outputs:
+    """The head must weight the outputs of both towers with h.
+
+    The port adds them up, as in the chapter's code.
+    """
+    return _with(port, batch, {HEAD: (np.ones_like, np.zeros_like)})
+
+
+@MADE.add(2, WITH_WEIGHTS, method="net")
+def mlp_before_gmf(port: Port, batch: Arrays) -> Outputs:
+    """The weights h must belong to [GMF; MLP], in this order. The port uses [MLP; GMF]."""
+    order = np.roll(np.arange(port.p[HEAD].shape[1]), -port.settings["num_factors"])
+    return _with(port, batch, {HEAD: _columns(order)})
+
+
+@MADE.add(2, ("neumf-sigmoid",), method="head")
+def head_without_sigmoid(port: Port, outputs: Outputs) -> Outputs:
+    """The head must end with a sigmoid. The port has no sigmoid."""
+    return outputs
+
+
+@MADE.add(2, ("neumf",), method="head", but=("neumf-sigmoid",))
+def head_with_sigmoid(port: Port, outputs: Outputs) -> Outputs:
+    """The score must have no sigmoid. The port ends with a sigmoid, as the later editions do."""
+    return with_sigmoid(outputs)
 
 
 @MADE.add(2, ("caser",), method="net")

@@ -72,15 +72,15 @@ def autorec(given: Mapping[str, np.ndarray]) -> Arrays:
     """The data of AutoRec: ``train_matrix`` and ``test_matrix``, both (num_items, num_users).
 
     ``uniform``, (n,), has a number between 0 and 1 for each rating. A rating is a test rating if
-    its number is 0.9 or more.
+    its number is 0.9 or more. If ``rows_are_users`` is given and not 0, both matrices are
+    transposed, (num_users, num_items).
     """
     ratings = given["ratings"]
     in_train = given["uniform"] < 1 - TEST_RATIO
-    counts = sizes(ratings)
-    return {
-        "train_matrix": matrix(ratings[in_train], *counts),
-        "test_matrix": matrix(ratings[~in_train], *counts),
-    }
+    parts = {"train_matrix": ratings[in_train], "test_matrix": ratings[~in_train]}
+    found = {name: matrix(part, *sizes(ratings)) for name, part in parts.items()}
+    rows_are_users = bool(given.get("rows_are_users", 0))
+    return {name: rows.T if rows_are_users else rows for name, rows in found.items()}
 
 
 def neumf(given: Mapping[str, np.ndarray]) -> Arrays:

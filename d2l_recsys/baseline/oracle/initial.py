@@ -28,9 +28,10 @@ def shapes(model: str, settings: Mapping[str, Any]) -> Dict[str, Tuple[int, ...]
     num_users, num_items = settings["num_users"], settings["num_items"]
     if model == "autorec":
         num_hidden = settings["num_hidden"]
+        row_length = num_items if settings.get("variant") == "user" else num_users
         return {
-            **_dense("encoder", num_hidden, num_users),
-            **_dense("decoder", num_users, num_hidden),
+            **_dense("encoder", num_hidden, row_length),
+            **_dense("decoder", row_length, num_hidden),
         }
     found = {"P.weight": (num_users, k), "Q.weight": (num_items, k)}
     if model == "mf":
@@ -38,6 +39,8 @@ def shapes(model: str, settings: Mapping[str, Any]) -> Dict[str, Tuple[int, ...]
     elif model == "neumf":
         found.update({"U.weight": (num_users, k), "V.weight": (num_items, k)})
         found.update(_layers("mlp", [2 * k, *settings["nums_hiddens"]]))
+        if settings.get("head", "sum") != "sum":
+            found["prediction.weight"] = (1, k + settings["nums_hiddens"][-1])
     else:
         L, d, d_prime = settings["L"], settings["d"], settings["d_prime"]
         found.update({"conv_v.weight": (d_prime, 1, L, 1), "conv_v.bias": (d_prime,)})

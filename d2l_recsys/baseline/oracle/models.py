@@ -120,7 +120,10 @@ def neumf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
     """NeuMF: y_hat = sum(P[u] * Q[i]) + sum(z), scores (n,) (eq. 15.6.1-3).
 
     z is the output of the MLP. The MLP reads [U[u]; V[i]], and each of its layers computes
-    relu(W x + b). Like the chapter's code, the net has no weights h (eq. 15.6.3) and no dropout.
+    relu(W x + b). The net has no dropout.
+
+    Like the chapter's code, the net has no weights h (eq. 15.6.3), unless ``p`` has them, (1,
+    units), as ``prediction.weight``. Then y_hat = h . [P[u] * Q[i]; z].
     """
     P_u, pull_P = embedding(p, "P", batch["user_id"])
     Q_i, pull_Q = embedding(p, "Q", batch["item_id"])
@@ -128,20 +131,31 @@ def neumf(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:
     V_i, pull_V = embedding(p, "V", batch["item_id"])
     layers = tuple(f"mlp.{i}" for i in range(sum(name.startswith("mlp") for name in p) // 2))
     z, pull_mlp = relu_layers(p, layers, np.concatenate([U_u, V_i], axis=1), keep)
+    k, x = U_u.shape[1], P_u * Q_i
+    h = p.get("prediction.weight")
+    h_x, h_z = (1, 1) if h is None else (h[:, :k], h[:, k:])
 
     def pull(d: np.ndarray) -> Arrays:
         d = d[:, None]
-        d_in, of_mlp = pull_mlp(np.broadcast_to(d, z.shape))
-        k = U_u.shape[1]
+        d_in, of_mlp = pull_mlp(np.broadcast_to(d * h_z, z.shape))
+        of_h = {} if h is None else {"prediction.weight": d.T @ np.concatenate([x, z], axis=1)}
         return {
-            **pull_P(d * Q_i),
-            **pull_Q(d * P_u),
+            **pull_P(d * h_x * Q_i),
+            **pull_Q(d * h_x * P_u),
             **pull_U(d_in[:, :k]),
             **pull_V(d_in[:, k:]),
             **of_mlp,
+            **of_h,
         }
 
-    return (P_u * Q_i).sum(axis=1) + z.sum(axis=1), pull
+    return (x * h_x).sum(axis=1) + (z * h_z).sum(axis=1), pull
+
+
+def with_sigmoid(outputs: Outputs) -> Outputs:
+    """The sigmoid of ``outputs``, for NeuMF's head of the later editions."""
+    y, pull = outputs
+    s = sigmoid(y)
+    return s, lambda d: pull(d * s * (1 - s))
 
 
 def caser(p: Arrays, batch: Mapping[str, np.ndarray], drop: Drop) -> Outputs:

@@ -6,7 +6,7 @@ import numpy as np
 
 from d2l_recsys.baseline.oracle import initial
 from d2l_recsys.baseline.oracle.groundwork import Groundwork
-from d2l_recsys.baseline.oracle.models import MODELS, Outputs, keep, sigmoid
+from d2l_recsys.baseline.oracle.models import MODELS, Outputs, keep, sigmoid, with_sigmoid
 from d2l_recsys.baseline.oracle.training import as_type
 from d2l_recsys.baseline.port import Arrays
 
@@ -41,7 +41,11 @@ class Port(Groundwork):
 
     def net(self, batch: Arrays) -> Outputs:
         """The outputs of the net and their ``pull`` (``oracle.models``); logits for clicks."""
-        return MODELS[self.model](self.p, batch, self.drop)
+        return self.head(MODELS[self.model](self.p, batch, self.drop))
+
+    def head(self, outputs: Outputs) -> Outputs:
+        """``outputs``, or their sigmoid if the setting ``head`` says so (NeuMF only)."""
+        return with_sigmoid(outputs) if self.settings.get("head") == "sigmoid" else outputs
 
     def forward(self, batch: Arrays) -> np.ndarray:
         """Rung 2: the outputs for a batch, (n,); AutoRec's completed rows, (n, num_users).
@@ -87,7 +91,7 @@ class Port(Groundwork):
         if self.model == "autorec":
             return self.l2_loss(self.net(batch), batch["ratings"])
         if self.model in ("neumf", "caser"):
-            return self.bpr_loss(batch)
+            return self.ranking_loss(batch)
         return self.click_loss(self.net(batch), batch["label"])
 
     def l2_loss(self, outputs: Outputs, ratings: np.ndarray) -> Outputs:
@@ -110,10 +114,10 @@ class Port(Groundwork):
         """Set the unobserved cells of ``rows`` to 0, so that AutoRec learns only from ratings."""
         return rows * (ratings > 0)
 
-    def bpr_loss(self, batch: Arrays) -> Outputs:
-        """BPR: -ln sigmoid(x), where x is the positive minus the negative score (eq. 15.5.2).
+    def ranking_loss(self, batch: Arrays) -> Outputs:
+        """The loss of pairs of a positive item ``item_id`` and a negative item ``negative_id``.
 
-        The positive item is ``item_id``, the negative item ``negative_id``. Gradients flow through
+        It is BPR, or the hinge loss if the setting ``loss`` is ``hinge``. Gradients flow through
         both scores.
         """
         positive, pull_positive = self.net(batch)
@@ -126,13 +130,22 @@ class Port(Groundwork):
 
         return losses, pull
 
+    def pair_loss(self, lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """``hinge`` if the setting ``loss`` says so, else ``bpr``."""
+        return self.hinge(lag) if self.settings.get("loss") == "hinge" else self.bpr(lag)
+
     @staticmethod
-    def pair_loss(lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """The loss ln(1 + exp(lag)) = -ln sigmoid(-lag) and its derivative sigmoid(lag).
+    def bpr(lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """BPR (eq. 15.5.2): -ln sigmoid(-lag) = ln(1 + exp(lag)), and its derivative sigmoid(lag).
 
         ``lag`` is (negative score) - (positive score), (n,).
         """
         return np.logaddexp(0, lag), sigmoid(lag)
+
+    @staticmethod
+    def hinge(lag: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """The hinge loss (eq. 15.5.3): max(1 + lag, 0), and its derivative, 1 where it is not 0."""
+        return np.maximum(1 + lag, 0), (1 + lag > 0).astype(lag.dtype)
 
     def click_loss(self, outputs: Outputs, labels: np.ndarray) -> Outputs:
         """Cross-entropy -y ln sigmoid(x) - (1 - y) ln(1 - sigmoid(x)) of the labels y.

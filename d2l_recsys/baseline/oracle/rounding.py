@@ -1,10 +1,13 @@
-"""The oracle with the rounding of a lower precision, to measure how far right answers lie apart.
+"""The oracle with other rounding, to measure how far right answers lie apart.
+
+``in_precision`` makes an oracle with a lower precision:
 
 - **tf32**: the inputs of matrix products have 11 significant bits; all other numbers are float32
 - **bfloat16**: inputs and result of each operation of the net have 8 significant bits
 - **float16**: as bfloat16, with the 11 significant bits and the range of float16
 
 In all cases the weights themselves and the optimizer are float32, as in mixed-precision training.
+``InOneCall`` has another order of sums.
 """
 
 from typing import Any, Callable, Dict, Type
@@ -107,7 +110,7 @@ def in_precision(precision: str) -> Type[Port]:
                 name: rounded(a, precision) if a.dtype.kind == "f" else a
                 for name, a in batch.items()
             }
-            outputs, pull = MODELS[self.model](p, batch, self.drop)
+            outputs, pull = self.head(MODELS[self.model](p, batch, self.drop))
 
             def pull_back(d: np.ndarray) -> Arrays:
                 gradients = pull(rounded(d, precision))
@@ -116,3 +119,19 @@ def in_precision(precision: str) -> Type[Port]:
             return np.asarray(outputs, np.float32), pull_back
 
     return Rounding
+
+
+class InOneCall(Port):
+    """Scores the positive and the negative items in one call, as one batch of twice the rows.
+
+    Sums over the batch then have another order, and do not cancel exactly.
+    """
+
+    def ranking_loss(self, batch: Arrays) -> Outputs:
+        """See ``Port``."""
+        both = {name: np.concatenate([array, array]) for name, array in batch.items()}
+        both["item_id"] = np.concatenate([batch["item_id"], batch["negative_id"]])
+        scores, pull = self.net(both)
+        positive, negative = np.split(scores, 2)
+        losses, d = self.pair_loss(negative - positive)
+        return losses, lambda: pull(np.concatenate([-d, d]))

@@ -55,6 +55,7 @@ def train(
     """
     rng = np.random.default_rng(seed)
     given = {**given, "L": settings.get("L", 0), "min_threshold": settings.get("min_threshold", 0)}
+    given["rows_are_users"] = settings.get("variant") == "user"
     if model == "autorec":
         given["uniform"] = rng.uniform(size=len(given["ratings"]))
     found = DATA[model](given)
