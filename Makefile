@@ -52,7 +52,7 @@ SEEDS := 10
 
 ports: $(PORTS)/ready
 	@for port in pytorch jax; do \
-	    echo "ports.$$port"; $(PORTS)/bin/d2l-recsys baseline check ports.$$port --seeds $(SEEDS) || exit; \
+	    echo "ports.$$port"; $(PORTS)/bin/d2l-recsys baseline check ports.$$port --models all --seeds $(SEEDS) || exit; \
 	done
 
 $(PORTS)/ready: setup.py ports/requirements.txt

@@ -18,7 +18,8 @@ class Port(Protocol):
     """One model of the chapter in another framework.
 
     ``model`` is one of ``mf autorec neumf caser fm deepfm``. ``protocol`` is ``printed`` (what the
-    chapter's code computes) or ``defined`` (what its equations say).
+    chapter's code computes) or ``defined`` (what its equations say). If the question is about a
+    variant of the model, the ``settings`` have one more entry, for example ``head``.
     """
 
     def __init__(self, model: str, protocol: str) -> None: ...

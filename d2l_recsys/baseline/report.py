@@ -151,8 +151,8 @@ def semantics_map() -> str:
         "Some cases cannot be decided, because right answers lie as far apart as wrong ones:",
         "",
         "- The first step of Adam for the last bias of NeuMF (rung 4). Its gradient is a sum that",
-        "  cancels. What remains is rounding, and Adam makes a whole step of it. The same is true",
-        "  of this bias under way, in `neumf-linear` (rungs 4 and 5). The check skips it there.",
+        "  cancels. What remains is rounding, and Adam makes a whole step of it. The check skips",
+        "  this array; the step in the middle of training tests it.",
         "- The logarithm of a sigmoid in `neumf-sigmoid`. All scores lie between 0 and 1, so the",
         "  sigmoid of their difference never rounds to 0.",
     ]
