@@ -12,7 +12,7 @@ from d2l_recsys.baseline.check import Status, check
 from d2l_recsys.baseline.files import Baseline
 from d2l_recsys.baseline.ladder import RUNGS
 from d2l_recsys.baseline.mistakes import MISTAKES, together
-from d2l_recsys.baseline.oracle.rounding import in_precision
+from d2l_recsys.baseline.oracle.rounding import InOneCall, in_precision
 from d2l_recsys.baseline.questions import ask
 from d2l_recsys.baseline.report import as_json, as_junit, first_wrong, table, verdict
 
@@ -96,6 +96,46 @@ def test_only_what_is_chosen_is_asked(baseline):
     assert kinds == {"forward", "step"}
     assert statuses(row).count(Status.left_out) == 6
     assert table([row]).split()[:6] == ["model", "protocol", "2", "forward", "4", "step"]
+
+
+def test_a_variant_asks_its_own_questions_and_shares_the_others(baseline):
+    answers = Asked()
+    (row,) = check(baseline, answers, ["neumf-hinge"], ["printed"], range(6), {}, ())
+    assert (row.model, row.first_wrong) == ("neumf-hinge", None)
+    folders = {int(name.split("/")[1][0]): name.split("/")[0] for name in answers.names}
+    shared, own = dict.fromkeys((0, 2), "neumf"), dict.fromkeys((3, 4, 5), "neumf-hinge")
+    assert folders == {**shared, 1: "neumf-printed", **own}
+
+
+@pytest.mark.parametrize(
+    ("variant", "setting", "rung", "cause"),
+    [
+        ("neumf-hinge", "loss", 3, "bpr-loss"),
+        ("neumf-sigmoid", "head", 2, "head-without-sigmoid"),
+    ],
+)
+def test_a_port_that_overlooks_a_setting_of_a_variant_is_told(
+    baseline, variant, setting, rung, cause
+):
+    def overlooks(question, answer):
+        settings = {key: value for key, value in question.settings.items() if key != setting}
+        return ask(oracle.Port, question._replace(settings=settings))
+
+    rows = check(
+        baseline, Asked(overlooks), ["neumf", variant], ["printed"], range(2, 6), {}, ()
+    )  # fmt: skip
+    assert [row.first_wrong for row in rows] == [None, rung]
+    assert cause in first_wrong(rows)
+
+
+@pytest.mark.parametrize("variant", ["neumf", "neumf-linear", "neumf-hinge", "caser"])
+def test_a_port_may_score_both_items_of_a_pair_in_one_call(baseline, variant):
+    class OneCall(InOneCall):
+        dtype = np.float32
+
+    answers = Asked(lambda question, answer: ask(OneCall, question))
+    (row,) = check(baseline, answers, [variant], ["printed"], (2, 3, 4), {}, ())
+    assert row.first_wrong is None, first_wrong([row])
 
 
 def test_a_mistake_that_gives_just_these_answers_is_named(baseline):

@@ -285,3 +285,16 @@ def test_a_digest_changes_with_any_entry_and_with_the_shape():
 def test_a_digest_shows_few_rows_of_what_may_not_be_passed_on():
     assert digest("test_items", np.arange(1000))["sample"] == [0, 1, 2]
     assert digest("train_matrix", np.zeros((1000, 1000)))["sample"] == []
+
+
+def test_an_undecided_array_only_needs_its_shape_and_finite_numbers():
+    expected, given = {"w": np.array([1.0, 2.0])}, {"w": np.zeros(2)}
+
+    def off(answer):
+        (found,) = compare(1, expected, answer, given, ["w"])
+        return found.distance
+
+    assert off({"w": np.array([7.0, -2.0])}) == 0
+    assert off({"w": np.array([7.0])}) == np.inf
+    assert off({"w": np.array([7.0, np.nan])}) == np.inf
+    assert off({}) == np.inf
