@@ -170,21 +170,21 @@ def missing(baseline: Baseline) -> List[str]:
 
 
 def numbers_over_seeds(
-    tracks: Sequence[str],
+    names: Sequence[str],
     seeds: int,
     results: pathlib.Path,
     jobs: int,
     data_dir: Optional[pathlib.Path] = None,
     quiet: bool = False,
 ) -> Dict[str, Any]:
-    """The final metrics of the trainings ``tracks`` over seeds 0, 1, ..., by their registry name.
+    """The final metrics of the trainings ``names`` over seeds 0, 1, ..., by their registry name.
 
     Runs the trainings that are not yet in the folder ``results``; raises the errors of these runs.
     """
-    if not tracks:
+    if not names:
         return {}
     with alone_in(results, "--results"):
-        variants = [RUNS[RUN.get(track, track)] for track in tracks]
+        variants = [RUNS[RUN.get(name, name)] for name in names]
         _, runs = do_all(variants, range(seeds), 1, data_dir, results, jobs, quiet)
     by_variant = {
         variant.name: [run.result for run in runs if run.stamp["variant"] == variant.name]
@@ -193,13 +193,13 @@ def numbers_over_seeds(
     return as_reference([summarise(name, found) for name, found in by_variant.items()])
 
 
-def convergence(numbers: Mapping[str, Any], tracks: Sequence[str]) -> Dict[str, Any]:
-    """For each of ``tracks``: its settings, and each final metric with one value for each seed.
+def convergence(numbers: Mapping[str, Any], names: Sequence[str]) -> Dict[str, Any]:
+    """For each training in ``names``: its settings, and each final metric, one value a seed.
 
     Raises DataError if there are too few seeds, or if FM or DeepFM trained on the book's clicks.
     """
     found = {}
-    for track in tracks:
+    for track in names:
         run = numbers[RUN.get(track, track)]
         if len(run["seeds"]) < FEWEST_TRAININGS:
             raise DataError(f"{track} has fewer than {FEWEST_TRAININGS} seeds; use --seeds")
