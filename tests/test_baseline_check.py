@@ -138,6 +138,47 @@ def test_a_port_may_score_both_items_of_a_pair_in_one_call(baseline, variant):
     assert row.first_wrong is None, first_wrong([row])
 
 
+@pytest.mark.parametrize(
+    ("name", "variant", "rung", "others"),
+    [
+        ("first-biases-not-0", "neumf", 6, 0),
+        ("held-out-items-never-negative", "caser", 6, 0),
+        ("observed-items-as-negatives", "neumf", 6, 0),
+        # Negative items that are not uniform look alike.
+        ("negatives-drawn-once", "neumf", 6, 3),
+        ("one-mask-for-all-examples", "deepfm", 7, 0),
+    ],
+)
+def test_where_answers_are_random_only_mistakes_that_fail_the_same_tests_are_listed(
+    baseline, name, variant, rung, others
+):
+    (mistake,) = (mistake for mistake in MISTAKES if mistake.name == name)
+    answers = Asked(lambda question, answer: ask(mistake.port, question))
+    (row,) = check(baseline, answers, [variant], ["printed"], [rung], {}, ())
+    listed = [each.name for each in row.cells[rung].usual]
+    assert name in listed
+    assert len(listed) == 1 + others
+    assert "this can be the cause" in first_wrong([row])
+
+
+@pytest.mark.parametrize("rung", [6, 7])
+def test_a_random_answer_that_no_mistake_gives_has_no_cause(baseline, rung):
+    answers = Asked(lambda question, answer: {n: 1.3 * array for n, array in answer.items()})
+    (row,) = climb(baseline, answers, protocols=("printed",), rungs=[rung])
+    assert row.first_wrong == rung
+    assert row.cells[rung].usual == row.cells[rung].causes == ()
+    assert "no known mistake fails these tests, and only these" in first_wrong([row])
+
+
+def test_variants_that_share_a_cell_are_told_once(baseline):
+    answers = Asked(lambda question, answer: {n: 1 + array for n, array in answer.items()})
+    models = ["neumf", "neumf-hinge"]
+    rows = check(baseline, answers, models, ["printed", "defined"], [2], {}, ())
+    told = first_wrong(rows)
+    assert told.startswith("neumf and neumf-hinge (printed and defined), rung 2, forward:")
+    assert told.count("first wrong here") == 1
+
+
 def test_a_mistake_that_gives_just_these_answers_is_named(baseline):
     class Forgetful(oracle.Port):
         def l2_loss(self, outputs, ratings):

@@ -11,6 +11,7 @@ from typing import (
     NamedTuple,
     Optional,
     Sequence,
+    Set,
     Tuple,
 )
 
@@ -224,11 +225,13 @@ class _Climb:
             return failed
         if question.rung == DROPOUT:
             tests = dropout_tests(question, answer, precision=self.precision)
-            is_right = all(test.p > THRESHOLD for test in tests)
-            causes = () if is_right else _dropping(question, answer, self.precision)
-            return _tested(question, tests, causes)
+            failed = _failed(tests)
+            causes = _dropping(question, answer, self.precision) if failed else ()
+            usual = _unrecognised(question, failed) if failed and not causes else ()
+            return _tested(question, tests, causes, usual)
         if question.rung == CONVERGENCE:
-            return _tested(question, law_tests(question, answer))
+            tests = law_tests(question, answer)
+            return _tested(question, tests, usual=_drawing(question, _failed(tests)))
         self._answered[question.name] = Answered(question, answer, tolerance)
         expected = self.baseline.expected(entry)
         nearest: Optional[Cell] = None
@@ -275,7 +278,7 @@ class _Climb:
         if failed:
             return failed
         tests = number_tests(reference[protocol], numbers.get(protocol, {}), len(self.seeds))
-        return _tested(question, tests)
+        return _tested(question, tests, usual=tuple(possible_in(question)))
 
 
 def _precision(entries: Sequence[Mapping[str, Any]], asked: Sequence[Cell]) -> str:
@@ -345,16 +348,47 @@ def _dropping(question: Question, answer: Arrays, precision: str) -> Tuple[Expla
     return tuple(
         Explanation((mistake,), (question.name,), True)
         for mistake in possible(DROPOUT, question.variant, question.protocols[0])
-        if all(t.p > THRESHOLD for t in dropout_tests(question, answer, mistake.port, precision))
+        if not _failed(dropout_tests(question, answer, mistake.port, precision))
     )
 
 
+def _unrecognised(question: Question, failed: Set[str]) -> Tuple[Mistake, ...]:
+    """The mistakes of rung 7 that fail just the tests ``failed`` and cannot be recognised.
+
+    Each output of such a port is right; only together the outputs are wrong.
+    """
+    return tuple(
+        mistake
+        for mistake in possible(DROPOUT, question.variant, question.protocols[0])
+        for answer in [ask(mistake.port, question)]
+        if _failed(dropout_tests(question, answer)) == failed
+        and _failed(dropout_tests(question, answer, mistake.port))
+    )
+
+
+def _drawing(question: Question, failed: Set[str]) -> Tuple[Mistake, ...]:
+    """The mistakes that fail just the tests ``failed`` of first weights or negative items."""
+    return tuple(
+        mistake
+        for mistake in (possible_in(question) if failed else ())
+        if _failed(law_tests(question, ask(mistake.port, question))) == failed
+    )
+
+
+def _failed(tests: Sequence[Test]) -> Set[str]:
+    return {test.what for test in tests if test.p <= THRESHOLD}
+
+
 def _tested(
-    question: Question, tests: Sequence[Test], causes: Tuple[Explanation, ...] = ()
+    question: Question,
+    tests: Sequence[Test],
+    causes: Tuple[Explanation, ...] = (),
+    usual: Tuple[Mistake, ...] = (),
 ) -> Cell:
     """The cell of statistical tests. The ratio of a test is the threshold over its p-value.
 
-    ``causes`` are the mistakes that explain the answer if it is wrong.
+    ``causes`` are the mistakes that explain the answer if it is wrong, ``usual`` are those that
+    cannot be ruled out.
     """
     findings = tuple(
         Finding(question.name, _ratio(THRESHOLD, test.p), f"{test.words} (p-value {test.p:.2g})")
@@ -362,7 +396,7 @@ def _tested(
     )
     if findings[0].ratio <= 1:
         return Cell(Status.right, findings)
-    return Cell(Status.wrong, findings, causes, () if causes else tuple(possible_in(question)))
+    return Cell(Status.wrong, findings, causes, usual)
 
 
 def _ratio(distance: float, allowed: float) -> float:

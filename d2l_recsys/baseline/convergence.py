@@ -248,7 +248,7 @@ def _negative_tests(question: Question, answer: Arrays) -> List[Test]:
     wrong = int(seen[users, items].sum())
     if wrong:
         words = f"{wrong} of {len(items)} negatives are training items of their user"
-        return [Test("negatives", 0.0, words)]
+        return [Test("training items", 0.0, words)]
     counts = np.zeros((num_users, num_items))
     np.add.at(counts, (users, items), 1)
     expected = counts.sum(axis=1, keepdims=True) / (~seen).sum(axis=1, keepdims=True)

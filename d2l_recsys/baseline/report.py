@@ -78,8 +78,11 @@ def first_wrong(rows: Sequence[Row], accepted: Sequence[str] = ()) -> str:
 def _told(
     rung: int, cell: Cell, rows: Sequence[Row], accepted: Sequence[str] = ()
 ) -> Iterator[str]:
-    protocols = " and ".join(row.protocol for row in rows)
-    where = f"{rows[0].model} ({protocols}), rung {rung}, {RUNGS[rung]}"
+    models, protocols = (
+        " and ".join(dict.fromkeys(names))
+        for names in ((row.model for row in rows), (row.protocol for row in rows))
+    )
+    where = f"{models} ({protocols}), rung {rung}, {RUNGS[rung]}"
     if cell.status == Status.no_answer:
         yield f"{where}: no answer"
     else:
@@ -121,7 +124,9 @@ def _explained(rung: int, cell: Cell, accepted: Sequence[str]) -> Iterator[str]:
     elif cell.precision:
         yield f"  right answers in {cell.precision} lie as far apart; if the port computes in"
         yield f"  {cell.precision}, add --precision {cell.precision}"
-    elif not complete and rung not in DRAWN:
+    elif not complete and rung in DRAWN:
+        yield "  no known mistake fails these tests, and only these"
+    elif not complete:
         yield "  no known mistake, and no two of them, give all of these answers"
     for cause in cell.causes:
         if not cause.complete:
@@ -144,9 +149,9 @@ def semantics_map() -> str:
         "same answers as such a wrong port, the check names the mistake. The command",
         "`d2l-recsys baseline causes` prints this page.",
         "",
-        "Some mistakes are seen but not named. The answers of rung 6 are random, so the check",
-        "lists the mistakes that are possible. One mask for all examples (rung 7) gives each",
-        "example a right output; only together the outputs are wrong.",
+        "The answers of rung 6 are random. So the check lists the mistakes that fail the same",
+        "tests. It does the same for one mask for all examples (rung 7): each output is right,",
+        "only together the outputs are wrong.",
         "",
         "Some cases cannot be decided, because right answers lie as far apart as wrong ones:",
         "",
