@@ -19,7 +19,7 @@ import numpy as np
 
 from d2l_recsys.baseline.answers import NUMBERS, Answers, NoAnswer, PortFailed
 from d2l_recsys.baseline.chapter_data import chapter_questions
-from d2l_recsys.baseline.compare import compare, digest
+from d2l_recsys.baseline.compare import compare, digest, distance
 from d2l_recsys.baseline.convergence import THRESHOLD, Test, law_tests, number_tests
 from d2l_recsys.baseline.dropout import dropout_tests
 from d2l_recsys.baseline.files import Baseline
@@ -44,6 +44,13 @@ from d2l_recsys.baseline.mistakes import (
 )
 from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question, ask
+from d2l_recsys.baseline.spread import (
+    COARSEST,
+    FACTOR,
+    in_float32,
+    in_one_call,
+    undecided_arrays,
+)
 
 # A finding names the worst array of an answer, and at most this many further wrong arrays.
 TOLD = 4
@@ -233,14 +240,22 @@ class _Climb:
             tests = law_tests(question, answer)
             return _tested(question, tests, usual=_drawing(question, _failed(tests)))
         self._answered[question.name] = Answered(question, answer, tolerance)
-        expected = self.baseline.expected(entry)
+        right = self.baseline.expected(entry)
         nearest: Optional[Cell] = None
+        made: Dict[Tuple[Mistake, ...], Arrays] = {}
         for accepted in _subsets(self._accepted_in(question)):
-            cell = _compared(question, _with(accepted, question, expected), answer, tolerance)
+            expected = _with(accepted, question, right)
+            cell = _compared(question, expected, answer, tolerance)
             if cell.status == Status.right:
                 return cell._replace(accepted=accepted)
             if nearest is None or cell.findings[0].ratio < nearest.findings[0].ratio:
                 nearest = cell
+            if question.rung > 1 and distance(question, right, expected) > tolerance:
+                made[accepted] = expected
+        for accepted, expected in made.items():
+            cell = _with_spread(accepted, question, expected, answer, tolerance)
+            if cell.status != Status.wrong:
+                return cell._replace(accepted=accepted)
         return nearest
 
     def _on_chapter_data(self, question: Question) -> Cell:
@@ -323,6 +338,31 @@ def _with(accepted: Tuple[Mistake, ...], question: Question, expected: Arrays) -
         adds = question.rung and name in expected and array.shape == expected[name].shape
         found[name] = expected[name] + (array - right[name]) if adds else array
     return found
+
+
+def _with_spread(
+    made: Tuple[Mistake, ...],
+    question: Question,
+    expected: Arrays,
+    answer: Arrays,
+    tolerance: float,
+) -> Cell:
+    """As ``_compared``, but with the tolerance of a port that makes the mistakes in ``made``.
+
+    The tolerance of the baseline is that of right ports. With a mistake, float32 answers can lie
+    further apart.
+    """
+    port = together(made)
+    with np.errstate(all="ignore"):
+        others = [*in_float32(question, port), *in_one_call(question, port)]
+        undecided = undecided_arrays(question, expected, others)
+        question = question._replace(undecided=(*question.undecided, *undecided))
+        if set(question.undecided) >= set(expected):
+            return Cell(Status.undecided)
+        furthest = max(distance(question, expected, other) for other in others)
+    if not FACTOR * furthest <= COARSEST:
+        return Cell(Status.undecided)
+    return _compared(question, expected, answer, max(tolerance, FACTOR * furthest))
 
 
 def _compared(question: Question, expected: Arrays, answer: Arrays, tolerance: float) -> Cell:

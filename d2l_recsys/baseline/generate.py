@@ -40,7 +40,8 @@ from d2l_recsys.baseline.ladder import (
 from d2l_recsys.baseline.npz import npz_bytes
 from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question, ask
-from d2l_recsys.baseline.tolerances import FACTOR, LEAST, tolerances
+from d2l_recsys.baseline.spread import FACTOR, LEAST
+from d2l_recsys.baseline.tolerances import tolerances
 from d2l_recsys.errors import DataError
 from d2l_recsys.reproduction.runs import do_all
 from d2l_recsys.reproduction.summary import as_reference, summarise
