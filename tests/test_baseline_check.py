@@ -195,7 +195,7 @@ def test_a_mistake_that_gives_just_these_answers_is_named(baseline):
     assert "the whole array is 2 times the expected one" in told
     assert "this mistake gives the same answers:" in told
     assert "squared-error-not-halved: " in told
-    assert told.endswith("to accept this and go on: --accept squared-error-not-halved")
+    assert told.endswith("accept it and go on: --accept squared-error-not-halved")
 
 
 def test_a_port_that_raises_is_wrong_and_one_without_an_answer_is_not_right(baseline):
@@ -342,6 +342,61 @@ def test_a_right_port_stays_right_whatever_is_accepted(baseline):
     assert (row.first_wrong, row.accepted) == (None, ())
 
 
+@pytest.mark.parametrize(
+    ("apart", "status"), [(0, Status.wrong), (2, Status.right), (1e9, Status.undecided)]
+)
+def test_accepted_mistakes_have_their_own_tolerance(baseline, monkeypatch, apart, status):
+    """``apart``: how many tolerances float32 answers with the mistake lie apart."""
+    (mistake,) = known("no-weight-decay")
+    (entry,) = [e for e in baseline.entries if e["name"] == "mf/4-step-first"]
+
+    def moved(question, answer, by):
+        """``answer``, all of whose movements are ``by`` tolerances too long."""
+        factor = by * entry["tolerance"]
+        return {n: w + factor * (w - question.given[n]) for n, w in answer.items()}
+
+    def in_float32(question, made):
+        return [moved(question, ask(made, question), apart)]
+
+    monkeypatch.setattr("d2l_recsys.baseline.check.in_float32", in_float32)
+
+    def off_by_five(question, answer):
+        answer = ask(mistake.port, question)
+        return moved(question, answer, 5) if question.name == entry["name"] else answer
+
+    (row,) = check(
+        baseline, Asked(off_by_five), ["mf"], ["printed"], [4], {}, (), accepted=[mistake]
+    )  # fmt: skip
+    assert row.cells[4].status == (Status.right if status == Status.undecided else status)
+    if status != Status.wrong:
+        assert row.accepted == (mistake,)
+    ratio = max(f.ratio for f in row.cells[4].findings)
+    assert ratio == pytest.approx({0: 5, 2: 5 / 20}.get(apart, ratio), rel=0.01)
+
+
+def test_where_a_gradient_is_wrong_the_loss_is_told_first(baseline):
+    def change(wrong):
+        return lambda question, answer: {
+            name: array * 2 if wrong in name else array for name, array in answer.items()
+        }
+
+    for wrong, words in (("weight", "; the loss is right"), ("", "also wrong: loss")):
+        answers = Asked(change(wrong))
+        (row,) = climb(baseline, answers, protocols=("printed",), rungs=[3])
+        told = row.cells[3].findings[-1].words
+        assert (words in told) or told.startswith("loss "), told
+
+
+def test_a_port_that_raises_gets_no_search_for_causes(baseline):
+    def fails(question, answer):
+        raise PortFailed("KeyError: 'x' (my_port.py, line 7)")
+
+    (row,) = climb(baseline, Asked(fails), protocols=("printed",), rungs=[3])
+    told = first_wrong([row])
+    assert "the port raises KeyError" in told
+    assert "no known mistake" not in told
+
+
 def test_another_mistake_is_found_behind_an_accepted_one(baseline):
     port = together(known("epsilon-after-bias-correction", "no-weight-decay"))
     (row,) = accepting(baseline, port, ["epsilon-after-bias-correction"])
@@ -386,7 +441,15 @@ def test_a_port_in_lower_precision_is_right_in_it_and_mistakes_still_show(baseli
     # Without the option, the check proposes it.
     (row,) = of(in_precision("tf32"), "float32", ["autorec"])
     assert row.cells[2].precision == "tf32"
-    assert first_wrong([row]).endswith("add --precision tf32")
+    told = first_wrong([row])
+    assert "no known mistake, and no two of them, give all of these answers" in told
+    assert told.endswith(
+        "Only if the port computes in tf32, this can be rounding: then add\n"
+        "  --precision tf32. In float32 it is a mistake."
+    )
+    # With a lower precision already chosen, no other is proposed.
+    (row,) = of(in_precision("bfloat16"), "tf32", ["autorec"])
+    assert (row.first_wrong, row.cells[2].precision) == (2, "")
     (no_bias,) = known("no-user-bias")
     (row,) = of(no_bias.port, precision, ["mf"])
     assert row.first_wrong == 2

@@ -387,7 +387,8 @@ def test_options_out_of_range_are_named(run, tmp_path):
         ("--rungs", "", r"--rungs is ''"),
         ("--rungs", "3-2", r"--rungs is '3-2'; the rungs are 0 to 7"),
         ("--rungs", "0-8", r"--rungs is '0-8'; the rungs are 0 to 7"),
-        ("--accept", "epsilon", r"--accept has 'epsilon'; choose from: last-line-of-a-tie, "),
+        ("--accept", "epsilon", r"--accept has 'epsilon'; did you mean epsilon-too-large or "),
+        ("--accept", "no-waight-decay", r"did you mean no-weight-decay\? 'd2l-recsys baseline c"),
         ("--accept", "half-the-epochs", r"--accept has 'half-the-epochs'; "),
         ("--precision", "float8", r"--precision is 'float8'; choose from: float32, tf32, bfl"),
         ("--rungs", "-1", r"--rungs is '-1'; give numbers like"),
@@ -549,7 +550,7 @@ def test_the_option_that_the_check_proposes_makes_the_port_right(run, tmp_path):
     code, out, _ = run(*options)
     assert code == 1
     (line,) = (line for line in out.splitlines() if "--accept" in line)
-    assert line == "  to accept this and go on: --accept squared-error-not-halved"
+    assert line.startswith("  if this is on purpose, accept it and go on: --accept squared-error-")
     code, out, _ = run(*options, "--accept", line.split()[-1], "--json", "-")
     assert code == 0
     found = json.loads(out)

@@ -47,6 +47,7 @@ from d2l_recsys.baseline.questions import Question, ask
 from d2l_recsys.baseline.spread import (
     COARSEST,
     FACTOR,
+    from_other_weights,
     in_float32,
     in_one_call,
     undecided_arrays,
@@ -60,8 +61,8 @@ class Status:
     """The status of a rung.
 
     ``open`` means: not asked, because a lower rung is not right. ``left_out`` means: not among the
-    rungs that the caller chose. ``undecided`` means: not asked, because right answers in the chosen
-    precision lie too far apart.
+    rungs that the caller chose. ``undecided`` means: not asked, or not compared, because right
+    answers in the chosen precision, or with the accepted mistakes, lie too far apart.
     """
 
     right, wrong, no_answer, open, left_out = "right", "wrong", "no answer", "open", "left out"
@@ -85,7 +86,8 @@ class Cell(NamedTuple):
     ``causes`` are the known mistakes that give the same wrong answers. Where no cause can be
     computed, ``usual`` has the mistakes that the check cannot rule out. ``accepted`` has those of
     the accepted mistakes that the port makes. ``precision`` is the highest precision in which
-    right answers lie as far apart as the wrong ones, if there is one.
+    right answers lie as far apart as the wrong ones, if there is one. ``sought`` tells whether
+    causes were looked for. (Where the port raises an error, there is no answer to look at.)
     """
 
     status: str
@@ -94,6 +96,7 @@ class Cell(NamedTuple):
     usual: Tuple[Mistake, ...] = ()
     accepted: Tuple[Mistake, ...] = ()
     precision: str = ""
+    sought: bool = False
 
 
 class Row(NamedTuple):
@@ -198,8 +201,8 @@ class _Climb:
             answered = [self._answered.get(name) for name in names]
             if all(answered):
                 causes = diagnose(answered, self._accepted_in(answered[0].question))
-                cell = cell._replace(causes=tuple(causes))
-            if not cell.causes:
+                cell = cell._replace(causes=tuple(causes), sought=True)
+            if not cell.causes and self.precision == PRECISIONS[0]:
                 cell = cell._replace(precision=_precision(entries, asked))
         return cell
 
@@ -354,7 +357,11 @@ def _with_spread(
     """
     port = together(made)
     with np.errstate(all="ignore"):
-        others = [*in_float32(question, port), *in_one_call(question, port)]
+        others = [
+            *in_float32(question, port),
+            *in_one_call(question, port),
+            *from_other_weights(question, port),
+        ]
         undecided = undecided_arrays(question, expected, others)
         question = question._replace(undecided=(*question.undecided, *undecided))
         if set(question.undecided) >= set(expected):
@@ -376,8 +383,11 @@ def _compared(question: Question, expected: Arrays, answer: Arrays, tolerance: f
     words = worst.words
     if len(wrong) > 1:
         others = [difference.array for difference in wrong if difference is not worst]
+        others.sort(key=lambda name: name != "loss")
         more = ["..."] if others[TOLD:] else []
         words += f"; also wrong: {', '.join([*others[:TOLD], *more])}"
+        if "loss" in expected and "loss" not in (worst.array, *others):
+            words += "; the loss is right"
     if question.rung and np.isfinite(worst.distance):
         words += f" (distance {worst.distance:.2g}, tolerance {tolerance:.2g})"
     return Cell(Status.wrong, (Finding(question.name, ratio, words),))

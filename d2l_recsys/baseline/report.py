@@ -23,7 +23,7 @@ SHOWN = {
 }  # fmt: skip
 SKIPPED = {
     Status.open: "a lower rung is not right",
-    Status.undecided: "right answers in this precision lie too far apart",
+    Status.undecided: "right answers lie too far apart",
 }
 # The largest number of findings or mistakes that the text report shows for one rung.
 TOLD = 3
@@ -117,17 +117,17 @@ def _explained(rung: int, cell: Cell, accepted: Sequence[str]) -> Iterator[str]:
         yield from map(_line, made)
     if complete and rung not in DRAWN:
         names = [*accepted, *(mistake.name for mistake in complete[0])]
-        yield f"  to accept this and go on: --accept {','.join(names)}"
+        yield f"  if this is on purpose, accept it and go on: --accept {','.join(names)}"
     elif not complete and cell.usual:
         yield "  this can be the cause:"
         yield from map(_line, cell.usual)
-    elif cell.precision:
-        yield f"  right answers in {cell.precision} lie as far apart; if the port computes in"
-        yield f"  {cell.precision}, add --precision {cell.precision}"
     elif not complete and rung in DRAWN:
         yield "  no known mistake fails these tests, and only these"
-    elif not complete:
+    elif not complete and cell.sought:
         yield "  no known mistake, and no two of them, give all of these answers"
+    if cell.precision:
+        yield f"  Only if the port computes in {cell.precision}, this can be rounding: then add"
+        yield f"  --precision {cell.precision}. In float32 it is a mistake."
     for cause in cell.causes:
         if not cause.complete:
             yield f"  only {', '.join(cause.questions)} is as this mistake answers it:"
@@ -197,7 +197,7 @@ def verdict(rows: Sequence[Row]) -> str:
         decided = not any(cell.status == Status.undecided for row in rows for cell in row.cells)
         return (
             f"right{' except for ' * bool(made)}{', '.join(made)}: all rungs that "
-            f"{'were asked' if decided else 'can be decided in this precision'}"
+            f"{'were asked' if decided else 'can be decided; check undecided rungs in float32'}"
         )
     return f"not right: {len(wrong)} of {len(rows)} rows, see the first wrong rungs above"
 

@@ -26,6 +26,8 @@ LEAST = 16 * 2.0**-24
 COARSEST = 0.1
 # How often the oracle answers: once as asked, then with other orders of the examples.
 ORDERS = 4
+# The relative change of the weights at the start of a trajectory.
+PERTURBED = 1e-6
 # The rungs whose answers are weights after steps of the optimizer.
 STEPS = (4, 5)
 
@@ -56,6 +58,27 @@ def in_one_call(question: Question, made: type = Port) -> List[Arrays]:
     if question.model not in PAIRS or question.rung < 3 or own_loss:
         return []
     return in_orders(type("InOneCall", (InOneCall, made), {"dtype": np.float32}), question)
+
+
+def from_other_weights(question: Question, made: type = Port) -> List[Arrays]:
+    """The same, from weights and moments that differ by some rounding units; trajectories only.
+
+    If such a small difference grows within the steps, the next implementation may also end far
+    away.
+    """
+    if question.kind != "trajectory":
+        return []
+    rng, answers = np.random.default_rng(SEED), []
+    for _ in range(ORDERS):
+        given = {
+            name: (array * (1 + PERTURBED * rng.normal(size=array.shape))).astype(array.dtype)
+            if name.startswith(("parameters/", "means/", "variances/"))
+            else array
+            for name, array in question.given.items()
+        }
+        make = type("InFloat32", (made,), {"dtype": np.float32})
+        answers.append(ask(make, question._replace(given=given)))
+    return answers
 
 
 def undecided_arrays(

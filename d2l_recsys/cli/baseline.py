@@ -1,11 +1,12 @@
 """The command ``d2l-recsys baseline``: check a port, write its questions, make the baseline."""
 
+import difflib
 import os
 import pathlib
 import platform
 import re
 import sys
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import typer
 from typing_extensions import Annotated
@@ -20,7 +21,7 @@ from d2l_recsys.baseline.ladder import (
     VARIANTS,
 )
 from d2l_recsys.errors import OutputError, SettingError
-from d2l_recsys.settings import check_settings, nearest
+from d2l_recsys.settings import check_settings
 
 SIX = ",".join(MODELS)
 EVERYTHING = "all"
@@ -285,8 +286,17 @@ def _accepted(names: str) -> List[Any]:
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     for name in chosen:
         if name not in known:
-            raise SettingError(f"--accept has {name!r}; {nearest(name, known)}")
+            raise SettingError(f"--accept has {name!r}; {_similar(name, known)}")
     return [known[name] for name in dict.fromkeys(chosen)]
+
+
+def _similar(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown mistake: the nearest, or those with a word of it."""
+    words = set(name.lower().replace("_", "-").split("-"))
+    near = difflib.get_close_matches(name, known, n=1)
+    near = near or [mistake for mistake in known if words & set(mistake.split("-"))]
+    did_you_mean = f"did you mean {' or '.join(near[:3])}? " if near else ""
+    return f"{did_you_mean}'d2l-recsys baseline causes' lists all mistakes"
 
 
 def _rungs(text: str) -> List[int]:

@@ -37,6 +37,17 @@ def squared_error_not_halved(port: Port, batch: Arrays) -> Outputs:
     return _times(port.losses(batch), 2)
 
 
+@MADE.add(3, ("mf",), method="l2_loss")
+def each_prediction_with_all_ratings(port: Port, outputs: Outputs, ratings: np.ndarray) -> Outputs:
+    """The error of a prediction must be that of its own rating.
+
+    The port subtracts (n,) from (n, 1), which compares each prediction with all ratings.
+    """
+    predicted, pull = outputs
+    error = predicted[:, None] - ratings
+    return (error**2 / 2).sum(axis=1), lambda: pull(error.sum(axis=1))
+
+
 @MADE.add(3, MODELS)
 class MeanOverTheBatch(Mistaken):
     """Loss and gradients must be sums over the batch; only the step divides the gradients.

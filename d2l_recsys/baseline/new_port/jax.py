@@ -2,6 +2,7 @@
 
     d2l-recsys baseline check MY_PORT.py --models mf --rungs 0-5,7
 
+Each port is for one model: ``self.model``, ``self.protocol`` and ``self.settings`` say which.
 ``Groundwork`` answers rungs 0 and 1 in numpy. To check your own split, loader or metrics, override
 ``data``, ``batches`` or ``metrics``. For rung 6, write ``first_parameters`` and ``learner``, too.
 """
@@ -20,7 +21,8 @@ class Port(Groundwork):
     def outputs(self, p, batch, key=None):
         """Rung 2: the outputs of your net with the parameters ``p``; mf: the ratings (n,) of
         batch["user_id"] and batch["item_id"] from p["P.weight"], p["Q.weight"] and the biases.
-        With a ``key``, dropout is on. FM and DeepFM as printed return probabilities.
+        NeuMF and Caser score batch["item_id"]. With a ``key``, dropout is on. FM and DeepFM as
+        printed return probabilities.
         """
         raise NotImplementedError("write outputs, which computes the outputs of your net")
 

@@ -3,7 +3,8 @@
     d2l-recsys baseline check MY_PORT.py --models mf --rungs 0-5,7
 
 All arguments and results are numpy arrays, so this file suits every framework that has no file of
-its own. ``Groundwork`` answers rungs 0 and 1. To check your own split, loader or metrics, override
+its own. Each port is for one model: ``self.model``, ``self.protocol`` and ``self.settings`` say
+which. ``Groundwork`` answers rungs 0 and 1. To check your own split, loader or metrics, override
 ``data``, ``batches`` or ``metrics``. For rung 6, write ``first_parameters`` and ``learner``, too.
 """
 
