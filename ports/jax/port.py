@@ -58,10 +58,7 @@ def example_losses(
     ``drop`` is empty, or it has the ``key`` and the ``share`` of dropout.
     """
     if kind.model in RANKING:
-        # Two calls, as in the chapter, so that dropout drops other units in each call. One call
-        # with twice the rows would be wrong in the last bits: the gradients of the two items nearly
-        # cancel, but their common part cancels exactly only if both are summed in the same order.
-        # Adam would turn the remainder into full steps.
+        # Two calls, as in the chapter, so that dropout drops other units in each call.
         keys = jax.random.split(drop["key"]) if drop else ()
         first, second = [{**drop, "key": key} for key in keys] or [drop, drop]
         positive = kind.net(p, batch, **first)
