@@ -10,7 +10,7 @@ from d2l_recsys.baseline import oracle
 from d2l_recsys.baseline.answers import NoAnswer, PortFailed
 from d2l_recsys.baseline.check import Status, check
 from d2l_recsys.baseline.files import Baseline
-from d2l_recsys.baseline.ladder import RUNGS
+from d2l_recsys.baseline.ladder import RUNGS, VARIANTS
 from d2l_recsys.baseline.mistakes import MISTAKES, together
 from d2l_recsys.baseline.oracle.rounding import InOneCall, in_precision
 from d2l_recsys.baseline.questions import ask
@@ -96,6 +96,13 @@ def test_only_what_is_chosen_is_asked(baseline):
     assert kinds == {"forward", "step"}
     assert statuses(row).count(Status.left_out) == 6
     assert table([row]).split()[:6] == ["model", "protocol", "2", "forward", "4", "step"]
+
+
+@pytest.mark.parametrize("rungs", [(0, 1, 2, 3, 4, 7), pytest.param((5,), marks=pytest.mark.slow)])
+def test_the_oracle_is_right_in_every_variant(baseline, rungs):
+    rows = check(baseline, Asked(), VARIANTS, ["printed", "defined"], rungs, {}, ())
+    assert [row.model for row in rows[::2]] == list(VARIANTS)
+    assert [row.first_wrong for row in rows] == [None] * len(rows), first_wrong(rows)
 
 
 def test_a_variant_asks_its_own_questions_and_shares_the_others(baseline):

@@ -20,6 +20,7 @@ from d2l_recsys.baseline.ladder import (
     tracks,
 )
 from d2l_recsys.baseline.npz import npz_bytes
+from d2l_recsys.baseline.oracle import initial
 from d2l_recsys.baseline.questions import KINDS, Question
 from d2l_recsys.errors import DataError
 from d2l_recsys.sections.registry import VARIANTS as VARIANTS_OF_THE_CHAPTER
@@ -174,6 +175,17 @@ def test_parameters_are_answered_by_the_names_they_are_given_by(index, arrays):
         if entry["kind"] == "trajectory":
             assert answer["losses"].shape == (50,)
             assert int(given["steps"]) >= 100
+
+
+def test_parameters_have_the_shapes_of_the_oracle(index, arrays):
+    for entry in index["questions"]:
+        shapes = {
+            name.partition("/")[2]: array.shape
+            for name, array in arrays[f"{entry['name']}.given.npz"].items()
+            if name.startswith("parameters/")
+        }
+        if shapes:
+            assert shapes == initial.shapes(entry["model"], entry["settings"]), entry["name"]
 
 
 def test_every_final_number_has_enough_seeds(index):

@@ -12,7 +12,7 @@ from conftest import ROOT, run_script
 
 from d2l_recsys.baseline import oracle
 from d2l_recsys.baseline.files import Baseline
-from d2l_recsys.baseline.ladder import RUNGS
+from d2l_recsys.baseline.ladder import MODELS, RUNGS, VARIANTS
 from d2l_recsys.baseline.npz import npz_bytes, read_npz
 from d2l_recsys.baseline.questions import Question, ask
 
@@ -539,6 +539,18 @@ def test_what_is_no_name_of_a_port_is_refused(run, tmp_path):
     one_line_and_2(run("new", "p", "--framework", "keras"), r"--framework is 'keras'; choose from")
     one_line_and_2(run("new", "nowhere/x/port", "--framework", "keras"), r"--framework is 'keras'")
     assert not list(tmp_path.iterdir())
+
+
+# Variants
+
+
+def test_all_stands_for_the_models_and_their_variants(run):
+    options = ("--rungs", "1", "--protocol", "printed", "--no-chapter-data", "--quiet")
+    for models, rows in ((("--models", "all"), VARIANTS), ((), MODELS)):
+        code, out, _ = run("check", ORACLE, *models, *options)
+        assert code == 0
+        table = out.partition("\n\n")[0].splitlines()[2:]
+        assert [line.split()[0] for line in table] == list(rows)
 
 
 # Accepted mistakes
