@@ -378,7 +378,8 @@ def test_accepted_mistakes_have_their_own_tolerance(baseline, monkeypatch, apart
     if status != Status.wrong:
         assert row.accepted == (mistake,)
     ratio = max(f.ratio for f in row.cells[4].findings)
-    assert ratio == pytest.approx({0: 5, 2: 5 / 20}.get(apart, ratio), rel=0.01)
+    # Nearly: a distance is measured in the movement of the right answer.
+    assert ratio == pytest.approx({0: 5, 2: 5 / 20}.get(apart, ratio), rel=0.05)
 
 
 def test_where_a_gradient_is_wrong_the_loss_is_told_first(baseline):
