@@ -265,10 +265,9 @@ def _inputs(
 
 
 def _models(names: str) -> List[str]:
-    if names == EVERYTHING:
-        return list(VARIANTS)
-    chosen = [_one_of("models", name.strip(), VARIANTS) for name in names.split(",")]
-    return [variant for variant in VARIANTS if variant in chosen]
+    known = (*VARIANTS, EVERYTHING)
+    chosen = [_one_of("models", name.strip(), known) for name in names.split(",")]
+    return [variant for variant in VARIANTS if {variant, EVERYTHING} & set(chosen)]
 
 
 def _one_of(option: str, name: str, names: Tuple[str, ...]) -> str:
