@@ -295,6 +295,8 @@ def test_an_undecided_array_only_needs_its_shape_and_finite_numbers():
         return found.distance
 
     assert off({"w": np.array([7.0, -2.0])}) == 0
+    expected["w"] *= 0
+    assert off({"w": np.array([1e-9, 0.0])}) == 0
     assert off({"w": np.array([7.0])}) == np.inf
     assert off({"w": np.array([7.0, np.nan])}) == np.inf
     assert off({}) == np.inf

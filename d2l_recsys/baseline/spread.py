@@ -28,8 +28,8 @@ COARSEST = 0.1
 ORDERS = 4
 # The relative change of the weights at the start of a trajectory.
 PERTURBED = 1e-6
-# The rungs whose answers are weights after steps of the optimizer.
-STEPS = (4, 5)
+# The rungs on which an array can be undecided: gradients, and weights after steps.
+FROM_GRADIENTS = (3, 4, 5)
 
 
 def in_orders(make: Callable[[str, str], Port], question: Question) -> List[Arrays]:
@@ -84,14 +84,14 @@ def from_other_weights(question: Question, made: type = Port) -> List[Arrays]:
 def undecided_arrays(
     question: Question, expected: Arrays, answers: Sequence[Arrays]
 ) -> Tuple[str, ...]:
-    """The arrays of a step in which right ``answers`` lie too far apart for a tolerance."""
-    if question.rung not in STEPS:
+    """The arrays on rungs 3 to 5 in which right ``answers`` lie too far apart for a tolerance."""
+    if question.rung not in FROM_GRADIENTS:
         return ()
     apart = [
         one.array
         for answer in answers
         for one in compare(question.rung, expected, answer, question.given)
-        if FACTOR * one.distance > COARSEST
+        if not FACTOR * one.distance <= COARSEST
     ]
     return tuple(name for name in expected if name in apart)
 
