@@ -21,7 +21,7 @@ from d2l_recsys.baseline.port import Arrays
 from d2l_recsys.baseline.questions import Question, ask, batch_of, join
 from d2l_recsys.baseline.special_questions import special_questions
 from d2l_recsys.baseline.spread import from_other_weights
-from d2l_recsys.baseline.tolerances import agree, in_float32
+from d2l_recsys.baseline.tolerances import agree, measured
 
 # The number of steps of a trajectory.
 STEPS = 50
@@ -213,7 +213,7 @@ def _under_way(
             f"{track}/5-trajectory", 5, "trajectory", model, protocols, settings, given
         )
         expected = ask(reference.Port, question)
-        answers = in_float32(question)
+        answers = measured(question)
         # The files of the models are older than this test.
         others = from_other_weights(question) if track in CHANGES else []
         spread = max(distance(question, expected, answer) for answer in [*answers, *others])

@@ -46,7 +46,7 @@ def in_orders(make: Callable[[str, str], Port], question: Question) -> List[Arra
 
 def in_float32(question: Question, made: type = Port) -> List[Arrays]:
     """The answers of the oracle ``made`` in float32."""
-    return in_orders(type("InFloat32", (made,), {"dtype": np.float32}), question)
+    return in_orders(_of_float32(made), question)
 
 
 def in_one_call(question: Question, made: type = Port) -> List[Arrays]:
@@ -57,7 +57,7 @@ def in_one_call(question: Question, made: type = Port) -> List[Arrays]:
     own_loss = made.ranking_loss is not Port.ranking_loss
     if question.model not in PAIRS or question.rung < 3 or own_loss:
         return []
-    return in_orders(type("InOneCall", (InOneCall, made), {"dtype": np.float32}), question)
+    return in_orders(_of_float32(InOneCall, made), question)
 
 
 def from_other_weights(question: Question, made: type = Port) -> List[Arrays]:
@@ -68,7 +68,7 @@ def from_other_weights(question: Question, made: type = Port) -> List[Arrays]:
     """
     if question.kind != "trajectory":
         return []
-    rng, answers = np.random.default_rng(SEED), []
+    make, rng, answers = _of_float32(made), np.random.default_rng(SEED), []
     for _ in range(ORDERS):
         given = {
             name: (array * (1 + PERTURBED * rng.normal(size=array.shape))).astype(array.dtype)
@@ -76,7 +76,6 @@ def from_other_weights(question: Question, made: type = Port) -> List[Arrays]:
             else array
             for name, array in question.given.items()
         }
-        make = type("InFloat32", (made,), {"dtype": np.float32})
         answers.append(ask(make, question._replace(given=given)))
     return answers
 
@@ -94,6 +93,11 @@ def undecided_arrays(
         if not FACTOR * one.distance <= COARSEST
     ]
     return tuple(name for name in expected if name in apart)
+
+
+def _of_float32(*made: type) -> type:
+    """An oracle that inherits from ``made`` and computes in float32."""
+    return type("InFloat32", made, {"dtype": np.float32})
 
 
 def _shuffled(question: Question, rng: np.random.Generator) -> Question:

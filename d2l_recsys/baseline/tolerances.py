@@ -31,7 +31,7 @@ def tolerances(question: Question, expected: Arrays) -> Dict[str, Any]:
     Raises DataError if the answer of the oracle in float64 is further from ``expected`` than
     rounding explains.
     """
-    exact, others = ask(oracle.Port, question), in_float32(question)
+    exact, others = ask(oracle.Port, question), measured(question)
     answers = [exact, *others, *spread.in_one_call(question)]
     found: Dict[str, Any] = {}
     undecided = undecided_arrays(question, expected, answers)
@@ -82,7 +82,7 @@ def lower_precision(question: Question, expected: Arrays, least: float) -> Dict[
     return found
 
 
-def in_float32(question: Question) -> List[Arrays]:
+def measured(question: Question) -> List[Arrays]:
     """The answers of several float32 implementations; none on rung 0, where nothing is rounded.
 
     The first ``ORDERS`` answers are from the oracle. The last is from this project on two devices.

@@ -26,12 +26,9 @@ class DropoutInEvaluation(Mistaken):
     """Dropout must be off in evaluation. The port does not leave the training mode."""
 
     def forward(self, batch: Arrays) -> np.ndarray:
-        own, self.drop = self.drop, self.dropout
         self.rng = getattr(self, "rng", np.random.default_rng(0))
-        try:
+        with self.dropping(self.dropout):
             return super().forward(batch)
-        finally:
-            self.drop = own
 
 
 @MADE.add(7, WITH_DROPOUT)
@@ -43,23 +40,18 @@ class KeptUnitsNotScaled(Mistaken):
 
 
 @MADE.add(7, WITH_DROPOUT)
-class UnitsScaledInEvaluation(Mistaken):
+class UnitsScaledInEvaluation(KeptUnitsNotScaled):
     """Dropout must scale the kept units in training, and nothing in evaluation.
 
     The port multiplies all units by 1 - p in evaluation, and scales nothing in training.
     """
 
-    def dropout(self, units: np.ndarray) -> np.ndarray:
-        return self.kept(units.shape) * 1.0
-
     def forward(self, batch: Arrays) -> np.ndarray:
-        own = self.drop
-        if own is keep:
-            self.drop = lambda units: np.full(units.shape, 1 - self.share)
-        try:
+        def scaled(units: np.ndarray) -> np.ndarray:
+            return np.full(units.shape, 1 - self.share)
+
+        with self.dropping(scaled if self.drop is keep else self.drop):
             return super().forward(batch)
-        finally:
-            self.drop = own
 
 
 @MADE.add(7, WITH_DROPOUT)
@@ -79,11 +71,9 @@ class ShareOfTheKeptUnits(Mistaken):
 @MADE.add(7, ("autorec",), method="net")
 def dropout_of_the_ratings(port: Port, batch: Arrays) -> Outputs:
     """Dropout must act on the hidden units. The port drops ratings of the input."""
-    drop, port.drop = port.drop, keep
-    try:
-        return port.net({**batch, "ratings": batch["ratings"] * drop(batch["ratings"])})
-    finally:
-        port.drop = drop
+    ratings = batch["ratings"] * port.drop(batch["ratings"])
+    with port.dropping(keep):
+        return port.net({**batch, "ratings": ratings})
 
 
 @MADE.add(7, ("caser",), method="dropout")

@@ -1,6 +1,7 @@
 """The oracle as a port: losses, gradients, optimizer step, and training."""
 
-from typing import Any, Callable, Mapping, Optional, Tuple
+import contextlib
+from typing import Any, Callable, Iterator, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -60,11 +61,18 @@ class Port(Groundwork):
 
     def training_outputs(self, batch: Arrays, seed: int) -> np.ndarray:
         """Rung 7: the outputs as on rung 2, but with dropout; each example has its own mask."""
-        self.rng, self.drop = np.random.default_rng(seed), self.dropout
-        try:
+        self.rng = np.random.default_rng(seed)
+        with self.dropping(self.dropout):
             return self.forward(batch)
+
+    @contextlib.contextmanager
+    def dropping(self, drop: Callable) -> Iterator[None]:
+        """Within the ``with`` block, ``drop`` is the function that gives the factors of units."""
+        own, self.drop = self.drop, drop
+        try:
+            yield
         finally:
-            self.drop = keep
+            self.drop = own
 
     @property
     def share(self) -> float:
@@ -234,9 +242,8 @@ class Learner(Port):
         ``losses`` has the loss of each example, (n,), or for NeuMF and Caser their sum, (1,).
         ``log_odds``, for FM and DeepFM, has the logits, (n,).
         """
-        self.drop = self.dropout
-        losses, pull = self.losses(batch)
-        self.drop = keep
+        with self.dropping(self.dropout):
+            losses, pull = self.losses(batch)
         self.update(pull(), len(losses))
         if self.model in ("neumf", "caser"):
             return {"losses": losses.sum(keepdims=True)}
