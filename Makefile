@@ -5,6 +5,7 @@
 # make reference    run every variant with twenty seeds; write docs/reference (up to an hour)
 # make leaderboard  rank every system over five seeds, and the control; write docs/leaderboard
 #                   (an hour)
+# make exercises    answer the chapter's exercises; write docs/exercises.md (up to an hour)
 # make baseline     write the files again that ports are compared with (an hour or more)
 # make ports        check the PyTorch and JAX ports in .venv-ports (about half an hour)
 # make bench        time the chapter's own code and this project's code (about 45 minutes)
@@ -14,7 +15,7 @@
 # PYTHON=... chooses the interpreter. MXNet 1.9.1 needs Python 3.8-3.11.
 
 .DEFAULT_GOAL := reproduce
-.PHONY: reproduce reference leaderboard baseline ports test test-slow lint bench bench-pytorch clean
+.PHONY: reproduce reference leaderboard exercises baseline ports test test-slow lint bench bench-pytorch clean
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -41,6 +42,11 @@ leaderboard: $(READY)
 	@cd results/leaderboard && cp leaderboard.md leaderboard.png numbers.json ../../docs/leaderboard
 	@cd results/leaderboard/shuffled && \
 	    cp leaderboard.md leaderboard.png numbers.json ../../../docs/leaderboard/control
+
+exercises: $(READY)
+	@$(COMMAND) exercise all
+	@rm -rf docs/exercises
+	@cd results/exercises && cp -r exercises.md exercises ../../docs
 
 baseline: $(READY)
 	@$(COMMAND) baseline make

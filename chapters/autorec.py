@@ -17,6 +17,7 @@ matrix. Run the section from the root of the checkout:
 
     python chapters/autorec.py
     python chapters/autorec.py --variant user
+    python chapters/autorec.py --nums-hiddens 500,250,500     # several hidden layers, an exercise
 
 The chapter compares this RMSE with the RMSE of matrix factorization, but the two have different
 test sets. ``python chapters/mf.py --split random`` uses the test set of AutoRec (with the same
@@ -24,13 +25,14 @@ seed). ``python chapters/autorec.py --split seq-aware`` uses the chapter's test 
 factorization.
 """
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy
+from typing_extensions import Annotated
 
 from d2l_recsys.backend import autograd, gluon, init, nn, np
 from d2l_recsys.data import load_data_ml100k, read_data_ml100k, split_data_ml100k
-from d2l_recsys.errors import DataError
+from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.evaluation.evaluators import evaluate_reconstruction
 from d2l_recsys.loaders.batches import BatchLoader, training_loader
 from d2l_recsys.loaders.interactions import RankingData, interaction_matrix
@@ -39,10 +41,11 @@ from d2l_recsys.runs.run import Run
 from d2l_recsys.saved_models.ids import RatingIds
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section
-from d2l_recsys.settings import Choice, Split, as_choice
+from d2l_recsys.settings import Activation, Choice, Split, as_choice
 from d2l_recsys.train import train_recsys_rating
 
 ROWS_PER_EVALUATION = 1024
+NUM_HIDDEN = 500
 
 
 class Variant(Choice):
@@ -54,6 +57,10 @@ class Variant(Choice):
 
 class AutoRec(gluon.Block, Recommender):
     """The autoencoder of eq. 15.4.1.
+
+    ``num_hidden`` is the number of units of the hidden layer, or a list with the units of several
+    hidden layers, from the input to the output. ``encoder_activation`` is the activation of the
+    hidden layers, and ``decoder_activation`` that of the output.
 
     Called with rows of ratings, float32 (n, row_length), with 0 for a missing rating. Returns
     complete rows of the same shape. In training, the output is 0 where the input is 0, so missing
@@ -67,21 +74,38 @@ class AutoRec(gluon.Block, Recommender):
 
     def __init__(
         self,
-        num_hidden: int,
+        num_hidden: Union[int, Sequence[int]],
         row_length: int,
         dropout: float = 0.05,
         variant: str = "item",
+        encoder_activation: str = "sigmoid",
+        decoder_activation: str = "identity",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.variant = as_choice(Variant, "variant", variant)
-        self.encoder = nn.Dense(num_hidden, activation="sigmoid", in_units=row_length)
-        self.decoder = nn.Dense(row_length, in_units=num_hidden)
+        first, *others = [num_hidden] if isinstance(num_hidden, int) else num_hidden
+        activations = {
+            "encoder_activation": encoder_activation,
+            "decoder_activation": decoder_activation,
+        }
+        # Gluon has no activation called identity.
+        encoding, decoding = (
+            None if as_choice(Activation, option, name) is Activation.identity else name
+            for option, name in activations.items()
+        )
+        self.encoder = nn.Dense(first, activation=encoding, in_units=row_length)
+        self.hidden = nn.Sequential()
+        for in_units, units in zip([first, *others], others):
+            self.hidden.add(nn.Dense(units, activation=encoding, in_units=in_units))
+        self.decoder = nn.Dense(
+            row_length, activation=decoding, in_units=others[-1] if others else first
+        )
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, ratings: np.ndarray) -> np.ndarray:
         """Predict the ratings in the rows."""
-        completed = self.decoder(self.dropout(self.encoder(ratings)))
+        completed = self.decoder(self.dropout(self.hidden(self.encoder(ratings))))
         return completed * np.sign(ratings) if autograd.is_training() else completed
 
     def user_inputs(self, data: RankingData) -> numpy.ndarray:
@@ -123,13 +147,20 @@ class AutoRec(gluon.Block, Recommender):
 def main(
     run: Run,
     num_epochs: int = 25,
-    num_hidden: int = 500,
+    num_hidden: int = NUM_HIDDEN,
     dropout: float = 0.05,
     lr: float = 0.002,
     wd: float = 1e-5,
     batch_size: int = 256,
     split: Split = Split.random,
     variant: Variant = Variant.item,
+    nums_hiddens: Annotated[
+        List[int], "Units of each hidden layer, if there are several; replaces --num-hidden."
+    ] = (),
+    encoder_activation: Annotated[
+        Activation, "Activation of the hidden layers."
+    ] = Activation.sigmoid,
+    decoder_activation: Annotated[Activation, "Activation of the output."] = Activation.identity,
 ) -> Dict[str, Any]:
     """Train AutoRec on MovieLens-100K (section 15.4)."""
     data, *counts = read_data_ml100k(run.data_dir)
@@ -141,10 +172,16 @@ def main(
     test_iter = BatchLoader(train_matrix, batch_size=ROWS_PER_EVALUATION)
 
     ids = RatingIds.consecutive(*counts)
-    net = run.build(AutoRec, num_hidden, train_matrix.shape[1], dropout, variant, ids=ids)
+    if nums_hiddens and num_hidden != NUM_HIDDEN:
+        raise SettingError(
+            "--num-hidden has no effect beside --nums-hiddens; leave one of them out"
+        )
+    layers = nums_hiddens or num_hidden, train_matrix.shape[1], dropout
+    activations = encoder_activation, decoder_activation
+    net = run.build(AutoRec, *layers, variant, *activations, ids=ids)
     net.initialize(ctx=run.devices, init=init.Normal(0.01))
     loss = gluon.loss.L2Loss()
-    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
+    trainer = gluon.Trainer(net.collect_params(), run.optimizer(lr, wd))
     history = train_recsys_rating(
         net,
         train_iter,
@@ -157,7 +194,7 @@ def main(
         inter_mat=test_matrix,
         **run.options,
     )
-    compares = variant is Variant.item and split is Split.random
+    compares = variant is Variant.item and split is Split.random and not nums_hiddens
     return run.finish(history, compares=compares)
 
 

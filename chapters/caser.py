@@ -31,13 +31,14 @@ from d2l_recsys.backend import gluon, init, mx, nn, np
 from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.layers.operators import concatenate, transpose
 from d2l_recsys.loaders.interactions import RankingData
-from d2l_recsys.losses import BPRLoss
+from d2l_recsys.losses import make_ranking_loss
 from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.runs.run import RankingRun
 from d2l_recsys.sampling import pairwise_loader
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section
 from d2l_recsys.sequences import sequence_windows
+from d2l_recsys.settings import RankingLoss
 from d2l_recsys.train import train_ranking
 
 CHAPTERS_L = 3
@@ -149,23 +150,28 @@ def main(
     lr: float = 0.04,
     wd: float = 1e-5,
     batch_size: int = 4096,
+    loss: RankingLoss = RankingLoss.bpr,
+    margin: float = 1.0,
+    num_negatives: int = 10,
 ) -> Dict[str, Any]:
     """Train Caser on MovieLens-100K (section 15.7)."""
     data = run.data
     users, sequences, targets, test_sequences = sequence_windows(
         data.users, data.items, L, data.num_users
     )
-    train_iter = pairwise_loader(data, [users, sequences, targets], batch_size, run.streams)
+    pair_loss = make_ranking_loss(loss, margin, num_negatives)
+    train_iter = pairwise_loader(
+        data, [users, sequences, targets], batch_size, run.streams, pair_loss
+    )
 
     net = run.build(Caser, num_factors, *data.sizes, L, d, d_prime, dropout)
     net.initialize(ctx=run.devices, init=init.Normal(0.01))
-    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
-    loss = BPRLoss()
+    trainer = gluon.Trainer(net.collect_params(), run.optimizer(lr, wd))
     history = train_ranking(
         net,
         train_iter,
         data.test_items,
-        loss,
+        pair_loss,
         trainer,
         test_sequences,
         *data.sizes,
@@ -173,7 +179,8 @@ def main(
         run.devices,
         **run.options,
     )
-    return run.finish(history, compares=L == CHAPTERS_L and d > 0 and d_prime > 0)
+    is_chapters = L == CHAPTERS_L and d > 0 and d_prime > 0 and loss is RankingLoss.bpr
+    return run.finish(history, compares=is_chapters)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ def main(
     mlp_dims: List[int] = (30, 20, 10),
     dropout: float = 0.1,
     lr: float = 0.01,
+    wd: float = 0.0,
     batch_size: int = 2048,
 ) -> Dict[str, Any]:
     """Train DeepFM on clicks (section 15.10)."""
@@ -88,7 +89,7 @@ def main(
     net = run.build(DeepFM, data.train.field_dims, num_factors, mlp_dims, dropout)
     net.initialize(ctx=run.devices, init=init.Xavier())
     loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
-    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr})
+    trainer = gluon.Trainer(net.collect_params(), run.optimizer(lr, wd))
     history = train_ctr(net, *data.loaders, loss, trainer, num_epochs, run.devices, **run.options)
     return run.finish(history)
 

@@ -68,6 +68,7 @@ def main(
     num_epochs: int = 30,
     num_factors: int = 20,
     lr: float = 0.02,
+    wd: float = 0.0,
     batch_size: int = 2048,
 ) -> Dict[str, Any]:
     """Train a factorization machine on clicks (section 15.9)."""
@@ -75,7 +76,7 @@ def main(
     net = run.build(FM, data.train.field_dims, num_factors)
     net.initialize(ctx=run.devices, init=init.Xavier())
     loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
-    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr})
+    trainer = gluon.Trainer(net.collect_params(), run.optimizer(lr, wd))
     history = train_ctr(net, *data.loaders, loss, trainer, num_epochs, run.devices, **run.options)
     return run.finish(history)
 

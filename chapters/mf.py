@@ -31,7 +31,7 @@ from d2l_recsys.runs.run import Run
 from d2l_recsys.saved_models.ids import RatingIds
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import section
-from d2l_recsys.settings import Split
+from d2l_recsys.settings import Protocol, Scores, Split
 from d2l_recsys.train import train_recsys_rating
 
 
@@ -72,6 +72,22 @@ def predict_rating(net: MF, user_id: int, item_id: int, device: mx.Context) -> f
     return float(net(user, item)[0])
 
 
+def rating_line(scores: Scores, protocol: str, user: int, item: int) -> str:
+    """A sentence with the predicted rating of ``protocol``, and the other one in parentheses."""
+    name = f"score_user{user}_item{item}"
+    defined = scores.defined[name]
+    printed = scores.printed.get(name)
+    rows = f"rows {user} and {item}"
+    if printed is None:
+        first, other = defined, f"as defined; the printed code reads {rows}, which do not exist"
+    else:
+        belong = f"the printed code reads {rows}: user {user + 1}, item {item + 1}"
+        first, other = printed, f"as defined: {defined:.3f}; {belong}"
+        if protocol == Protocol.defined:
+            first, other = defined, f"as printed: {printed:.3f}; {belong}"
+    return f"user {user} would give item {item} the rating {first:.3f} ({other})"
+
+
 @section("mf")
 def main(
     run: Run,
@@ -101,7 +117,7 @@ def main(
     net = run.build(MF, num_factors, num_users, num_items, ids=ids)
     net.initialize(ctx=run.devices, init=init.Normal(0.01))
     loss = gluon.loss.L2Loss()
-    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
+    trainer = gluon.Trainer(net.collect_params(), run.optimizer(lr, wd))
     history = train_recsys_rating(
         net, train_iter, test_iter, loss, trainer, num_epochs, run.devices, **run.options
     )
@@ -113,9 +129,7 @@ def main(
     if user < num_users and item < num_items:
         scores.printed[name] = predict_rating(net, user, item, run.devices[0])
     scores.defined[name] = predict_rating(net, user - 1, item - 1, run.devices[0])
-    shown = scores.of(run.protocol)
-    if name in shown:
-        run.say(f"user {user} would give item {item} the rating {shown[name]:.3f}")
+    run.say(rating_line(scores, run.protocol, user, item))
     return run.finish(history, compares=split is Split.seq_aware, scores=scores)
 
 

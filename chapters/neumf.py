@@ -23,7 +23,7 @@ the checkout:
 
     python chapters/neumf.py --seed 3
     python chapters/neumf.py --head sigmoid
-    python chapters/neumf.py --loss hinge     # an exercise of the section
+    python chapters/neumf.py --loss hinge --margin 0.5     # an exercise of the section
 """
 
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -33,7 +33,7 @@ import numpy
 from d2l_recsys.backend import gluon, init, mx, nn, np, npx
 from d2l_recsys.errors import SettingError
 from d2l_recsys.layers.operators import concatenate, score_all_pairs
-from d2l_recsys.losses import RANKING_LOSSES
+from d2l_recsys.losses import make_ranking_loss
 from d2l_recsys.model_bases.contract import Recommender
 from d2l_recsys.runs.run import RankingRun
 from d2l_recsys.sampling import pairwise_loader
@@ -134,19 +134,22 @@ def main(
     batch_size: int = 1024,
     head: Head = Head.sum,
     loss: RankingLoss = RankingLoss.bpr,
+    margin: float = 1.0,
+    num_negatives: int = 10,
 ) -> Dict[str, Any]:
     """Train NeuMF on MovieLens-100K (section 15.6)."""
     data = run.data
-    train_iter = pairwise_loader(data, [data.users, data.items], batch_size, run.streams)
+    pair_loss = make_ranking_loss(loss, margin, num_negatives)
+    train_iter = pairwise_loader(data, [data.users, data.items], batch_size, run.streams, pair_loss)
 
     net = run.build(NeuMF, num_factors, *data.sizes, nums_hiddens, head)
     net.initialize(ctx=run.devices, init=init.Normal(0.01))
-    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
+    trainer = gluon.Trainer(net.collect_params(), run.optimizer(lr, wd))
     history = train_ranking(
         net,
         train_iter,
         data.test_items,
-        RANKING_LOSSES[loss](),
+        pair_loss,
         trainer,
         None,
         *data.sizes,

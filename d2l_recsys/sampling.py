@@ -3,7 +3,7 @@
 Needs numpy and scipy, but not MXNet.
 """
 
-from typing import Iterable, Iterator, List, Mapping, Sequence, Tuple, Union
+from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -72,13 +72,20 @@ class NegativeSampler:
 class PairwiseLoader(BatchLoader):
     """A ``BatchLoader`` that adds an array of negative items to the end of each batch.
 
-    The first of ``arrays`` has the users. In each epoch ``sampler`` draws a new negative item for
-    each row.
+    The first of ``arrays`` has the users. In each epoch ``sampler`` draws new negative items: one
+    for each row, shape (n,), or ``num_negatives`` for each row, shape (n, num_negatives). The same
+    item may be drawn twice for one row.
     """
 
-    def __init__(self, *arrays: np.ndarray, sampler: NegativeSampler, **options: object) -> None:
+    def __init__(
+        self,
+        *arrays: np.ndarray,
+        sampler: NegativeSampler,
+        num_negatives: Optional[int] = None,
+        **options: object,
+    ) -> None:
         super().__init__(*arrays, **options)
-        self.sampler = sampler
+        self.sampler, self.num_negatives = sampler, num_negatives
 
     @property
     def generators(self) -> List[np.random.Generator]:
@@ -89,22 +96,36 @@ class PairwiseLoader(BatchLoader):
         self, batches: int = BATCHES_PER_BLOCK
     ) -> Iterator[Tuple[List[np.ndarray], List[Tuple[int, int]]]]:
         """Yields one epoch in blocks of up to ``batches`` batches, as in ``BatchLoader``."""
+        # A block with many negative items for each row would take much memory.
+        batches = max(1, batches // (self.num_negatives or 1))
         for arrays, bounds in super().blocks(batches):
-            yield [*arrays, self.sampler.draw(arrays[0])], bounds
+            yield [*arrays, self._negatives(arrays[0])], bounds
+
+    def _negatives(self, users: np.ndarray) -> np.ndarray:
+        if self.num_negatives is None:
+            return self.sampler.draw(users)
+        drawn = self.sampler.draw(np.repeat(users, self.num_negatives))
+        return drawn.reshape(len(users), self.num_negatives)
 
 
 def pairwise_loader(
-    data: RankingData, arrays: Sequence[np.ndarray], batch_size: int, streams: Streams
+    data: RankingData,
+    arrays: Sequence[np.ndarray],
+    batch_size: int,
+    streams: Streams,
+    loss: Optional[object] = None,
 ) -> PairwiseLoader:
     """Returns the training batches of sections 15.6 and 15.7: shuffled, with negative items.
 
     Rows that do not fill a batch roll over into the next epoch. ``arrays`` are the users, further
-    inputs of the net, and the items. The negative items are the last array of a batch.
+    inputs of the net, and the items. The negative items are the last array of a batch: one item
+    for each row, or as many as the attribute ``num_negatives`` of ``loss`` says, if it has one.
     """
     sampler = NegativeSampler(data.candidates, *data.sizes, streams.negatives)
     return PairwiseLoader(
         *arrays,
         sampler=sampler,
+        num_negatives=getattr(loss, "num_negatives", None),
         batch_size=batch_size,
         shuffle=True,
         last_batch="rollover",

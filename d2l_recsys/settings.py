@@ -54,7 +54,10 @@ SETTINGS = {
     "item": Setting("Id (as in u.data) of the item whose rating is predicted.", 1, INT32_MAX),
     "jobs": Setting("Number of runs at the same time.", 1, 64),
     "l2": Setting("Strength of the regularization of the weights, lambda.", 1e-6, 1e12),
-    "lr": Setting("Learning rate of Adam.", 0, FLOAT32_MAX),
+    "lr": Setting("Learning rate of the optimizer.", 0, FLOAT32_MAX),
+    "margin": Setting(
+        "Lead that an item needs over a negative item, for the losses hinge and hardest.", 0, 10**6
+    ),
     "max_length": Setting("Largest number of items that the model reads at once, n.", 1, 1000),
     "min_threshold": Setting(
         "How often a value must occur to become its own feature.", 1, INT32_MAX
@@ -68,8 +71,11 @@ SETTINGS = {
     "num_heads": Setting("Attention heads of a block; must divide --num-factors.", 1, 64),
     "num_hidden": Setting("Units of each hidden layer.", 1, 10**5),
     "num_layers": Setting("Number of graph layers, each a step along the edges.", 0, 64),
+    "num_negatives": Setting(
+        "Negative items of each example, for the losses softmax and hardest.", 1, 1000
+    ),
     "num_neighbors": Setting("Number of neighbors kept for each item.", 1, 10**6),
-    "nums_hiddens": Setting("Units of each layer of the MLP.", 1, 1000),
+    "nums_hiddens": Setting("Units of each layer of the MLP.", 1, 10**5),
     "out": Setting(
         "Folder for the results. Default: results/NAME/seed-S, or results/NAME without a seed; "
         "with other settings than the defaults, results/NAME/lr=0.001/seed-S."
@@ -88,6 +94,13 @@ SETTINGS = {
     "user": Setting("Id (as in u.data) of the user whose rating is predicted.", 1, INT32_MAX),
     "wd": Setting("Weight decay, lambda.", 0, FLOAT32_MAX),
     "window": Setting("Number of items in a state, w.", 1, 10**4),
+}
+
+
+# Options that have an effect only with some values of another option.
+ONLY_WITH = {
+    "margin": ("loss", ("hinge", "hardest")),
+    "num_negatives": ("loss", ("softmax", "hardest")),
 }
 
 
@@ -140,11 +153,37 @@ class Feedback(Choice):
 
 
 class RankingLoss(Choice):
-    """Loss of pairs of a seen and an unseen item (bpr, hinge), or of single items (log)."""
+    """Loss of a seen and an unseen item (bpr, hinge, log), or of several (softmax, hardest).
+
+    ``bpr`` and ``hinge`` compare a seen item with one negative item; ``log`` judges each of the two
+    alone. ``softmax`` compares the seen item with several negative items at once. ``hardest``
+    compares it with the one of them that has the highest score.
+    """
 
     bpr = "bpr"
     hinge = "hinge"
     log = "log"
+    softmax = "softmax"
+    hardest = "hardest"
+
+
+class Optimizer(Choice):
+    """Optimizer. The default of --lr is meant for Adam; NAG has the momentum 0.9."""
+
+    adam = "adam"
+    sgd = "sgd"
+    nag = "nag"
+    adagrad = "adagrad"
+    rmsprop = "rmsprop"
+
+
+class Activation(Choice):
+    """Activation of a layer."""
+
+    identity = "identity"
+    sigmoid = "sigmoid"
+    tanh = "tanh"
+    relu = "relu"
 
 
 class Device(Choice):

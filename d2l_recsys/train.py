@@ -187,6 +187,7 @@ def train_recommender(
     quiet: bool = False,
     saver: Optional[Saver] = None,
     begin_epoch: Callable[[int], None] = lambda epoch: None,
+    protocol: str = "defined",
 ) -> History:
     """Train a net with any loss, and evaluate it after each epoch: the loop of the companions.
 
@@ -202,8 +203,9 @@ def train_recommender(
     quiet, saver : as in ``train_recsys_rating``
     begin_epoch : called with the number of each epoch (from 1) before the first batch of the epoch;
         also for a resumed epoch
+    protocol : the result lines show the numbers of this protocol
 
-    Returns the History. Prints the two result lines of ``train_ranking``, with the defined numbers.
+    Returns the History. Prints the two result lines of ``train_ranking``.
     Raises the errors of ``train_recsys_rating`` and of ``evaluate``.
     """
     devices = list(devices or try_all_gpus())
@@ -212,7 +214,7 @@ def train_recommender(
         num_epochs,
         evaluate,
         RANKING_CURVE,
-        Protocol.defined,
+        protocol,
         quiet,
         saver,
         begin_epoch=begin_epoch,

@@ -47,6 +47,42 @@ def test_the_model_is_eq_15_4_1_and_is_masked_in_training_alone(net):
     np.testing.assert_allclose(masked, expected * (ROWS > 0), rtol=1e-5)
 
 
+ACTIVATIONS = {
+    "identity": lambda x: x,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
+}
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), list(zip(ACTIVATIONS, reversed(ACTIVATIONS))))
+def test_several_layers_and_other_activations_are_a_plain_product(encoder, decoder):
+    backend.npx.set_np()
+    net = autorec.AutoRec([4, 2, 3], 7, 0, "item", encoder, decoder)
+    net.initialize(init=backend.init.Normal(0.5))
+    weights = [p.data().asnumpy().astype(np.float64) for p in net.collect_params().values()]
+    hidden = ROWS.astype(np.float64)
+    for W, b in zip(weights[:6:2], weights[1:6:2]):
+        hidden = ACTIVATIONS[encoder](hidden @ W.T + b)
+    expected = ACTIVATIONS[decoder](hidden @ weights[6].T + weights[7])
+    assert [w.shape for w in weights[::2]] == [(4, 7), (2, 4), (3, 2), (7, 3)]
+    np.testing.assert_allclose(net(mx.array(ROWS)).asnumpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_with_several_layers_leaves_a_model_that_loads(ratings_dir, tmp_path):
+    result = autorec.main(
+        num_epochs=1, batch_size=8, nums_hiddens=[6, 3], encoder_activation="tanh",
+        data_dir=ratings_dir, out=tmp_path, quiet=True,
+    )  # fmt: skip
+    assert result["reported"] == {}
+    assert result["settings"]["nums_hiddens"] == [6, 3]
+    loaded = load_model(tmp_path)
+    assert loaded.arguments["num_hidden"] == [6, 3]
+    assert loaded.net.decoder.weight.shape == (30, 3)
+    with pytest.raises(SettingError, match="--num-hidden has no effect beside --nums-hiddens"):
+        autorec.main(num_hidden=9, nums_hiddens=[6], data_dir=ratings_dir, out=tmp_path / "b")
+
+
 def test_unobserved_ratings_have_no_gradient(net):
     """Eq. 15.4.2: the gradient of a decoder bias has only the observed errors of its column."""
     loss = backend.gluon.loss.L2Loss()

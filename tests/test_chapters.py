@@ -24,15 +24,18 @@ SETTINGS = {
     "mf": {"num_epochs": 20, "num_factors": 30, "lr": 0.002, "wd": 1e-5, "batch_size": 512,
            "user": 20, "item": 30, "split": "seq-aware"},
     "autorec": {"num_epochs": 25, "num_hidden": 500, "dropout": 0.05, "lr": 0.002, "wd": 1e-5,
-                "batch_size": 256, "variant": "item"},
+                "batch_size": 256, "variant": "item", "nums_hiddens": (),
+                "encoder_activation": "sigmoid", "decoder_activation": "identity"},
     "neumf": {"num_epochs": 10, "num_factors": 10, "nums_hiddens": (10, 10, 10), "lr": 0.01,
-              "wd": 1e-5, "batch_size": 1024, "head": "sum", "loss": "bpr", "cutoff": ()},
+              "wd": 1e-5, "batch_size": 1024, "head": "sum", "loss": "bpr", "margin": 1.0,
+              "num_negatives": 10, "cutoff": ()},
     "caser": {"num_epochs": 8, "num_factors": 10, "L": 3, "d": 16, "d_prime": 4, "dropout": 0.05,
-              "lr": 0.04, "wd": 1e-5, "batch_size": 4096, "cutoff": ()},
-    "fm": {"num_epochs": 30, "num_factors": 20, "lr": 0.02, "batch_size": 2048, "dataset": "book",
-           "min_threshold": 4},
+              "lr": 0.04, "wd": 1e-5, "batch_size": 4096, "loss": "bpr", "margin": 1.0,
+              "num_negatives": 10, "cutoff": ()},
+    "fm": {"num_epochs": 30, "num_factors": 20, "lr": 0.02, "wd": 0.0, "batch_size": 2048,
+           "dataset": "book", "min_threshold": 4},
     "deepfm": {"num_epochs": 30, "num_factors": 10, "mlp_dims": (30, 20, 10), "dropout": 0.1,
-               "lr": 0.01, "batch_size": 2048, "dataset": "book", "min_threshold": 4},
+               "lr": 0.01, "wd": 0.0, "batch_size": 2048, "dataset": "book", "min_threshold": 4},
 }  # fmt: skip
 PRINTED = {
     RATING: {"train_loss", "test_rmse"},
@@ -94,7 +97,13 @@ def test_the_result_has_what_the_readme_says(section, quick, tmp_path):
     assert (result["chapter"], result["seed"], result["protocol"]) == (section, 1, "printed")
     assert set(result["defined"]) - {"score_user20_item30"} == DEFINED[kind_of(section)]
     assert set(result["printed"]) - {"score_user20_item30"} == PRINTED[kind_of(section)]
-    expected = {**SETTINGS[section], "num_epochs": 2, "batch_size": 16, "num_devices": 1}
+    expected = {
+        **SETTINGS[section],
+        "num_epochs": 2,
+        "batch_size": 16,
+        "num_devices": 1,
+        "optimizer": "adam",
+    }
     if section in CLICKS:
         expected.update(trained_on="scores", dataset="ctr")
     else:

@@ -34,8 +34,10 @@ SAVED = Checkpoint(
         LoaderState([], [np.zeros((2, 3), np.int32), np.ones((2, 1), np.float32)]),
     ],
     parameters={"P.weight": np.float32([[1, 2]]), "mlp.0/bias": np.float32([3])},
-    means={"P.weight": np.float32([[4, 5]])},
-    variances={"P.weight": np.float32([[6, 7]])},
+    kept={
+        "means": {"P.weight": np.float32([[4, 5]])},
+        "variances": {"P.weight": np.float32([[6, 7]])},
+    },
     updates={"P.weight": 12},
 )
 
@@ -66,7 +68,7 @@ def test_what_is_saved_is_read(path):
 
 
 def test_before_the_first_step_there_are_no_moments(path):
-    at_start = SAVED._replace(history=[], batches=0, means={}, variances={}, updates={})
+    at_start = SAVED._replace(history=[], batches=0, kept={}, updates={})
     path.write_bytes(checkpoint_bytes(RUN, at_start, 3))
     assert plain(read_checkpoint(path, RUN)) == plain(at_start)
 
@@ -99,6 +101,14 @@ def test_a_setting_that_this_run_has_not_is_a_difference(path):
     without = {name: value for name, value in RUN.items() if name != "lr"}
     with pytest.raises(DataError, match=r"lr is 0\.002 in the checkpoint and not set in this run"):
         read_checkpoint(path, without)
+
+
+def test_what_an_older_checkpoint_lacks_counts_as_the_default(path):
+    """A checkpoint from before there was a choice of optimizers."""
+    run, defaults = {**RUN, "optimizer": "adam"}, {"optimizer": "adam", "lr": 0.5, "new": 1}
+    assert plain(read_checkpoint(path, run, defaults)) == plain(SAVED)
+    with pytest.raises(DataError, match="optimizer is adam in the checkpoint and sgd in this run"):
+        read_checkpoint(path, {**run, "optimizer": "sgd"}, defaults)
 
 
 def test_another_version_of_the_format_is_refused_by_its_number(path):

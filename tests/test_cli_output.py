@@ -62,6 +62,8 @@ def test_recommendations_and_results(document, ratings_dir, tmp_path):
     assert isinstance(movie["year"], int)
     found = document("report", tmp_path / "ease")
     (one,) = found["results"]
+    assert {*found, *one} == told("report FOLDERS")
+    assert one["differs"] == {}
     assert one["folder"] == str(tmp_path / "ease")
     assert one["result"] == json.loads((tmp_path / "ease" / "result.json").read_text())
     assert one["files"] == ["hits.png", "model.safetensors", "result.json"]

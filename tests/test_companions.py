@@ -102,7 +102,7 @@ def test_what_it_leaves_is_what_it_measured(name, left, data_dir):
 
 def test_every_option_is_among_the_settings(name, left):
     arguments = set(inspect.signature(COMPANIONS[name].main()).parameters)
-    common = {"seed", "data_dir", "out", "force", "quiet", "device", "resume"}
+    common = {"seed", "data_dir", "out", "force", "quiet", "device", "resume", "protocol"}
     assert set(read(left)["settings"]) == arguments - common
 
 

@@ -19,7 +19,7 @@ from d2l_recsys.saved_models.ids import ClickIds, RatingIds
 from d2l_recsys.training import checkpoint
 from d2l_recsys.training.checkpoint import CHECKPOINT
 from d2l_recsys.training.history import EVERY_ROW, History
-from d2l_recsys.training.resume import Saver, adam_state
+from d2l_recsys.training.resume import Saver, optimizer_state
 from d2l_recsys.training.train_loss import TrainLoss
 
 RUN = {"section": "mf", "seed": 3, "lr": 0.1, "nums_hiddens": [3]}
@@ -62,7 +62,7 @@ def checkpoint_files():
         measured.state,
         [loader.state],
         parameters_of(net),
-        *adam_state(net, trainer),
+        *optimizer_state(net, trainer),
     )
     return {CHECKPOINT: checkpoint.checkpoint_bytes(RUN, saved, 9)}
 

@@ -4,7 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 backend = pytest.importorskip("d2l_recsys.backend")
-from d2l_recsys.losses import BPRLoss, HingeLossbRec, LogLoss  # noqa: E402
+from d2l_recsys.losses import (  # noqa: E402
+    BPRLoss,
+    HardestNegativeLoss,
+    HingeLossbRec,
+    LogLoss,
+    SampledSoftmaxLoss,
+    make_ranking_loss,
+)
+from d2l_recsys.settings import ONLY_WITH, RankingLoss  # noqa: E402
 
 autograd, nn, mnp = backend.autograd, backend.nn, backend.np
 DISTANCES = np.arange(-200, 200.25, 0.25, dtype="float32")
@@ -140,3 +148,83 @@ def test_the_log_loss_is_scikit_learns():
     probabilities = 1 / (1 + np.exp(-np.concatenate([positive, negative]).astype(np.float64)))
     expected = log_loss([1] * 50 + [0] * 50, probabilities, normalize=False)
     np.testing.assert_allclose(value, [expected], rtol=1e-6)
+
+
+def softmax_reference(positive, negatives):
+    """Value and gradients in float64, one example after the other."""
+    total, slopes, others = 0.0, [], []
+    for p, row in zip(np.asarray(positive, np.float64), np.asarray(negatives, np.float64)):
+        scores = np.array([p, *row])
+        shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+        total += scores.max() + np.log(np.exp(scores - scores.max()).sum()) - p
+        slopes.append(shares[0] - 1)
+        others.append(shares[1:])
+    return [total], np.array(slopes), np.array(others)
+
+
+def hardest_reference(positive, negatives, margin):
+    total, slopes, others = 0.0, [], []
+    for p, row in zip(np.asarray(positive, np.float64), np.asarray(negatives, np.float64)):
+        hardest, slope = int(np.argmax(row)), float(margin - (p - max(row)) > 0)
+        total += max(margin - (p - max(row)), 0)
+        slopes.append(-slope)
+        others.append([slope * (j == hardest) for j in range(len(row))])
+    return total, np.array(slopes), np.array(others)
+
+
+def drawn_scores(num_negatives, rows=40, scale=5.0):
+    rng = np.random.default_rng(num_negatives)
+    return (
+        rng.normal(0, scale, rows).astype("float32"),
+        rng.normal(0, scale, (rows, num_negatives)).astype("float32"),
+    )
+
+
+@pytest.mark.parametrize("wrap", [lambda loss: loss, hybridized])
+@pytest.mark.parametrize("num_negatives", [1, 4])
+def test_the_sampled_softmax_is_right(num_negatives, wrap):
+    scores = drawn_scores(num_negatives)
+    found = value_and_gradients(wrap(SampledSoftmaxLoss(num_negatives)), *scores)
+    for ours, theirs in zip(found, softmax_reference(*scores)):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_the_sampled_softmax_of_one_negative_is_bpr():
+    positive, negatives = DISTANCES / 2, -DISTANCES[:, None] / 2
+    softmax = value_and_gradients(SampledSoftmaxLoss(1), positive, negatives)
+    bpr = value_and_gradients(BPRLoss(), positive, negatives[:, 0])
+    np.testing.assert_allclose(softmax[0], bpr[0], rtol=1e-6)
+    np.testing.assert_allclose(softmax[1], bpr[1], rtol=1e-5)
+    np.testing.assert_allclose(softmax[2][:, 0], bpr[2], rtol=1e-5)
+
+
+def test_the_sampled_softmax_stays_finite():
+    found = value_and_gradients(SampledSoftmaxLoss(2), [-1e4, 1e4], [[1e4, 0], [0, -1e4]])
+    np.testing.assert_allclose(found[0], [2e4])
+    np.testing.assert_allclose(found[2], [[1, 0], [0, 0]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrap", [lambda loss: loss, hybridized])
+@pytest.mark.parametrize("margin", [0.25, 1, 3])
+def test_the_loss_of_the_hardest_is_the_hinge_of_the_highest(margin, wrap):
+    scores = drawn_scores(4, scale=1.0)
+    found = value_and_gradients(wrap(HardestNegativeLoss(4, margin)), *scores)
+    for ours, theirs in zip(found, hardest_reference(*scores, margin)):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    hinge = value_and_gradients(HingeLossbRec(margin=margin), scores[0], scores[1].max(axis=1))
+    np.testing.assert_allclose(found[0], hinge[0], rtol=1e-6)
+
+
+def test_an_item_that_is_drawn_twice_counts_once():
+    _, _, others = value_and_gradients(HardestNegativeLoss(3), [0.0], [[2.0, 1.0, 2.0]])
+    assert others.sum() == 1
+
+
+@pytest.mark.parametrize("name", RankingLoss)
+def test_a_loss_takes_the_options_that_it_has(name):
+    loss = make_ranking_loss(name, margin=0.5, num_negatives=7)
+    if name in ONLY_WITH["margin"][1]:
+        assert loss.margin == 0.5
+    several = name in ONLY_WITH["num_negatives"][1]
+    assert getattr(loss, "num_negatives", None) == (7 if several else None)
+    assert make_ranking_loss(RankingLoss.hinge, margin=0.5).margin == 0.5

@@ -18,15 +18,12 @@ from d2l_recsys.__main__ import main
 from d2l_recsys.cli.run import SectionCommand, SectionGroup
 from d2l_recsys.errors import WorkerError
 from d2l_recsys.leaderboard.entries import ENTRIES
-from d2l_recsys.runs.reported import reported_numbers
-from d2l_recsys.runs.results import make_result
 from d2l_recsys.sections import command_line
 from d2l_recsys.sections.registry import SECTIONS, SYSTEMS, VARIANTS
-from d2l_recsys.settings import Scores
-from d2l_recsys.storage.files import as_json, write_files
 
 NAME = "d2l-recsys"
-COMMANDS = ["run", "rerun", "reproduce", "report", "leaderboard", "recommend", "list", "doctor"]
+COMMANDS = ["run", "sweep", "rerun", "reproduce", "report", "exercise", "leaderboard", "recommend"]
+COMMANDS += ["predict", "list", "doctor"]
 COMMANDS += ["data", "baseline"]
 NAMES = [*{**SYSTEMS, **VARIANTS, **ENTRIES}]
 
@@ -54,6 +51,7 @@ def test_the_version_is_told(asked):
             COMMANDS,
         ),
         (["run"], NAMES),
+        (["sweep"], NAMES),
         (["data"], ["where", "check", "fetch", "prune"]),
         (["baseline"], ["new", "check", "questions", "causes", "make"]),
     ],
@@ -219,31 +217,6 @@ def test_a_section_runs_as_its_script_does(ratings_dir, run_here, tmp_path):
     assert code == 0
     files = "checkpoint.safetensors, curve.png, history.csv, model.safetensors, result.json"
     assert f"{tmp_path / 'ours'}: {files}" in out
-
-
-def test_a_report_says_of_each_folder_how_its_run_differs_from_the_books(tmp_path):
-    for folder, num_devices, lr in (("one", 1, 0.002), ("two", 2, 0.1)):
-        result = make_result(
-            chapter="mf",
-            protocol="printed",
-            seed=0,
-            scores=Scores({"test_rmse": 1.0}, {"test_rmse": 0.9}),
-            reported=reported_numbers("mf"),
-            dataset={"name": "a", "source": "b", "sha256": "c" * 64, "substitute": False},
-            settings={"num_devices": num_devices, "lr": lr},
-            seconds={"load": 0.1},
-        )
-        (tmp_path / folder).mkdir()
-        write_files(tmp_path / folder, {"result.json": as_json(result)})
-    report = call("report", "one", "two", cwd=tmp_path)
-    assert report.returncode == 0, report.stderr
-    assert report.stdout.splitlines()[-5:] == [
-        "one: the book ran on two devices; here it was one device",
-        "two: the book ran with lr 0.002; here it was lr 0.1",
-        f"data: a from b, SHA-256 {'c' * 16}",
-        "one: result.json",
-        "two: result.json",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from d2l_recsys.chapters import mf  # noqa: E402
 from d2l_recsys.data import split_and_load_ml100k  # noqa: E402
 from d2l_recsys.runs import section_run  # noqa: E402
 from d2l_recsys.seeds import seed_streams  # noqa: E402
+from d2l_recsys.settings import Scores  # noqa: E402
 from d2l_recsys.train import train_recsys_rating  # noqa: E402
 
 QUICK = {"num_epochs": 2, "batch_size": 64, "quiet": True, "force": True}
@@ -130,13 +131,30 @@ def test_the_options_reach_the_model_and_the_optimizer(ratings_dir, tmp_path, mo
     assert first == {"batch_size": 33, "lr": 0.5, "wd": 0.25, "num_epochs": 1, "devices": 2}
 
 
-def test_the_line_about_the_score_is_of_the_protocol(ratings_dir, tmp_path, capsys):
-    for protocol in ("printed", "defined"):
-        options = {"num_epochs": 1, "batch_size": 16, "force": True}
+def test_the_line_about_the_rating_begins_with_the_number_of_the_protocol(
+    ratings_dir, tmp_path, capsys
+):
+    def line(protocol):
+        options = {"num_epochs": 1, "batch_size": 64, "force": True}
         result = mf.main(protocol=protocol, data_dir=ratings_dir, out=tmp_path, **options)
-        score = result[protocol]["score_user20_item30"]
-        line = f"user 20 would give item 30 the rating {score:.3f}"
-        assert capsys.readouterr().out.splitlines()[2] == line
+        return result, capsys.readouterr().out.splitlines()[2]
+
+    why = "the printed code reads rows 20 and 30: user 21, item 31"
+    for protocol, other in (("printed", "defined"), ("defined", "printed")):
+        result, said = line(protocol)
+        numbers = {p: f"{result[p]['score_user20_item30']:.3f}" for p in (protocol, other)}
+        assert numbers["printed"] != numbers["defined"]
+        assert said == (
+            f"user 20 would give item 30 the rating {numbers[protocol]} "
+            f"(as {other}: {numbers[other]}; {why})"
+        )
+    # The last user has no printed rating.
+    scores = Scores({}, {"score_user943_item5": 3.25})
+    for protocol in ("printed", "defined"):
+        assert mf.rating_line(scores, protocol, 943, 5) == (
+            "user 943 would give item 5 the rating 3.250 (as defined; the printed code reads rows "
+            "943 and 5, which do not exist)"
+        )
 
 
 @pytest.mark.network

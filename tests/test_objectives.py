@@ -5,7 +5,7 @@ backend = pytest.importorskip("d2l_recsys.backend")
 
 from d2l_recsys.chapters.fm import FM  # noqa: E402
 from d2l_recsys.chapters.mf import MF  # noqa: E402
-from d2l_recsys.losses import BPRLoss  # noqa: E402
+from d2l_recsys.losses import BPRLoss, SampledSoftmaxLoss  # noqa: E402
 from d2l_recsys.settings import Protocol  # noqa: E402
 from d2l_recsys.training.objectives import click_loss, own_loss, ranking_loss, rating_loss  # noqa: E402
 
@@ -48,6 +48,15 @@ def test_the_loss_of_pairs_compares_an_item_with_a_negative(mf):
     loss = ranking_loss(mf, BPRLoss())(ids(USERS), ids(ITEMS), ids(OTHERS)).asnumpy()
     lead = mf(ids(USERS), ids(ITEMS)).asnumpy() - mf(ids(USERS), ids(OTHERS)).asnumpy()
     np.testing.assert_allclose(loss, [-np.log(sigmoid(lead)).sum()], rtol=1e-6)
+
+
+def test_the_loss_of_several_negatives_compares_an_item_with_each(mf):
+    negatives = [[1, 2], [0, 0], [3, 4], [2, 1]]
+    loss = ranking_loss(mf, SampledSoftmaxLoss(2))(ids(USERS), ids(ITEMS), ids(negatives))
+    seen = mf(ids(USERS), ids(ITEMS)).asnumpy()
+    unseen = [mf(ids(USERS), ids(column)).asnumpy() for column in zip(*negatives)]
+    expected = np.log(1 + sum(np.exp(scores - seen) for scores in unseen)).sum()
+    np.testing.assert_allclose(loss.asnumpy(), [expected], rtol=1e-5)
 
 
 @pytest.mark.parametrize("protocol", Protocol)

@@ -12,7 +12,14 @@ from typing_extensions import Annotated
 
 from d2l_recsys.errors import SettingError
 from d2l_recsys.runs.section_run import DataRun
-from d2l_recsys.sections.options import SHARED, choices_of, help_of, read_options, section
+from d2l_recsys.sections.options import (
+    SHARED,
+    checked_options,
+    choices_of,
+    help_of,
+    read_options,
+    section,
+)
 from d2l_recsys.sections.registry import SYSTEMS
 from d2l_recsys.settings import SETTINGS, Choice, Protocol, Split
 
@@ -43,6 +50,24 @@ def main(
     But well.
     """
     return run, num_factors, lr, cutoff, split
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"margin": 2}, "--margin is 2, but it has no effect with --loss bpr; leave it out, or "
+         "choose --loss hinge or hardest"),
+        ({"loss": "log", "num_negatives": 3}, "--num-negatives is 3, .* --loss log; .*softmax or"),
+    ],
+)  # fmt: skip
+def test_an_option_without_effect_is_refused(options, message):
+    signature = SYSTEMS["neumf"].options()
+    defaults = {name: p.default for name, p in signature.parameters.items()}
+    with pytest.raises(SettingError, match=message):
+        checked_options(signature, {**defaults, **options})
+    assert (
+        checked_options(signature, {**defaults, **options, "loss": "hardest"})["loss"] == "hardest"
+    )
 
 
 def test_a_run_is_handed_in_with_the_shared_options_and_main_has_its_own():

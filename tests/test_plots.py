@@ -10,6 +10,7 @@ from d2l_recsys.runs.plots import (
     draw_field_sizes,
     draw_hits,
     draw_leaderboard,
+    draw_predictions,
     draw_rating_histogram,
     draw_standings,
     png,
@@ -52,6 +53,23 @@ def test_the_histogram_has_a_bar_per_rating_with_its_share():
     assert axes.get_title() == "these ratings"
     assert [bar.get_height() for bar in axes.patches] == [6, 11, 27, 34, 22]
     assert [text.get_text() for text in axes.texts] == ["6%", "11%", "27%", "34%", "22%"]
+
+
+def test_predictions_are_counted_and_the_mean_of_the_real_ratings_is_marked():
+    values = np.linspace(1, 5, 61)
+    title = "A title that is much longer than the figure is wide, and a year (1967)"
+    figure = draw_predictions(values, "predicted rating", "users", title, 3.25)
+    (axes,) = figure.axes
+    assert len(axes.patches) == 30
+    assert sum(bar.get_height() for bar in axes.patches) == 61
+    assert [line.get_xdata()[0] for line in axes.lines] == [3.25]
+    (name,) = axes.get_legend().get_texts()
+    assert name.get_text() == "mean of the real ratings, 3.25"
+    figure.draw_without_rendering()
+    box = figure._suptitle.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    plain = draw_predictions(values, "score", "movies", "title").axes[0]
+    assert (len(plain.lines), plain.get_legend()) == (0, None)
 
 
 def test_field_sizes_are_bars_on_a_logarithmic_scale():

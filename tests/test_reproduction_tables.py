@@ -1,11 +1,15 @@
 import pytest
 
+from d2l_recsys.reproduction.differing import CHECKSUM
 from d2l_recsys.reproduction.summary import summarise
 from d2l_recsys.reproduction.tables import (
     condition_lines,
     data_lines,
+    has_other_settings,
     label,
+    label_among,
     lines,
+    other_settings_lines,
     table,
     without_empty_columns,
 )
@@ -90,6 +94,57 @@ def test_the_variant_is_named_by_what_sets_it_apart():
     assert label(result(settings={"L": 3, "split": "seq-aware"})) == "seq-aware, L 3"
     settings = {"trained_on": "logits", "dataset": "MovieLens-100K as clicks", "lr": 0.01}
     assert label(result(settings=settings)) == "on logits, MovieLens-100K as clicks"
+
+
+@pytest.mark.parametrize(
+    ("settings", "differs", "expected"),
+    [
+        ({"split": "random"}, {}, "random"),
+        (
+            {"split": "random"},
+            {"num_factors": 50, "lr": 0.001, "seed": 3},
+            "random, num_factors 50, lr 0.001, seed 3",
+        ),
+        # What the label has is not named again, and a default that the result lacks is named.
+        ({"L": 3}, {"split": "seq-aware", "L": 3, "d": 0}, "seq-aware, L 3, d 0"),
+        ({"trained_on": "logits"}, {"trained_on": "logits", "protocol": "defined"}, "on logits"),
+        ({}, {"protocol": "defined"}, "protocol defined"),
+        ({}, {"nums_hiddens": [100, 50], "cutoff": []}, "nums_hiddens 100,50, cutoff none"),
+        ({}, {CHECKSUM: "0123456789abcdef" * 4}, f"{CHECKSUM} 0123456789abcdef"),
+        ({"loss": None}, {"loss": None}, "loss None"),
+        ({}, {"note": "a\nb"}, r"note 'a\nb'"),
+        ({}, {}, ""),
+    ],
+)
+def test_a_run_among_others_is_named_by_what_differs(settings, differs, expected):
+    assert label_among(result(settings=settings), differs) == expected
+
+
+@pytest.mark.parametrize(
+    ("section", "settings", "expected"),
+    [
+        ("mf", {"num_factors": 30, "lr": 0.002, "num_devices": 3}, False),
+        ("mf", {"num_factors": 31}, True),
+        ("mf", {"split": "random"}, True),
+        ("caser", {"cutoff": [5]}, False),
+        ("neumf", {"nums_hiddens": [10, 10, 10]}, False),
+        ("neumf", {"nums_hiddens": [10]}, True),
+        # The book has no numbers of these with any settings.
+        ("ease", {"l2": 1.0}, False),
+        ("of an older version", {"lr": 1.0}, False),
+    ],
+)
+def test_the_books_settings_are_told_from_others(section, settings, expected):
+    assert has_other_settings(result(chapter=section, settings=settings)) is expected
+
+
+def test_a_line_names_up_to_three_runs_without_numbers_in_the_book():
+    assert other_settings_lines([]) == []
+    one = "a: the book has no numbers for this run, because it has other settings"
+    assert other_settings_lines(["a"]) == [one]
+    several = "the book has no numbers for these runs, because they have other settings"
+    assert other_settings_lines(["a", "b", "c"]) == [f"a, b, c: {several}"]
+    assert other_settings_lines(["a", "b", "c", "d"]) == [f"4 runs: {several}"]
 
 
 def test_without_a_speed_there_is_no_row_for_it():

@@ -1,5 +1,7 @@
 import json
 import math
+import os
+import pathlib
 import resource
 
 import pytest
@@ -7,7 +9,13 @@ import pytest
 from d2l_recsys.errors import DataError, OutputError
 from d2l_recsys.hardware.processor import processor_model
 from d2l_recsys.runs.reported import reported_numbers
-from d2l_recsys.runs.results import make_result, read_result, refuse_another_result
+from d2l_recsys.runs.results import (
+    device_kind,
+    make_result,
+    read_result,
+    refuse_another_result,
+    result_folders,
+)
 from d2l_recsys.settings import Scores
 from d2l_recsys.storage.files import as_json, default_folder, prepare_folder, write_files
 
@@ -142,6 +150,8 @@ def test_a_result_of_another_run_is_not_replaced(tmp_path):
     ):
         with pytest.raises(OutputError, match=rf"another run \({told}\); .*--out.*--force"):
             refuse_another_result(tmp_path, {**same, **change})
+    # A result from before the option existed has its default.
+    refuse_another_result(tmp_path, {**same, "wd": 0}, {"wd": 0, "lr": 5})
     (tmp_path / "result.json").write_text("no result")
     refuse_another_result(tmp_path, {**same, "lr": 0.1})
 
@@ -150,3 +160,86 @@ def test_a_number_that_is_not_finite_is_null_wherever_it_stands():
     assert json.loads(as_json({"a": [1.0, math.nan], "b": {"c": math.inf}})) == {
         "a": [1.0, None], "b": {"c": None}
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"devices": ["cpu(0)"]}, "cpu"),
+        ({"devices": ["gpu(1)", "gpu(2)"]}, "gpu"),
+        ({"devices": []}, None),
+        ({"devices": "cpu(0)"}, None),
+        ({}, None),
+        ("damaged", None),
+    ],
+)
+def test_the_kind_of_device_is_read_from_the_environment(environment, expected):
+    assert device_kind({"environment": environment}) == expected
+    assert device_kind({}) is None
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A folder, which is entered, with empty results; a function gives the folders of results."""
+    for folder in ("mf/seed-10", "mf/seed-2", "mf/seed-2/deeper", "mf/.kept/seed-1", "a2/b", "a10"):
+        path = prepare_folder(tmp_path / "all" / folder)
+        (path / "result.json").touch()
+    prepare_folder(tmp_path / "all" / "none" / "below")
+    monkeypatch.chdir(tmp_path)
+    return lambda *folders: [
+        path.as_posix() for path in result_folders([pathlib.Path(name) for name in folders])
+    ]
+
+
+def test_a_folder_without_a_result_stands_for_all_below_it_in_natural_order(tree):
+    below = ["mf/seed-2", "mf/seed-2/deeper", "mf/seed-10"]
+    everything = [f"all/{name}" for name in ("a2/b", "a10", *below)]
+    assert tree("all") == tree(".") == everything
+    assert tree("all/mf") == everything[2:]
+
+
+def test_a_folder_with_a_result_stands_for_itself(tree):
+    assert tree("all/mf/seed-2") == ["all/mf/seed-2"]
+    assert tree("all/mf/seed-10", "all/a2/b") == ["all/mf/seed-10", "all/a2/b"]
+    # It is named, although its name begins with a dot.
+    assert tree("all/mf/.kept/seed-1") == tree("all/mf/.kept") == ["all/mf/.kept/seed-1"]
+
+
+def test_each_folder_is_found_once(tree, tmp_path):
+    os.symlink(tmp_path / "all" / "a10", "link")
+    assert tree("all/mf/seed-10", "all/mf/../mf", "all/a10/", "link") == [
+        "all/mf/seed-10",
+        "all/mf/../mf/seed-2",
+        "all/mf/../mf/seed-2/deeper",
+        "all/a10",
+    ]
+
+
+def test_names_that_only_resemble_numbers_can_be_sorted(tmp_path):
+    names = ["5", "x", "10", "\u00b2", "\u0663"]
+    for name in names:
+        (prepare_folder(tmp_path / name) / "result.json").touch()
+    found = [path.name for path in result_folders([tmp_path])]
+    assert found == ["\u0663", "5", "10", "x", "\u00b2"]
+
+
+def test_a_folder_without_any_result_is_refused(tree):
+    with pytest.raises(
+        DataError, match=r"^all/none has no result\.json, nor has a folder below it"
+    ):
+        tree("all/a10", "all/none")
+    # read_result says what is wrong with a folder that does not exist.
+    assert tree("nowhere", "all/a10/result.json") == ["nowhere", "all/a10"]
+
+
+def test_a_folder_that_cannot_be_read_is_refused(tree, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "mf":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"^all/mf cannot be read \(Permission denied\)"):
+        tree("all")

@@ -20,6 +20,7 @@ pytest.importorskip("d2l_recsys.backend")
 from d2l_recsys.errors import DataError, DivergedError, OutputError, SettingError, Stopped
 from d2l_recsys.saved_models import MODEL
 from d2l_recsys.sections.registry import SECTIONS
+from d2l_recsys.settings import Optimizer
 from d2l_recsys.storage.archive import pack, unpack
 from d2l_recsys.training import loop
 from d2l_recsys.training.checkpoint import BEFORE, CHECKPOINT, KIND, VERSION
@@ -104,6 +105,26 @@ def test_stopped_anywhere_a_run_goes_on_to_the_same_bits(section, num_devices, r
     assert all("to resume it, run the same command with --resume" in stop for stop in stops)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "num_devices"),
+    some(
+        [(optimizer, n) for optimizer in Optimizer if optimizer != "adam" for n in (1, 2)],
+        [(Optimizer.sgd, 1), (Optimizer.nag, 2)],
+    ),
+)
+def test_with_every_optimizer_a_run_goes_on_to_the_same_bits(
+    optimizer, num_devices, run, stop_after
+):
+    options = {"num_devices": num_devices, "num_epochs": 2, "optimizer": optimizer, "lr": 0.05}
+    whole = run("mf", "whole", **options)
+    assert whole != run("mf", "adam", **{**options, "optimizer": "adam"})
+    for count in (3, 30, 1000):
+        stop_after(count)
+        with contextlib.suppress(Stopped):
+            assert run("mf", resume=True, **options) == whole
+            assert count == 1000
+
+
 @pytest.mark.parametrize("section", ["mf", "autorec"])
 def test_stopped_once_more_while_it_catches_up_nothing_is_lost(section, run, stop_after):
     """The first stop is after batch 4; the second, while the resumed run repeats these batches."""
@@ -178,11 +199,26 @@ def test_without_resume_a_run_begins_anew(run, stop_after):
     assert run("mf") == whole
 
 
+def test_the_files_of_a_run_from_before_an_option_existed_are_read(run, tmp_path):
+    """Its result and its checkpoint do not name the optimizer, which was Adam."""
+    whole = run("mf", "whole")
+    run("mf", num_epochs=2)
+    path = tmp_path / "out" / CHECKPOINT
+    content, arrays = unpack(path, KIND, VERSION, "")
+    del content["run"]["optimizer"]
+    path.write_bytes(pack(KIND, VERSION, content, arrays))
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    del result["settings"]["optimizer"]
+    (tmp_path / "out" / "result.json").write_text(json.dumps(result))
+    assert run("mf", resume=True, force=False) == whole
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"seed": 1}, "seed is 0 in the checkpoint and 1 in this run"),
         ({"lr": 0.5}, r"lr is 0\.002 in the checkpoint and 0\.5 in this run"),
+        ({"optimizer": "sgd"}, "optimizer is adam in the checkpoint and sgd in this run"),
         ({"split": "random"}, "split is seq-aware in the checkpoint and random in this run"),
         ({"num_devices": 2}, "num_devices is 1 in the checkpoint and 2 in this run"),
     ],
@@ -401,9 +437,15 @@ KILLS = 20
 
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.parametrize("section", TRAINED)
-def test_killed_at_any_moment_a_process_goes_on_to_the_same_bits(section, ml100k_dir, tmp_path):
+@pytest.mark.parametrize(
+    ("section", "optimizer"),
+    [(section, "adam") for section in TRAINED] + [("mf", o) for o in Optimizer if o != "adam"],
+)
+def test_killed_at_any_moment_a_process_goes_on_to_the_same_bits(
+    section, optimizer, ml100k_dir, tmp_path
+):
     options = ["--num-epochs", EPOCHS[section], "--data-dir", ml100k_dir, "--quiet"]
+    options += ["--optimizer", optimizer]
     if SECTIONS[section].on_clicks:
         options += ["--dataset", "movielens"]
     command = [sys.executable, ROOT / "chapters" / f"{section}.py", *options]
@@ -426,8 +468,8 @@ def test_killed_at_any_moment_a_process_goes_on_to_the_same_bits(section, ml100k
         reached = len(list(out.glob("*")))
         moments.append("finished" if (out / "result.json").exists() else reached)
         finish(start(out, "--resume"))
-        assert what_it_left(out) == whole, (section, kill, moments)
+        assert what_it_left(out) == whole, (section, optimizer, kill, moments)
         shutil.rmtree(str(out))
-    print(f"{section}: {KILLS} of {KILLS}; files at the kill: {moments}")
+    print(f"{section}, {optimizer}: {KILLS} of {KILLS}; files at the kill: {moments}")
     assert set(moments) != {"finished"}
     assert pathlib.Path(tmp_path / "whole").is_dir()

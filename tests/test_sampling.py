@@ -112,3 +112,27 @@ def test_from_a_loaders_state_the_same_negatives_follow():
     second.state = state
     for batch, other in zip(list(first), list(second)):
         np.testing.assert_array_equal(batch, other)
+
+
+def test_a_loader_draws_several_negatives_for_each_row():
+    users, items = np.arange(40, dtype="int32") % 4, np.arange(40, dtype="int32") % 10
+    candidates = {u: sorted(set(items[users == u].tolist())) for u in range(4)}
+    sampler = NegativeSampler(candidates, 4, 10, 6)
+    (batch,) = PairwiseLoader(users, items, sampler=sampler, num_negatives=3, batch_size=40)
+    assert batch[2].shape == (40, 3)
+    assert batch[2].dtype == np.int32
+    for user, row in zip(batch[0], batch[2]):
+        assert not set(row.tolist()) & set(candidates[user])
+    assert len({tuple(row) for row in batch[2].tolist()}) > 20
+
+
+def test_many_negatives_are_drawn_in_smaller_blocks_with_the_same_numbers():
+    users = np.arange(4000, dtype="int32") % 4
+    sampler = NegativeSampler({u: [0] for u in range(4)}, 4, 1000, 6)
+    loader = PairwiseLoader(users, sampler=sampler, num_negatives=5, batch_size=10)
+    sizes = [len(arrays[0]) for arrays, _ in loader.blocks(20)]
+    assert sizes == [40] * 100
+    drawn = np.concatenate([arrays[1] for arrays, _ in loader.blocks(20)])
+    again = NegativeSampler({u: [0] for u in range(4)}, 4, 1000, 6)
+    again.draw(np.repeat(users, 5))
+    assert (drawn.ravel() == again.draw(np.repeat(users, 5))).all()

@@ -6,8 +6,10 @@ from d2l_recsys.backend import autograd, gluon, init, mx, nn, np, npx  # noqa: E
 from d2l_recsys.errors import DataError, SettingError  # noqa: E402
 from d2l_recsys.loaders.batches import BatchLoader  # noqa: E402
 from d2l_recsys.model_bases.parameters import parameters_of, set_parameters  # noqa: E402
+from d2l_recsys.settings import Optimizer  # noqa: E402
 from d2l_recsys.training.checkpoint import CHECKPOINT  # noqa: E402
 from d2l_recsys.training.history import EVERY_ROW  # noqa: E402
+from d2l_recsys.training.optimizers import OPTIMIZERS  # noqa: E402
 from d2l_recsys.training.resume import Saver  # noqa: E402
 
 ROWS = numpy.arange(12, dtype="float32").reshape(6, 2)
@@ -19,14 +21,15 @@ def _numpy_semantics():
     npx.set_np()
 
 
-def made(num_devices, seed=0, units=3):
+def made(num_devices, seed=0, units=3, optimizer=Optimizer.adam):
     """A net, its trainer, its devices."""
     devices = [mx.cpu(i) for i in range(num_devices)]
     mx.random.seed(seed)
     net = nn.HybridSequential()
     net.add(nn.Dense(units, in_units=2), nn.Dense(1, in_units=units))
     net.initialize(ctx=devices, init=init.Normal(0.1))
-    return net, gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.1}), devices
+    chosen = OPTIMIZERS[optimizer](learning_rate=0.1)
+    return net, gluon.Trainer(net.collect_params(), chosen), devices
 
 
 def step(net, trainer, devices):
@@ -51,10 +54,13 @@ def attached(folder, net, trainer, resume=False):
 
 @pytest.mark.parametrize("on_store", ["1", "0"])
 @pytest.mark.parametrize("num_devices", [1, 2, 3])
-def test_adam_goes_on_as_if_nothing_had_happened(num_devices, on_store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("optimizer", Optimizer)
+def test_an_optimizer_goes_on_as_if_nothing_had_happened(
+    optimizer, num_devices, on_store, tmp_path, monkeypatch
+):
     """With one optimizer for all devices, and with one optimizer for each device."""
     monkeypatch.setenv("MXNET_UPDATE_ON_KVSTORE", on_store)
-    first = made(num_devices)
+    first = made(num_devices, optimizer=optimizer)
     saver = attached(tmp_path, *first[:2])
     for _ in range(3):
         step(*first)
@@ -62,7 +68,7 @@ def test_adam_goes_on_as_if_nothing_had_happened(num_devices, on_store, tmp_path
     for _ in range(3):
         step(*first)
 
-    second = made(num_devices, seed=1)
+    second = made(num_devices, seed=1, optimizer=optimizer)
     step(*second)  # resuming replaces the state after this step
     attached(tmp_path, *second[:2], resume=True)
     assert weights(second[0]) != weights(first[0])
@@ -125,9 +131,18 @@ def test_what_cannot_be_saved_is_refused_before_it_runs(tmp_path):
     net, trainer, _ = made(1)
     with pytest.raises(SettingError, match="come from a BatchLoader"):
         Saver(tmp_path, {}, 0).attach(net, trainer, [gluon.data.DataLoader(ROWS, 2)], 1)
-    sgd = gluon.Trainer(net.collect_params(), "sgd")
-    with pytest.raises(SettingError, match="whose optimizer is Adam"):
-        Saver(tmp_path, {}, 0).attach(net, sgd, [], 1)
+    ftrl = gluon.Trainer(net.collect_params(), "ftrl")
+    with pytest.raises(SettingError, match="optimizer Ftrl cannot be saved; use adam, sgd, nag"):
+        Saver(tmp_path, {}, 0).attach(net, ftrl, [], 1)
+
+
+def test_the_state_of_another_optimizer_is_refused(tmp_path):
+    net, trainer, devices = made(1, optimizer=Optimizer.nag)
+    saver = attached(tmp_path, net, trainer)
+    step(net, trainer, devices)
+    saver.save([])
+    with pytest.raises(DataError, match=r"means .*leave out --resume"):
+        attached(tmp_path, *made(1)[:2], resume=True)
 
 
 def test_a_checkpoint_with_other_loaders_is_refused(tmp_path):

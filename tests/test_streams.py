@@ -58,7 +58,7 @@ def test_other_commands_are_quiet_too(command):
 def test_an_error_of_the_user_is_told_although_the_pipe_is_closed(tmp_path):
     done = start("report", tmp_path, stdout=closed_pipe())
     assert done.returncode == 2
-    assert b"result.json does not exist" in done.stderr
+    assert b"has no result.json" in done.stderr
 
 
 @pytest.mark.parametrize(

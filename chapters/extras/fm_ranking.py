@@ -180,6 +180,8 @@ def main(
     batch_size: int = 1024,
     model: Model = Model.fm,
     loss: RankingLoss = RankingLoss.log,
+    margin: float = 1.0,
+    num_negatives: int = 10,
 ) -> Dict[str, Any]:
     """Train a factorization machine or DeepFM to rank the items of MovieLens-100K."""
     data = run.data
@@ -190,9 +192,10 @@ def main(
         net.of_items.set_data(np.array(features.of_items, dtype="int32"))
 
     sizes = num_factors, *data.sizes, mlp_dims
-    options = {"loss": loss, "lr": lr, "wd": wd, "prepare": place_features}
+    pairs = {"loss": loss, "margin": margin, "num_negatives": num_negatives}
+    options = {"batch_size": batch_size, "lr": lr, "wd": wd, "prepare": place_features}
     arguments = model, features.field_dims, *sizes, dropout
-    return run.train_on_pairs(RankingFM, *arguments, batch_size=batch_size, **options)
+    return run.train_on_pairs(RankingFM, *arguments, **pairs, **options)
 
 
 if __name__ == "__main__":

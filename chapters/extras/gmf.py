@@ -62,6 +62,8 @@ def main(
     wd: float = 1e-5,
     batch_size: int = 1024,
     loss: RankingLoss = RankingLoss.log,
+    margin: float = 1.0,
+    num_negatives: int = 10,
 ) -> Dict[str, Any]:
     """Train GMF on MovieLens-100K."""
     return run.train_on_pairs(
@@ -69,6 +71,8 @@ def main(
         num_factors,
         *run.data.sizes,
         loss=loss,
+        margin=margin,
+        num_negatives=num_negatives,
         batch_size=batch_size,
         lr=lr,
         wd=wd,

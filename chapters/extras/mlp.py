@@ -88,11 +88,14 @@ def main(
     wd: float = 1e-5,
     batch_size: int = 1024,
     loss: RankingLoss = RankingLoss.log,
+    margin: float = 1.0,
+    num_negatives: int = 10,
 ) -> Dict[str, Any]:
     """Train the MLP on MovieLens-100K."""
     sizes = num_factors, *run.data.sizes, nums_hiddens
-    options = {"loss": loss, "lr": lr, "wd": wd, "initializer": init.Normal(0.01)}
-    return run.train_on_pairs(MLP, *sizes, batch_size=batch_size, **options)
+    pairs = {"loss": loss, "margin": margin, "num_negatives": num_negatives}
+    options = {"batch_size": batch_size, "lr": lr, "wd": wd, "initializer": init.Normal(0.01)}
+    return run.train_on_pairs(MLP, *sizes, **pairs, **options)
 
 
 if __name__ == "__main__":

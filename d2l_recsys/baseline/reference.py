@@ -29,7 +29,7 @@ from d2l_recsys.sections.registry import SECTIONS
 from d2l_recsys.sequences import sequence_windows
 from d2l_recsys.settings import Protocol, RankingLoss, Scores
 from d2l_recsys.training.objectives import click_loss, ranking_loss, rating_loss
-from d2l_recsys.training.resume import adam_state, set_adam_state
+from d2l_recsys.training.resume import optimizer_state, set_optimizer_state
 from d2l_recsys.training.train_loss import TrainClicks, TrainLoss
 
 # The arrays of a batch in the order of the arguments of the loss; the inputs of the net come first.
@@ -142,8 +142,9 @@ class Port:
         options = {"learning_rate": settings["lr"], "wd": settings.get("wd", 0)}
         self.trainer = gluon.Trainer(self.net.collect_params(), "adam", options)
         if steps:
-            moments = self._to_gluon(means), self._to_gluon(variances)
-            set_adam_state(self.net, self.trainer, *moments, dict.fromkeys(moments[0], steps))
+            moments = {"means": self._to_gluon(means), "variances": self._to_gluon(variances)}
+            updates = dict.fromkeys(moments["means"], steps)
+            set_optimizer_state(self.net, self.trainer, moments, updates)
 
     def _build(self, settings: Mapping[str, Any]) -> None:
         s = settings
@@ -248,11 +249,11 @@ class Port:
 
     def moments(self) -> Tuple[Arrays, Arrays, int]:
         """The means and variances of Adam, and the number of steps done so far."""
-        means, variances, updates = adam_state(self.net, self.trainer)
+        kept, updates = optimizer_state(self.net, self.trainer)
         (steps,) = set(updates.values())
         return (
-            self._from_gluon(means, self._shapes),
-            self._from_gluon(variances, self._shapes),
+            self._from_gluon(kept["means"], self._shapes),
+            self._from_gluon(kept["variances"], self._shapes),
             steps,
         )
 

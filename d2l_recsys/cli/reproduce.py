@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import os
 import pathlib
-from typing import Any, List, Optional, Sequence
+from typing import Any, List, Mapping, Optional, Sequence
 
 import typer
 from typing_extensions import Annotated
@@ -54,7 +54,7 @@ def reproduce(
 
 def report(
     folders: Annotated[
-        Optional[List[pathlib.Path]], typer.Argument(help="Folders with a result.json each.")
+        Optional[List[pathlib.Path]], typer.Argument(help="Folders of runs, or folders of them.")
     ] = None,
     num_devices: Annotated[int, "Report the reproduction on this number of devices."] = 2,
     results: pathlib.Path = pathlib.Path("results"),
@@ -62,64 +62,88 @@ def report(
 ) -> None:
     """Print the book's numbers beside the numbers in the FOLDERS of results.
 
+    A folder without a result.json stands for all folders below it that have one.
+
     Without FOLDERS: write the report of the reproduction again, from all its finished runs.
     """
-    from d2l_recsys.reproduction.summary import summarise
-    from d2l_recsys.reproduction.tables import label
-    from d2l_recsys.runs.results import read_result
-
-    if not folders:
-        from d2l_recsys.reproduction.runs import gather
-        from d2l_recsys.storage.in_use import alone_in
-
-        gathered = gather(results, num_devices)
-        from d2l_recsys.reproduction.pages import Reproduction
-
-        with alone_in(results, "--results"):
-            show_report(Reproduction(*gathered), results, json)
+    if folders:
+        show_runs(folders, json)
         return
-    found = [read_result(folder) for folder in folders]
-    summaries = [summarise(result["chapter"], [result]) for result in found]
-    files = {
-        str(folder): sorted(p.name for p in folder.iterdir() if p.is_file()) for folder in folders
-    }
+    from d2l_recsys.reproduction.runs import gather
+    from d2l_recsys.storage.in_use import alone_in
+
+    gathered = gather(results, num_devices)
+    from d2l_recsys.reproduction.pages import Reproduction
+
+    with alone_in(results, "--results"):
+        show_report(Reproduction(*gathered), results, json)
+
+
+def show_runs(folders: Sequence[pathlib.Path], in_json: bool) -> None:
+    """Print a table of the runs in ``folders`` and below them, or all results if ``in_json``."""
+    from d2l_recsys.reproduction.differing import differing_settings
+    from d2l_recsys.runs.results import read_result, result_folders
+
+    of_runs = result_folders(folders)
+    found = [read_result(folder) for folder in of_runs]
     document = {
         "results": [
-            {"folder": folder, "files": names, "result": result}
-            for (folder, names), result in zip(files.items(), found)
+            {
+                "folder": str(folder),
+                "files": sorted(path.name for path in folder.iterdir() if path.is_file()),
+                "result": result,
+                "differs": differs,
+            }
+            for folder, result, differs in zip(of_runs, found, differing_settings(found))
         ]
     }
+    show(document, lambda: runs_text(document["results"]), in_json)
 
-    def text() -> str:
-        table = table_text(summaries, [label(result) for result in found], list(files))
-        return "\n".join([table, *(f"{f}: {', '.join(names)}" for f, names in files.items())])
 
-    show(document, text, json)
+def runs_text(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The table of ``runs`` (as in the JSON document), how they differ from the book, their files.
+
+    The table has the book's numbers only beside runs with the book's settings.
+    """
+    from d2l_recsys.reproduction.summary import summarise
+    from d2l_recsys.reproduction.tables import (
+        condition_lines,
+        has_other_settings,
+        label_among,
+        other_settings_lines,
+    )
+
+    summaries, others = [], []
+    for run in runs:
+        result = run["result"]
+        if has_other_settings(result):
+            result = {**result, "reported": {}}
+            others.append(run["folder"])
+        summaries.append(summarise(result["chapter"], [result]))
+    names = [run["folder"] for run in runs]
+    notes = condition_lines(summaries, names) + other_settings_lines(others)
+    labels = [label_among(run["result"], run["differs"]) for run in runs]
+    files = [f"{run['folder']}: {', '.join(run['files'])}" for run in runs]
+    return "\n".join([table_text(summaries, notes, labels), *files])
 
 
 def show_report(reproduction: Any, results: pathlib.Path, in_json: bool) -> None:
     """Write the report and print its table, or ``numbers.json`` if ``in_json``."""
     from d2l_recsys.reproduction.pages import numbers, write_report
+    from d2l_recsys.reproduction.tables import condition_lines
 
     files = ", ".join(map(str, write_report(reproduction, results)))
     summaries = reproduction.summaries()
     show(
         numbers(reproduction, summaries),
-        lambda: f"{table_text(summaries)}\nreport: {files}",
+        lambda: f"{table_text(summaries, condition_lines(summaries))}\nreport: {files}",
         in_json,
     )
 
 
-def table_text(
-    summaries: Sequence[Any], labels: Sequence[str] = (), names: Sequence[str] = ()
-) -> str:
-    """The table of ``summaries``, how the book's runs differed, and the data sets.
+def table_text(summaries: Sequence[Any], notes: Sequence[str], labels: Sequence[str] = ()) -> str:
+    """The table of ``summaries``, and below it the lines ``notes`` and the data sets."""
+    from d2l_recsys.reproduction.tables import data_lines, table
 
-    ``names`` are the names of the summaries below the table, by default their own.
-    """
-    from d2l_recsys.reproduction.tables import condition_lines, data_lines, table
-
-    notes = condition_lines(summaries, names) + data_lines(
-        [summary.dataset for summary in summaries]
-    )
-    return "\n".join([table(summaries, labels), "", *notes])
+    data = data_lines([summary.dataset for summary in summaries])
+    return "\n".join([table(summaries, labels), "", *notes, *data])

@@ -26,12 +26,10 @@ def rerun(
     import io
 
     from d2l_recsys.runs.again import check_data, differences, options_of
-    from d2l_recsys.runs.results import read_result
+    from d2l_recsys.runs.results import folder_of, read_result
     from d2l_recsys.saved_models import MODEL, arrays_of_model
 
-    folder = pathlib.Path(*folder.parts)
-    if folder.name == "result.json" and folder.is_file():
-        folder = folder.parent
+    folder = folder_of(folder)
     first = read_result(folder)
     section, options = options_of(folder, first)
     # Read the weights now: a damaged file must not be found after a long run.

@@ -18,7 +18,10 @@ class SectionCommand(command_line.OnceCommand):
 
     ``name`` is the name of the command. If it is the name of a variant or of an entry of the
     leaderboard, ``own`` are the options that it sets: the command has them as its defaults.
+    ``begin`` is the begin of its help.
     """
+
+    begin = ""
 
     def __init__(self, section: Section, name: str = "", own: Mapping[str, Any] = {}) -> None:
         self.section, self.own = section, own
@@ -27,7 +30,7 @@ class SectionCommand(command_line.OnceCommand):
         about = section.described + (f", with {sets}." if sets else ".")
         super().__init__(
             name or section.name,
-            help=about,
+            help=self.begin + about,
             # Without this, the list of commands would end a description at "et al.".
             short_help=about,
             rich_markup_mode=None,
@@ -47,9 +50,14 @@ class SectionCommand(command_line.OnceCommand):
     def params(self, params: List[Any]) -> None:
         """Ignore the options that the constructor of a command sets; the section has its own."""
 
+    @property
+    def signature(self) -> inspect.Signature:
+        """The options of the section, with the defaults of this command."""
+        return _with_defaults(self.section.options(), self.own)
+
     def _run(self) -> Any:
         """A function that imports and calls the section's ``main``; it has the same signature."""
-        signature = _with_defaults(self.section.options(), self.own)
+        signature = self.signature
 
         def run(**options: Any) -> None:
             if self.own and options["out"] is None:
@@ -80,6 +88,8 @@ def _with_defaults(signature: inspect.Signature, own: Mapping[str, Any]) -> insp
 class SectionGroup(command_line.NearestGroup):
     """The group of commands: one for each name in ``d2l-recsys list``."""
 
+    command_of = SectionCommand
+
     def list_commands(self, context: Any) -> List[str]:
         """The names of the commands; the sections come first, in the order of the book."""
         return list({**SYSTEMS, **VARIANTS, **ENTRIES})
@@ -87,6 +97,6 @@ class SectionGroup(command_line.NearestGroup):
     def get_command(self, context: Any, name: str) -> Optional[SectionCommand]:
         """The command called ``name``; None if there is no such command."""
         if name in SYSTEMS:
-            return SectionCommand(SYSTEMS[name])
+            return self.command_of(SYSTEMS[name])
         named = VARIANTS.get(name) or ENTRIES.get(name)
-        return named and SectionCommand(named.section, name, named.options)
+        return named and self.command_of(named.section, name, named.options)

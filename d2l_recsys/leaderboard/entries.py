@@ -4,7 +4,7 @@ import itertools
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 from d2l_recsys.errors import SettingError
-from d2l_recsys.sections.registry import SYSTEMS, Section
+from d2l_recsys.sections.registry import SYSTEMS, Kind, Section
 from d2l_recsys.settings import nearest
 
 POPULARITY = "popularity"
@@ -188,3 +188,19 @@ def as_entries(names: str) -> List[Entry]:
         if name not in ENTRIES:
             raise SettingError(f"--only has {name!r}; {nearest(name, ENTRIES)}")
     return [entry for name, entry in ENTRIES.items() if name in {POPULARITY, *chosen}]
+
+
+def predicts_ratings(section: Section, settings: Mapping[str, Any]) -> bool:
+    """Whether a model of ``section`` with these ``settings`` predicts ratings, not mere scores.
+
+    The entry of the leaderboard that is most like the model decides.
+    """
+    if section.kind is Kind.ratings:
+        return True
+    alike = [
+        entry
+        for entry in ENTRIES.values()
+        if entry.section == section
+        and all(settings.get(name) == value for name, value in entry.identity.items())
+    ]
+    return max(alike, key=lambda entry: len(entry.identity)).on_ratings if alike else False

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from d2l_recsys.data import load_ranking_ml100k
-from d2l_recsys.errors import RecsysError
 from d2l_recsys.evaluation.scoring import all_scores
 from d2l_recsys.leaderboard.entries import ENTRIES, Entry
 from d2l_recsys.model_bases.closed_form import ClosedForm
@@ -81,16 +80,12 @@ def do_all(planned: Sequence[PlannedRun], jobs: int, quiet: bool) -> Dict[str, L
 def do(run: PlannedRun) -> None:
     """Train the system, rank with the saved model, and write the ranks and the stamp.
 
-    The previous content of the run's folder is removed. Raises what the system's ``main`` raises;
-    the message of a RecsysError then begins with the name of the run.
+    The previous content of the run's folder is removed. Raises what ``run_section`` raises.
     """
     _, folder, data_dir, stamp = run
     seed = {} if stamp["seed"] is None else {"seed": stamp["seed"]}
     section = ENTRIES[stamp["entry"]].section
-    try:
-        result = run.run_section(section, **stamp["options"], **seed)
-    except RecsysError as error:
-        raise type(error)(f"{run}: {error}") from error
+    result = run.run_section(section, **stamp["options"], **seed)
     data = load_ranking_ml100k(data_dir, result["settings"]["split"])
     model = load_model(folder).net
     held_out = HeldOut.of(data)

@@ -4,6 +4,8 @@ from d2l_recsys.recommend import recommend
 from d2l_recsys.saved_models import load_model
 
 recommend(load_model("results/ease"), 837, n=5)
+
+``predictions`` has the prediction for any user and any item.
 """
 
 import os
@@ -25,11 +27,13 @@ from d2l_recsys.sections.registry import SYSTEMS, Section
 __all__ = [
     "check_count",
     "check_ranks",
+    "data_of",
     "movies_of",
     "no_vectors",
     "ranks_items",
     "rated_highest",
     "recommend",
+    "row_of",
     "similar",
 ]
 
@@ -55,8 +59,8 @@ def recommend(
     and for scores that are NaN.
     """
     check_count(n)
-    data = _data_of(model, data_dir)
-    user = _row("user", model.ids.users, user_id)
+    data = data_of(model, data_dir)
+    user = row_of("user", model.ids.users, user_id)
     movies = movies_of(model.ids.items, data_dir)
     unseen = _unlike(movies, data.candidates[user])
     if not len(unseen):
@@ -79,8 +83,8 @@ def similar(
     similar item.
     """
     check_count(n)
-    _data_of(model, data_dir)
-    item = _row("item", model.ids.items, item_id)
+    data_of(model, data_dir)
+    item = row_of("item", model.ids.items, item_id)
     if not compares_items(type(model.net)):
         raise no_vectors(model.section)
     scores = np.asarray(model.net.similar_to(item), dtype=np.float64)
@@ -104,7 +108,7 @@ def rated_highest(user_id: int, n: int = 10, data_dir: Optional[PathLike] = None
     """
     check_count(n)
     ratings, num_users, _ = read_data_ml100k(data_dir)
-    _row("user", np.arange(1, num_users + 1), user_id)
+    row_of("user", np.arange(1, num_users + 1), user_id)
     given = ratings[ratings["user_id"] == user_id].sort_values(
         ["rating", "timestamp", "item_id"], ascending=[False, False, True]
     )[:n]
@@ -154,7 +158,7 @@ def no_vectors(name: str) -> SettingError:
     )
 
 
-def _data_of(model: TrainedModel, data_dir: Optional[PathLike]) -> RankingData:
+def data_of(model: TrainedModel, data_dir: Optional[PathLike]) -> RankingData:
     """All ratings. Raises DataError if their users or items are not those of ``model``."""
     check_ranks(model.section, SYSTEMS[model.section])
     data = load_all_ml100k(data_dir)
@@ -169,7 +173,7 @@ def _data_of(model: TrainedModel, data_dir: Optional[PathLike]) -> RankingData:
     return data
 
 
-def _row(kind: str, ids: np.ndarray, wanted: int) -> int:
+def row_of(kind: str, ids: np.ndarray, wanted: int) -> int:
     """The row of the id ``wanted``. Raises DataError if the id does not exist."""
     rows = np.flatnonzero(ids == wanted) if isinstance(wanted, (int, np.integer)) else []
     if not len(rows):

@@ -14,7 +14,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
-from d2l_recsys.errors import DataError, Stopped
+from d2l_recsys.errors import DataError, RecsysError, Stopped
 from d2l_recsys.reproduction.workers import work_off
 from d2l_recsys.sections.registry import CHAPTERS, Section
 from d2l_recsys.storage.files import as_json
@@ -23,7 +23,7 @@ STAMP = "run.json"
 # ``code_digest`` leaves these rooms out, because no run uses their code. It reads the package of
 # the chapters in a second pass. An installed copy of this package also has the folder ``chapters``
 # inside: it is in this set so that its files do not count twice.
-NOT_RUN = {"baseline", "cli", "leaderboard", "recommend", "chapters"}
+NOT_RUN = {"baseline", "cli", "exercises", "leaderboard", "recommend", "sweeps", "chapters"}
 
 
 class PlannedRun(NamedTuple):
@@ -50,10 +50,17 @@ class PlannedRun(NamedTuple):
         return {**found, "jobs": 0} == {**json.loads(as_json(self.stamp)), "jobs": 0}
 
     def run_section(self, section: Section, **options: Any) -> Dict[str, Any]:
-        """Empty the folder, run ``section``, and return its result."""
+        """Empty the folder, run ``section``, and return its result.
+
+        Raises what its ``main`` raises. The message of a RecsysError then begins with the name of
+        this run.
+        """
         if self.folder.exists():
             shutil.rmtree(self.folder)
-        return section.main()(**options, data_dir=self.data_dir, out=self.folder, quiet=True)
+        try:
+            return section.main()(**options, data_dir=self.data_dir, out=self.folder, quiet=True)
+        except RecsysError as error:
+            raise type(error)(f"{self}: {error}") from error
 
 
 def finish_runs(

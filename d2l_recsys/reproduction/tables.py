@@ -6,9 +6,17 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 from tabulate import tabulate
 
+from d2l_recsys.reproduction.differing import CHECKSUM
 from d2l_recsys.reproduction.summary import Comparison, Spread, Summary
-from d2l_recsys.runs.reported import Conditions, differing_conditions, note_on_loss
+from d2l_recsys.runs.reported import (
+    Conditions,
+    all_reported,
+    changed_settings,
+    differing_conditions,
+    note_on_loss,
+)
 from d2l_recsys.runs.results import SUBSTITUTE
+from d2l_recsys.storage.archive import shown
 
 # The settings that distinguish the variants of a section.
 VARIANT = ("split", "variant", "head", "loss", "L", "trained_on", "dataset")
@@ -16,6 +24,10 @@ VALUES = {"L": "L {}", "trained_on": "on {}"}
 DECIMALS = {"sparsity": 6, "examples_per_sec": 0}
 COUNTS = ("num_", "train_rows", "test_rows")
 ABSENT = "-"
+# A line names so many runs; of more runs, it has the number.
+NAMED_RUNS = 3
+# A line has so many digits of a checksum.
+CHECKSUM_DIGITS = 16
 
 
 def label(result: Mapping[str, Any]) -> str:
@@ -25,6 +37,24 @@ def label(result: Mapping[str, Any]) -> str:
         for name, value in ((name, result["settings"].get(name)) for name in VARIANT)
         if value is not None
     )
+
+
+def label_among(result: Mapping[str, Any], differs: Mapping[str, Any]) -> str:
+    """``label``, and the further settings in ``differs``: they set the run apart from others."""
+    settings = {**result["settings"], **differs}
+    named = {name for name in VARIANT if settings.get(name) is not None}
+    if "trained_on" in named:
+        # The protocol chose it.
+        named.add("protocol")
+    further = [_setting(name, value) for name, value in differs.items() if name not in named]
+    return ", ".join(filter(None, [label({"settings": settings}), *further]))
+
+
+def _setting(name: str, value: Any) -> str:
+    """A setting with its value: a list as ``100,50``, an empty list as ``none``."""
+    values = value if isinstance(value, list) else [value]
+    text = shown(",".join(map(str, values))) or "none"
+    return f"{name} {text[:CHECKSUM_DIGITS] if name == CHECKSUM else text}"
 
 
 class Line(NamedTuple):
@@ -48,7 +78,7 @@ def lines(summary: Summary) -> List[Line]:
     for name in dict.fromkeys([*summary.printed, *summary.defined, *summary.reported, *speed]):
         line = Line(
             words(name),
-            _number(name, summary.reported.get(name)),
+            formatted(name, summary.reported.get(name)),
             *_spread(name, summary.printed.get(name)),
             *_comparison(summary.comparisons.get(name)),
             *_spread(name, defined.get(name)),
@@ -62,8 +92,14 @@ def _decimals(name: str) -> int:
     return 0 if name.startswith(COUNTS) else DECIMALS.get(name, 3)
 
 
-def _number(name: str, value: Optional[float]) -> str:
+def formatted(name: str, value: Optional[float]) -> str:
+    """``value`` of the number ``name``, with the decimals that this number has."""
     return ABSENT if value is None else f"{value:.{_decimals(name)}f}"
+
+
+def mean_and_sd(name: str, spread: Optional[Spread]) -> str:
+    """Mean ± standard deviation of the number ``name``; only the number itself for one run."""
+    return _spread(name, spread)[0]
 
 
 def _spread(name: str, spread: Optional[Spread]) -> Tuple[str, str]:
@@ -74,7 +110,7 @@ def _spread(name: str, spread: Optional[Spread]) -> Tuple[str, str]:
     if spread is None or math.isnan(spread.mean):
         return ABSENT, ABSENT
     if len(spread.values) == 1:
-        return _number(name, spread.mean), ABSENT
+        return formatted(name, spread.mean), ABSENT
     decimals = _decimals(name)
     decimals += decimals > 0
     mean, sd, low, high = (f"{value:.{decimals}f}" for value in spread[:4])
@@ -154,7 +190,7 @@ def data_lines(datasets: Sequence[Mapping[str, Any]]) -> List[str]:
     found = []
     for dataset in datasets:
         line = f"data: {dataset['name']} from {dataset['source']}, "
-        line += f"SHA-256 {dataset['sha256'][:16]}"
+        line += f"SHA-256 {dataset['sha256'][:CHECKSUM_DIGITS]}"
         if dataset.get("substitute"):
             line += f"; * {SUBSTITUTE}"
         found.append(line)
@@ -181,3 +217,18 @@ def condition_lines(summaries: Sequence[Summary], names: Sequence[str] = ()) -> 
         if found.ours
     ]
     return found_lines + [f"{', '.join(of)}: {note}" for note, of in noted.items() if note]
+
+
+def has_other_settings(result: Mapping[str, Any]) -> bool:
+    """Whether the book has numbers of this section, but of a run with other settings."""
+    section = result["chapter"]
+    return section in all_reported() and bool(changed_settings(section, result["settings"]))
+
+
+def other_settings_lines(names: Sequence[str]) -> List[str]:
+    """A line that the book has no numbers for the runs ``names``; none if there is no such run."""
+    if not names:
+        return []
+    runs = ", ".join(names) if len(names) <= NAMED_RUNS else count(len(names), "run")
+    why = "this run, because it has" if len(names) == 1 else "these runs, because they have"
+    return [f"{runs}: the book has no numbers for {why} other settings"]

@@ -8,6 +8,7 @@ import numpy as np
 from d2l_recsys.datasets.location import PathLike
 from d2l_recsys.datasets.movielens import dataset_ml100k
 from d2l_recsys.errors import DataError
+from d2l_recsys.runs.results import device_kind
 from d2l_recsys.saved_models import MODEL, arrays_of_model
 from d2l_recsys.sections.options import is_value
 from d2l_recsys.sections.registry import SYSTEMS, Section
@@ -35,10 +36,7 @@ def options_of(folder: pathlib.Path, result: Mapping[str, Any]) -> Tuple[Section
     if "dataset" in settings:
         settings["dataset"] = CLICKS.get(settings["dataset"], settings["dataset"])
     settings.update(seed=result.get("seed"), protocol=result.get("protocol"))
-    environment = result.get("environment")
-    devices = environment.get("devices") if isinstance(environment, dict) else None
-    if isinstance(devices, list) and devices:
-        settings["device"] = str(devices[0]).partition("(")[0]
+    settings["device"] = device_kind(result)
     options = {}
     # This is no option: the protocol chooses it.
     settings.pop("trained_on", None)

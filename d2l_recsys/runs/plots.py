@@ -1,7 +1,8 @@
 """All figures. They do not use pyplot, so they leave matplotlib's global state alone."""
 
 import io
-from typing import Mapping, Sequence, Tuple
+import textwrap
+from typing import Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,11 +14,15 @@ FIGSIZE = (3.5, 2.5)
 LINES = (("-", "C0"), ("--", "m"), ("-.", "g"), (":", "r"))
 
 
-def _figure(figsize: Tuple[float, float] = FIGSIZE):
+def new_figure(
+    figsize: Tuple[float, float] = FIGSIZE, columns: int = 1
+) -> Tuple[Figure, Union[Axes, np.ndarray]]:
+    """A figure with its axes; with several ``columns``, with an array of axes side by side."""
     figure = Figure(figsize=figsize, dpi=200, layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for part in axes:
+        part.spines[["top", "right"]].set_visible(False)
+    return figure, axes[0] if columns == 1 else axes
 
 
 def draw_curves(
@@ -34,7 +39,7 @@ def draw_curves(
     largest value. ``reported`` are numbers of the book, drawn as horizontal levels. ``title``
     stands above the axes.
     """
-    figure, axes = _figure()
+    figure, axes = new_figure()
     runs = np.array(curves, ndmin=3)
     epochs = np.arange(1, runs.shape[1] + 1)
     for level in reported:
@@ -72,7 +77,7 @@ def draw_standings(standings: Sequence[Tuple[str, Sequence[float], float]]) -> F
     ``standings`` has (name, distances, z): the distances of the reproduced numbers from their mean,
     and the distance of the reported number from the same mean. Each row has its own scale.
     """
-    figure, axes = _figure((5.2, 0.8 + 0.24 * len(standings)))
+    figure, axes = new_figure((5.2, 0.8 + 0.24 * len(standings)))
     for row, (_, distances, z) in enumerate(standings):
         labels = (f"each of {len(distances)} seeds", "reported") if row == 0 else (None, None)
         height = np.full(len(distances), row)
@@ -96,7 +101,7 @@ def draw_hits(ranks: Mapping[str, np.ndarray], num_items: int, title: str = "") 
     ``ranks`` maps the name of each line to the rank (from 0) of each user's held-out item. Another
     line shows a random order.
     """
-    figure, axes = _figure()
+    figure, axes = new_figure()
     k = np.arange(1, num_items + 1)
     axes.plot(k, k / num_items, color="0.7", linewidth=0.8, label="by chance")
     for (name, of_users), (style, color) in zip(ranks.items(), LINES):
@@ -119,7 +124,7 @@ def draw_leaderboard(
     ``points`` has (name, seconds, NDCG@10, its interval). ``bar`` is the level that every system
     should reach. Each name stands beside its point; if there is no room, a line connects them.
     """
-    figure, axes = _figure((7.0, 5.0))
+    figure, axes = new_figure((7.0, 5.0))
     # Times are rounded to 0.001 s, and 0 cannot be drawn on a logarithmic scale.
     points = [(name, max(seconds, 1e-3), *rest) for name, seconds, *rest in points]
     axes.axhline(bar, color="0.6", linewidth=0.8)
@@ -169,7 +174,7 @@ def _place_names(axes: Axes, points: Sequence[Tuple[str, float, float]]) -> None
 
 def draw_rating_histogram(counts: Sequence[int], title: str) -> Figure:
     """Draw how often each rating 1, 2, ... was given, with its share above the bar."""
-    figure, axes = _figure()
+    figure, axes = new_figure()
     ratings = range(1, len(counts) + 1)
     bars = axes.bar(ratings, counts, width=0.8, color="C0")
     total = sum(counts)
@@ -181,10 +186,36 @@ def draw_rating_histogram(counts: Sequence[int], title: str) -> Figure:
     return figure
 
 
+def draw_predictions(
+    predictions: Sequence[float],
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    mean_rating: Optional[float] = None,
+) -> Figure:
+    """Draw how often each prediction occurs, in 30 bars of equal width.
+
+    ``mean_rating`` is the mean of the real ratings, drawn as a vertical line; None draws no line.
+    """
+    figure, axes = new_figure()
+    axes.hist(np.asarray(predictions, dtype=np.float64), bins=30, color="C0")
+    if mean_rating is not None:
+        label = f"mean of the real ratings, {mean_rating:.2f}"
+        axes.axvline(mean_rating, color="C3", linewidth=1, label=label)
+        axes.legend(
+            frameon=False, fontsize=7, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0
+        )
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    # The title of a movie can be longer than the figure is wide.
+    figure.suptitle(textwrap.fill(title, 48), fontsize=8)
+    return figure
+
+
 def draw_field_sizes(sizes: Mapping[str, int], title: str) -> Figure:
     """Draw how many features each field has (logarithmic), in the given order."""
     # The names of many fields need a wider figure.
-    figure, axes = _figure((max(FIGSIZE[0], 0.16 * len(sizes)), FIGSIZE[1]))
+    figure, axes = new_figure((max(FIGSIZE[0], 0.16 * len(sizes)), FIGSIZE[1]))
     positions = range(len(sizes))
     axes.bar(positions, list(sizes.values()), width=0.8, color="C0")
     axes.set(yscale="log", ylabel="features", ylim=(0.5, None))

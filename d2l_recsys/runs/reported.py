@@ -51,6 +51,20 @@ def _read(number: Optional[Callable[[str], Any]] = None) -> Dict[str, Dict[str, 
     return {section: numbers for section, numbers in content.items() if section != "note"}
 
 
+def changed_settings(section: str, settings: Mapping[str, Any]) -> Dict[str, Any]:
+    """The book's values of those ``settings`` of a result that differ from the book's.
+
+    The book's settings are the defaults of the section's options. The number of devices does not
+    count.
+    """
+    defaults = {
+        name: _as_json(option.default)
+        for name, option in SYSTEMS[section].options().parameters.items()
+        if name in settings and name not in NOT_COMPARED
+    }
+    return {name: value for name, value in defaults.items() if _as_json(settings[name]) != value}
+
+
 def differing_conditions(section: str, settings: Mapping[str, Any]) -> Conditions:
     """Compare the ``settings`` of a result with those of the book.
 
@@ -61,14 +75,9 @@ def differing_conditions(section: str, settings: Mapping[str, Any]) -> Condition
     if num_devices != NUM_DEVICES:
         book.append("on two devices")
         ours.append("one device" if num_devices == 1 else f"{num_devices} devices")
-    defaults = {
-        name: _as_json(option.default)
-        for name, option in SYSTEMS[section].options().parameters.items()
-        if name in settings and name not in NOT_COMPARED
-    }
-    changed = [name for name, value in defaults.items() if _as_json(settings[name]) != value]
+    changed = changed_settings(section, settings)
     if changed:
-        book.append("with " + ", ".join(f"{name} {defaults[name]}" for name in changed))
+        book.append("with " + ", ".join(f"{name} {value}" for name, value in changed.items()))
         ours += [f"{name} {_as_json(settings[name])}" for name in changed]
     return Conditions(", ".join(book), ", ".join(ours))
 

@@ -1,4 +1,4 @@
-"""The result of a run, ``result.json``: make it, write it with the run's other files, read it."""
+"""The result of a run, ``result.json``: make, write, find and read it."""
 
 import importlib.metadata
 import json
@@ -6,7 +6,8 @@ import math
 import os
 import pathlib
 import platform
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+import re
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from d2l_recsys.errors import DataError, OutputError
 from d2l_recsys.hardware.processor import processor_model
@@ -15,6 +16,7 @@ from d2l_recsys.settings import Scores
 from d2l_recsys.storage.archive import shown
 from d2l_recsys.storage.files import content_of, write_files
 
+RESULT = "result.json"
 # A report needs these keys of a result.
 RESULT_KEYS = {
     "chapter": str,
@@ -93,13 +95,19 @@ def leave_files(
         print(f"written to {folder}: {', '.join(files)}")
 
 
+def folder_of(named: PathLike) -> pathlib.Path:
+    """The folder of the run that is ``named`` by its folder, or by its ``result.json``."""
+    path = pathlib.Path(*pathlib.Path(named).parts)
+    return path.parent if path.name == "result.json" and path.is_file() else path
+
+
 def read_result(folder: PathLike) -> Dict[str, object]:
     """Read and check ``result.json`` in ``folder``.
 
     Everything that a report calculates with is a number, or None if the file has null. Raises
     DataError if the file does not exist, cannot be read, or is not a result.
     """
-    path = pathlib.Path(folder) / "result.json"
+    path = pathlib.Path(folder) / RESULT
     try:
         result = json.loads(content_of(path).decode("utf-8"))
     except FileNotFoundError:
@@ -117,22 +125,76 @@ def read_result(folder: PathLike) -> Dict[str, object]:
     return result
 
 
-def refuse_another_result(folder: pathlib.Path, wanted: Mapping[str, Any]) -> None:
+def device_kind(result: Mapping[str, Any]) -> Optional[str]:
+    """The kind of device that ``result`` ran on, such as "cpu"; None if it does not name it."""
+    environment = result.get("environment")
+    devices = environment.get("devices") if isinstance(environment, dict) else None
+    return str(devices[0]).partition("(")[0] if isinstance(devices, list) and devices else None
+
+
+def result_folders(folders: Sequence[pathlib.Path]) -> List[pathlib.Path]:
+    """The folders of results that ``folders`` stand for, each once.
+
+    A folder with a ``result.json`` stands for itself, and this file for its folder. A folder
+    without one stands for all folders below it that have one, in natural order (seed-2 before
+    seed-10). Links to folders, and folders whose name begins with a dot, are not searched. A path
+    that does not exist stands for itself.
+    Raises DataError if there is no result below a folder, or if a folder cannot be read.
+    """
+    found: Dict[str, pathlib.Path] = {}
+    for folder in map(folder_of, folders):
+        itself = os.path.lexists(folder / RESULT) or not os.path.isdir(folder)
+        below = [folder] if itself else sorted(_folders_below(folder), key=_natural_order)
+        if not below:
+            raise DataError(
+                f"{folder} has no {RESULT}, nor has a folder below it; name a folder of results"
+            )
+        for one in below:
+            found.setdefault(os.path.realpath(one), one)
+    return list(found.values())
+
+
+def _folders_below(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    for path, names, files in os.walk(folder, onerror=_refuse_folder):
+        names[:] = [name for name in names if not name.startswith(".")]
+        if RESULT in files:
+            yield pathlib.Path(path)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(
+        f"{error.filename} cannot be read ({error.strerror}); name other folders"
+    ) from error
+
+
+def _natural_order(path: pathlib.Path) -> Tuple[List[Union[str, int]], ...]:
+    """A key for sorting: numbers in names are compared as numbers."""
+    return tuple(
+        [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+        for name in path.parts
+    )
+
+
+def refuse_another_result(
+    folder: pathlib.Path, wanted: Mapping[str, Any], defaults: Mapping[str, Any] = {}
+) -> None:
     """Raise OutputError if ``folder`` has the result of a run that differs from ``wanted``.
 
     ``wanted`` has the settings, the digest of the data, and the section as ``chapter``; it may have
-    ``seed`` and ``protocol``. A file that is no result is not protected.
+    ``seed`` and ``protocol``. ``defaults`` has the values of options that an older result may lack.
+    A file that is no result is not protected.
     """
     try:
         result = read_result(folder)
     except DataError:
         return
+    wanted, defaults = json.loads(json.dumps([wanted, defaults]))
     found = {
+        **defaults,
         **result["settings"],
         **{name: result.get(name) for name in ("chapter", "seed", "protocol")},
         "SHA-256 of the data": result["dataset"].get("sha256"),
     }
-    wanted = json.loads(json.dumps(wanted))
     if found["chapter"] != wanted["chapter"]:
         # Two sections have other settings anyway.
         wanted = {"chapter": wanted["chapter"]}

@@ -15,7 +15,7 @@ from d2l_recsys.evaluation.evaluators import score_held_out
 from d2l_recsys.evaluation.scoring import inputs_of
 from d2l_recsys.hardware.threads import num_threads
 from d2l_recsys.loaders.batches import BatchLoader
-from d2l_recsys.losses import RANKING_LOSSES
+from d2l_recsys.losses import make_ranking_loss
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.runs.plots import draw_curves
 from d2l_recsys.runs.results import environment
@@ -23,13 +23,14 @@ from d2l_recsys.runs.section_run import OnClicks, OnRankings, SectionRun
 from d2l_recsys.sampling import pairwise_loader
 from d2l_recsys.saved_models import MODEL, Ids, TrainedModel, arguments_of, model_bytes
 from d2l_recsys.saved_models.ids import ClickIds
-from d2l_recsys.sections.registry import SYSTEMS
-from d2l_recsys.settings import Device, Protocol, RankingLoss, Scores, TimeSplit
+from d2l_recsys.sections.registry import SYSTEMS, defaults_of
+from d2l_recsys.settings import Device, Optimizer, Protocol, RankingLoss, Scores, TimeSplit
 from d2l_recsys.storage.files import default_folder
 from d2l_recsys.train import train_recommender
 from d2l_recsys.training.checkpoint import CHECKPOINT
 from d2l_recsys.training.history import CURVES, History
 from d2l_recsys.training.objectives import own_loss, ranking_loss
+from d2l_recsys.training.optimizers import OPTIMIZERS
 from d2l_recsys.training.resume import Saver
 
 
@@ -38,7 +39,7 @@ class Run(SectionRun):
 
     Parameters
     ----------
-    num_devices, device, protocol, resume : options of the same names
+    num_devices, device, optimizer, protocol, resume : options of the same names
     name, settings, options : as in ``SectionRun``; ``settings`` has ``num_epochs``
 
     Attributes: ``devices``, and after ``build`` the ``saver`` of checkpoints. Raises SettingError
@@ -53,11 +54,12 @@ class Run(SectionRun):
         num_devices: int,
         device: Optional[Device],
         resume: bool,
+        optimizer: Optimizer = Optimizer.adam,
         protocol: Protocol = Protocol.defined,
         **options: Any,
     ) -> None:
         first = {"num_epochs": settings["num_epochs"], "num_devices": num_devices}
-        super().__init__(name, {**first, **settings}, **options)
+        super().__init__(name, {**first, **settings, "optimizer": optimizer}, **options)
         self.protocol, self.resume = protocol, resume
         self._continue_a_shorter_run()
         self.devices = pick_devices(num_devices, device)
@@ -93,6 +95,10 @@ class Run(SectionRun):
         """The last arguments of each training loop of the chapter."""
         return {"protocol": self.protocol, "quiet": self.quiet, "saver": self.saver}
 
+    def optimizer(self, lr: float, wd: float) -> mx.optimizer.Optimizer:
+        """The optimizer that ``--optimizer`` names, by default Adam."""
+        return OPTIMIZERS[self.settings["optimizer"]](learning_rate=lr, wd=wd)
+
     def build(self, model: Callable[..., gluon.Block], *arguments: Any, ids: Ids) -> gluon.Block:
         """Make the net ``model(*arguments)``; seed MXNet so that the caller can initialize it.
 
@@ -117,7 +123,7 @@ class Run(SectionRun):
             "number of threads": num_threads(),
             **{name: made_with[name] for name in ("mxnet", "numpy")},
         }
-        self.saver = Saver(self._folder, depends_on, self.seed, self.resume)
+        self.saver = Saver(self._folder, depends_on, self.seed, self.resume, defaults_of(self.name))
         return net
 
     def finish(
@@ -222,7 +228,7 @@ class RankingRun(OnRankings, Run):
 
 
 class CompanionRun(RankingRun):
-    """One training run of a companion. It shows the defined numbers.
+    """One training run of a companion. By default it shows the defined numbers.
 
     Raises what ``RankingRun`` and ``HeldOut`` raise.
     """
@@ -237,15 +243,21 @@ class CompanionRun(RankingRun):
         *arguments: Any,
         batch_size: int,
         loss: Optional[RankingLoss] = None,
+        margin: float = 1,
+        num_negatives: int = 1,
         **options: Any,
     ) -> Dict[str, Any]:
-        """Call ``train`` with pairs of a seen and an unseen item, and ``loss`` or the net's own."""
+        """Call ``train`` with pairs of a seen and an unseen item, and ``loss`` or the net's own.
+
+        ``margin`` and ``num_negatives`` are options of some of the losses.
+        """
         data = self.data
+        chosen = make_ranking_loss(loss, margin, num_negatives) if loss else None
 
         def loss_of(net: gluon.Block) -> Callable:
-            return ranking_loss(net, RANKING_LOSSES[loss]()) if loss else own_loss(net)
+            return ranking_loss(net, chosen) if chosen else own_loss(net)
 
-        pairs = pairwise_loader(data, [data.users, data.items], batch_size, self.streams)
+        pairs = pairwise_loader(data, [data.users, data.items], batch_size, self.streams, chosen)
         return self.train(model, *arguments, loss=loss_of, train_iter=pairs, **options)
 
     def train(
@@ -261,13 +273,13 @@ class CompanionRun(RankingRun):
         begin_epoch: Callable[[int], None] = lambda epoch: None,
         measure: Callable[[gluon.Block], Dict[str, float]] = lambda net: {},
     ) -> Dict[str, Any]:
-        """Train the net ``model(*arguments)`` with Adam, rank the items, write the files.
+        """Train the net ``model(*arguments)``, rank the items, write the files.
 
         Parameters
         ----------
         loss : maps the net to the function of a batch that is minimized, such as ``own_loss``
         train_iter : yields the batches
-        lr, wd : learning rate and weight decay of Adam
+        lr, wd : learning rate and weight decay of the optimizer
         initializer : initializer of the weights, by default Xavier's
         prepare : called with the initialized net before training
         begin_epoch : as in ``train_recommender``
@@ -280,7 +292,7 @@ class CompanionRun(RankingRun):
         net = self.build(model, *arguments)
         net.initialize(ctx=self.devices, init=initializer or init.Xavier())
         prepare(net)
-        trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr, "wd": wd})
+        trainer = gluon.Trainer(net.collect_params(), self.optimizer(lr, wd))
         read = inputs_of(net, self.data)
 
         def evaluate() -> Scores:
@@ -300,5 +312,6 @@ class CompanionRun(RankingRun):
             self.quiet,
             self.saver,
             begin_epoch,
+            self.protocol,
         )
         return self.finish(history, compares=False)

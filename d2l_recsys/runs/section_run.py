@@ -13,7 +13,7 @@ from d2l_recsys.runs.plots import png
 from d2l_recsys.runs.reported import beside_the_book, reported_numbers
 from d2l_recsys.runs.results import leave_files, make_result, refuse_another_result
 from d2l_recsys.saved_models.ids import RatingIds
-from d2l_recsys.sections.registry import SYSTEMS
+from d2l_recsys.sections.registry import SYSTEMS, defaults_of
 from d2l_recsys.seeds import seed_streams
 from d2l_recsys.settings import ClickDataset, Protocol, Scores, TimeSplit
 from d2l_recsys.storage.files import as_json, default_folder
@@ -84,7 +84,7 @@ class SectionRun:
             self.dataset = dict(dataset)
         self._held.enter_context(alone_in(self._folder))
         if not self.force:
-            refuse_another_result(self._folder, self._same_run)
+            refuse_another_result(self._folder, self._same_run, defaults_of(self.name))
         self._loaded = time.perf_counter()
 
     @property

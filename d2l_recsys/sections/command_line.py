@@ -25,7 +25,7 @@ from typing_extensions import Annotated, get_args, get_origin
 
 from d2l_recsys.errors import OutputError, RecsysError, SettingError, Stopped
 from d2l_recsys.sections.config import CONFIG, read_config
-from d2l_recsys.sections.options import choices_of, help_of
+from d2l_recsys.sections.options import choices_of, help_of, is_list_of_numbers
 from d2l_recsys.sections.signals import sigterm_stops
 from d2l_recsys.sections.streams import lasting_streams
 from d2l_recsys.settings import nearest, option
@@ -115,7 +115,7 @@ def command(main: Callable) -> Callable:
     the user can correct ends the command with one line on standard error and an exit code.
     """
     signature = inspect.signature(main)
-    lists = [name for name, p in signature.parameters.items() if _is_list_of_numbers(p)]
+    lists = [name for name, p in signature.parameters.items() if is_list_of_numbers(p)]
 
     @functools.wraps(main)
     def guarded(*args: object, **kwargs: object) -> None:
@@ -162,16 +162,12 @@ def _for_typer(parameter: inspect.Parameter) -> inspect.Parameter:
         words = "|".join(member.value for member in choices)
         kind = str if isinstance(default, choices) else Optional[str]
         default = default and default.value
-    if _is_list_of_numbers(parameter):
+    if is_list_of_numbers(parameter):
         # ``guarded`` makes the numbers, so that commas can separate them.
         kind, words = List[str], "INTEGER,..."
         default = [",".join(map(str, default))] if default else []
     described = typer.Option(option(parameter.name), metavar=words, help=help_of(parameter))
     return parameter.replace(annotation=Annotated[kind, described], default=default)
-
-
-def _is_list_of_numbers(parameter: inspect.Parameter) -> bool:
-    return parameter.annotation == List[int]
 
 
 def _numbers(name: str, texts: List[str]) -> List[int]:

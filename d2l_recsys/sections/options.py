@@ -25,16 +25,20 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, 
 
 from typing_extensions import Annotated, get_args, get_origin
 
+from d2l_recsys.errors import SettingError
 from d2l_recsys.settings import (
+    ONLY_WITH,
     SETTINGS,
     Choice,
     ClickDataset,
     Device,
+    Optimizer,
     Protocol,
     TimeSplit,
     as_choice,
     check_settings,
     has_range,
+    option,
 )
 
 
@@ -42,6 +46,7 @@ def _every_run(
     seed: int = 0,
     num_devices: int = 1,
     device: Optional[Device] = None,
+    optimizer: Optimizer = Optimizer.adam,
     protocol: Protocol = Protocol.printed,
     data_dir: Optional[pathlib.Path] = None,
     out: Optional[pathlib.Path] = None,
@@ -62,7 +67,7 @@ _DATA = ("data_dir", "out", "force", "quiet")
 _NO_NUMBERS = {"seed", "resume", *_DATA}
 _CLICKS = ("dataset", "strict", "min_threshold")
 _RANKING = ("split", "cutoff")
-_TRAINING = ("seed", "num_devices", "device", "resume", *_DATA)
+_TRAINING = ("seed", "num_devices", "device", "optimizer", "resume", *_DATA)
 # The names of the shared options of each kind of run, by the name of its class.
 SHARED = {
     "DataRun": _DATA,
@@ -70,10 +75,13 @@ SHARED = {
     "Run": (*_TRAINING, "protocol"),
     "ClickRun": (*_TRAINING, "protocol", *_CLICKS),
     "RankingRun": (*_TRAINING, "protocol", *_RANKING),
-    "CompanionRun": (*_TRAINING, *_RANKING),
+    "CompanionRun": (*_TRAINING, "protocol", *_RANKING),
     "ClosedFormRun": (*_DATA, *_RANKING),
     "SeededClosedFormRun": ("seed", *_DATA, *_RANKING),
 }
+# The defaults of shared options that one kind of run has for itself. The book does not have the
+# companions, so there is no printed number to compare theirs with.
+_OWN_DEFAULTS = {"CompanionRun": {"protocol": Protocol.defined}}
 
 
 def section(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -98,7 +106,7 @@ def section(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             except TypeError as error:
                 raise TypeError(f"main() {error}") from None
             bound.apply_defaults()
-            values = {n: _checked(p, bound.arguments[n]) for n, p in signature.parameters.items()}
+            values = checked_options(signature, bound.arguments)
             settings = {n: value for n, value in values.items() if n not in shared}
             run = kind(
                 name,
@@ -135,6 +143,24 @@ def changed_options(signature: inspect.Signature, values: Mapping[str, Any]) -> 
     }
 
 
+def checked_options(signature: inspect.Signature, values: Mapping[str, Any]) -> Dict[str, Any]:
+    """``values`` of all options of ``signature``, in the form that ``main`` takes.
+
+    Raises SettingError if a value is not allowed, or has no effect beside the other values.
+    """
+    checked = {name: _checked(p, values[name]) for name, p in signature.parameters.items()}
+    for name in changed_options(signature, checked):
+        if name in ONLY_WITH:
+            other, allowed = ONLY_WITH[name]
+            if other in checked and checked[other] not in allowed:
+                raise SettingError(
+                    f"{option(name)} is {checked[name]}, but it has no effect with {option(other)} "
+                    f"{checked[other]}; leave it out, or choose {option(other)} "
+                    f"{' or '.join(allowed)}"
+                )
+    return checked
+
+
 def _kind_and_options(main: Callable[..., Any]) -> Tuple[Any, inspect.Signature]:
     """The kind of run of ``main`` (the annotation of its first parameter), and all its options.
 
@@ -142,9 +168,11 @@ def _kind_and_options(main: Callable[..., Any]) -> Tuple[Any, inspect.Signature]
     """
     first, *own = inspect.signature(main).parameters.values()
     kind = first.annotation
-    shared = SHARED[kind if isinstance(kind, str) else kind.__name__]
+    name_of_kind = kind if isinstance(kind, str) else kind.__name__
     every = inspect.signature(_every_run).parameters
-    parameters = [p for name, p in every.items() if name in shared] + own
+    shared = [every[name] for name in every if name in SHARED[name_of_kind]]
+    defaults = _OWN_DEFAULTS.get(name_of_kind, {})
+    parameters = [p.replace(default=defaults.get(p.name, p.default)) for p in shared] + own
     return kind, inspect.Signature(
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     )
@@ -157,18 +185,22 @@ def _checked(parameter: inspect.Parameter, value: Any) -> Any:
         if value is None and parameter.default is None:
             return None
         return as_choice(choices, parameter.name, value)
-    if get_origin(parameter.annotation) is list:
+    if is_list_of_numbers(parameter):
         value = list(value)
     if has_range(parameter.name):
         check_settings(**{parameter.name: value})
     return value
 
 
+def kind_of(parameter: inspect.Parameter) -> Any:
+    """The type of an option: its annotation, without the help that it may have."""
+    kind = parameter.annotation
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
 def is_value(parameter: inspect.Parameter, value: Any) -> bool:
     """Whether ``value``, as JSON has it, is of the type of an option. Its range is not checked."""
-    kind = parameter.annotation
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
+    kind = kind_of(parameter)
     choices = choices_of(kind)
     if choices is not None:
         words = [member.value for member in choices]
@@ -186,6 +218,11 @@ def _parameters_section(signature: inspect.Signature) -> str:
     """The section "Parameters" of a docstring, with the help of each option."""
     lines = [f"{name} : {help_of(p)}" for name, p in signature.parameters.items()]
     return "\n".join(["Parameters", "----------", *lines])
+
+
+def is_list_of_numbers(parameter: inspect.Parameter) -> bool:
+    """Whether an option takes a list of whole numbers."""
+    return kind_of(parameter) == List[int]
 
 
 def choices_of(annotation: Any) -> Optional[Type[Choice]]:

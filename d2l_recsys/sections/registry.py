@@ -247,6 +247,12 @@ VARIANTS: Dict[str, Variant] = _by_name(
 )
 
 
+def defaults_of(name: str) -> Dict[str, Any]:
+    """The defaults of the options of a section or companion, by name."""
+    options = SYSTEMS[name].options().parameters
+    return {option: parameter.default for option, parameter in options.items()}
+
+
 def as_variants(names: str) -> List[Variant]:
     """The variants named in ``names`` (separated by commas), in the order of the registry.
 

@@ -15,8 +15,8 @@ CHECKPOINT = "checkpoint.safetensors"
 BEFORE = "checkpoint.before.safetensors"
 KIND, VERSION = "checkpoint", 1
 ANEW = "leave out --resume to start from scratch"
-# A parameter has three arrays: its values, and Adam's two moments of its gradient.
-PARTS = ("parameters", "means", "variances")
+# The arrays that the optimizers keep for each parameter (``optimizers.kept_arrays``).
+KEPT = ("means", "variances", "momenta", "sums_of_squares", "means_of_squares")
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -28,8 +28,9 @@ class Checkpoint(NamedTuple):
     the states of the loaders at the beginning of the unfinished epoch: a resumed run draws the
     batches of that epoch again.
 
-    ``parameters`` maps names to values. ``means`` and ``variances`` map the same names to Adam's
-    moments, and ``updates`` to the number of updates. These three are empty before the first step.
+    ``parameters`` maps names to values. ``kept`` has what the optimizer keeps, such as Adam's
+    ``means`` and ``variances``: an array for each of these names. ``updates`` has the number of
+    updates for each of them. Before the first step, ``kept`` and ``updates`` have no names.
     """
 
     history: List[Dict[str, float]]
@@ -38,8 +39,7 @@ class Checkpoint(NamedTuple):
     measured: List[float]
     loaders: List[LoaderState]
     parameters: Dict[str, np.ndarray]
-    means: Dict[str, np.ndarray]
-    variances: Dict[str, np.ndarray]
+    kept: Dict[str, Dict[str, np.ndarray]]
     updates: Dict[str, int]
 
     def __str__(self) -> str:
@@ -56,10 +56,11 @@ def checkpoint_bytes(run: Mapping[str, Any], checkpoint: Checkpoint, num_epochs:
     ``run`` identifies the run: it maps the name of each thing that the numbers depend on to its
     value. ``num_epochs`` is the planned number of epochs; a resumed run may have more.
     """
+    parts = {"parameters": checkpoint.parameters, **checkpoint.kept}
     arrays = {
         f"{part}/{name}": array
-        for part in PARTS
-        for name, array in getattr(checkpoint, part).items()
+        for part, of_part in parts.items()
+        for name, array in of_part.items()
     }
     loaders = []
     for i, loader in enumerate(checkpoint.loaders):
@@ -88,8 +89,12 @@ def is_unfinished(path: PathLike) -> bool:
         return False
 
 
-def read_checkpoint(path: PathLike, run: Mapping[str, Any]) -> Checkpoint:
+def read_checkpoint(
+    path: PathLike, run: Mapping[str, Any], defaults: Mapping[str, Any] = {}
+) -> Checkpoint:
     """Read the checkpoint at ``path``, which must belong to ``run``.
+
+    ``defaults`` has the values of options that an older checkpoint may lack.
 
     Raises DataError if the file is damaged or has another format version. Raises DataError with the
     first difference if the checkpoint belongs to another run.
@@ -98,6 +103,7 @@ def read_checkpoint(path: PathLike, run: Mapping[str, Any]) -> Checkpoint:
     theirs = content.get("run")
     if not isinstance(theirs, dict):
         raise DataError(f"{path} does not say which run it belongs to; {ANEW}")
+    theirs = {**{name: value for name, value in defaults.items() if name in run}, **theirs}
     for name in [*run, *(name for name in theirs if name not in run)]:
         if theirs.get(name) != run.get(name):
             there, here = (shown(of.get(name, "not set")) for of in (theirs, run))
@@ -113,11 +119,13 @@ def read_checkpoint(path: PathLike, run: Mapping[str, Any]) -> Checkpoint:
 
 
 def _checkpoint(content: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Checkpoint:
-    parts: Dict[str, Dict[str, np.ndarray]] = {part: {} for part in PARTS}
+    parameters: Dict[str, np.ndarray] = {}
+    kept: Dict[str, Dict[str, np.ndarray]] = {part: {} for part in KEPT}
     for name, array in arrays.items():
         part, _, parameter = name.partition("/")
-        if part in parts:
-            parts[part][parameter] = array
+        of_part = parameters if part == "parameters" else kept.get(part)
+        if of_part is not None:
+            of_part[parameter] = array
     history = [{name: _number(v) for name, v in row.items()} for row in content["history"]]
     for epoch, row in enumerate(history, start=1):
         if row.get("epoch") != epoch or not set(row) >= EVERY_ROW:
@@ -134,8 +142,9 @@ def _checkpoint(content: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Check
             )
             for loader in content["loaders"]
         ],
+        parameters=parameters,
+        kept={part: of_part for part, of_part in kept.items() if of_part},
         updates={name: _count(count) for name, count in content["updates"].items()},
-        **parts,
     )
 
 

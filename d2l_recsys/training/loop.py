@@ -18,7 +18,7 @@ from d2l_recsys.errors import DataError, DivergedError, SettingError
 from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.model_bases.parameters import parameters_of
 from d2l_recsys.settings import Protocol, Scores, as_choice, check_settings
-from d2l_recsys.training.flat_adam import FlatAdam, is_flat, trained_parameters
+from d2l_recsys.training.flat_update import FlatUpdate, is_flat, trained_parameters
 from d2l_recsys.training.history import Curve, History
 from d2l_recsys.training.interrupts import noting_interrupts
 from d2l_recsys.training.passes import BoundPasses, Output, RecordedPasses, losses_of
@@ -207,7 +207,7 @@ def _with_quick_steps(steps: Steps) -> Iterator[Steps]:
     if not is_flat(trainer, steps.devices):
         yield steps._replace(passes=RecordedPasses(*how), step=trainer.step)
         return
-    flat = FlatAdam(trainer)
+    flat = FlatUpdate(trainer)
     passes = BoundPasses(*how, trained_parameters(trainer), flat.check_gradients)
     try:
         yield steps._replace(passes=passes, step=flat.step)

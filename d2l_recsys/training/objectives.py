@@ -14,7 +14,10 @@ def rating_loss(net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
 
 
 def ranking_loss(net: gluon.Block, loss: gluon.loss.Loss) -> Callable:
-    """The loss of a batch (inputs..., items, negative items)."""
+    """The loss of a batch (inputs..., items, negative items).
+
+    The negative items have the shape (n,), or (n, k) for a loss whose ``num_negatives`` is k.
+    """
     return _compose(_ranking_loss, net, loss)
 
 
@@ -45,7 +48,13 @@ def _rating_loss(F, net: Callable, loss: Callable, *share):
 
 def _ranking_loss(F, net: Callable, loss: Callable, *share):
     *inputs, items, negatives = share
-    return loss(net(*inputs, items), net(*inputs, negatives))
+    k = getattr(loss, "num_negatives", None)
+    if k is None:
+        return loss(net(*inputs, items), net(*inputs, negatives))
+    # The net takes pairs: repeat the inputs for each of the k items.
+    inputs_of_negatives = [F.np.repeat(part, k, axis=0) for part in inputs]
+    scores = net(*inputs_of_negatives, F.np.reshape(negatives, (-1,)))
+    return loss(net(*inputs, items), F.np.reshape(scores, (-1, k)))
 
 
 def _click_loss(protocol: Protocol, F, net: Callable, loss: Callable, features, labels):

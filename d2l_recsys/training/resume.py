@@ -13,6 +13,7 @@ from d2l_recsys.errors import DataError, SettingError, Stopped
 from d2l_recsys.loaders.batches import BatchLoader, LoaderState
 from d2l_recsys.model_bases.parameters import check_alike, parameters_of, set_parameters
 from d2l_recsys.seeds import epoch_seed
+from d2l_recsys.settings import Optimizer
 from d2l_recsys.storage.files import write_files
 from d2l_recsys.training.checkpoint import (
     BEFORE,
@@ -22,7 +23,8 @@ from d2l_recsys.training.checkpoint import (
     is_unfinished,
     read_checkpoint,
 )
-from d2l_recsys.training.flat_adam import num_updates, updaters
+from d2l_recsys.training.flat_update import num_updates, updaters
+from d2l_recsys.training.optimizers import arrays_of, as_state, kept_arrays
 
 Arrays = Dict[str, numpy.ndarray]
 Updates = Dict[str, int]
@@ -39,6 +41,7 @@ class Saver:
     seed : the seed from which MXNet's random generator is seeded in each epoch, because the state
         of that generator cannot be saved
     resume : resume from the checkpoint in ``folder``; if there is none, start from scratch
+    defaults : the values of options that a checkpoint lacks if it is older than the options
 
     Raises what ``read_checkpoint`` raises.
     """
@@ -49,15 +52,16 @@ class Saver:
         run: Mapping[str, Any],
         seed: int,
         resume: bool = False,
+        defaults: Mapping[str, Any] = {},
     ) -> None:
         self.folder = pathlib.Path(folder)
         self.path = self.folder / CHECKPOINT
         self.seed = seed
         # A checkpoint has JSON values, such as lists for tuples. Convert here, to compare with it.
-        self._run = json.loads(json.dumps(run))
+        self._run, defaults = json.loads(json.dumps([run, defaults]))
         self._found = None
         if resume and self.path.exists():
-            self._found = read_checkpoint(self.path, self._run)
+            self._found = read_checkpoint(self.path, self._run, defaults)
         # Whether the file belongs to this run.
         self.on_disk = self._found is not None
         self._replaces = None
@@ -84,14 +88,16 @@ class Saver:
         state. ``net`` is initialized. ``loaders`` are all loaders whose batches depend on earlier
         epochs.
 
-        Raises SettingError if ``trainer`` does not use Adam, if a loader is not a ``BatchLoader``,
-        or if the checkpoint has more than ``num_epochs`` epochs. Raises DataError if the checkpoint
-        does not fit the net or the loaders.
+        Raises SettingError if ``trainer`` has an optimizer that is not in ``OPTIMIZERS``, if a
+        loader is not a ``BatchLoader``, or if the checkpoint has more than ``num_epochs`` epochs.
+        Raises DataError if the checkpoint does not fit the net or the loaders.
         """
         if not all(isinstance(loader, BatchLoader) for loader in loaders):
             raise SettingError("only a run whose batches come from a BatchLoader can be saved")
-        if not isinstance(trainer.optimizer, mx.optimizer.Adam):
-            raise SettingError("only a run whose optimizer is Adam can be saved")
+        if kept_arrays(trainer.optimizer) is None:
+            kind = type(trainer.optimizer).__name__
+            known = ", ".join(Optimizer)
+            raise SettingError(f"a run with the optimizer {kind} cannot be saved; use {known}")
         self._net, self._trainer, self._loaders = net, trainer, loaders
         self._num_epochs = num_epochs
         self._loaders_at_epoch: List[LoaderState] = []
@@ -168,7 +174,7 @@ class Saver:
             list(measured),
             self._loaders_at_epoch if batches else [loader.state for loader in self._loaders],
             parameters_of(self._net),
-            *adam_state(self._net, self._trainer),
+            *optimizer_state(self._net, self._trainer),
         )
 
     def go_back(self) -> None:
@@ -183,13 +189,7 @@ class Saver:
             )
         try:
             set_parameters(self._net, self.last.parameters)
-            set_adam_state(
-                self._net,
-                self._trainer,
-                self.last.means,
-                self.last.variances,
-                self.last.updates,
-            )
+            set_optimizer_state(self._net, self._trainer, self.last.kept, self.last.updates)
             for loader, state in zip(self._loaders, self.last.loaders):
                 loader.state = state
         except DataError as error:
@@ -207,48 +207,51 @@ def _indices(net: gluon.Block, trainer: gluon.Trainer) -> Dict[str, int]:
     }
 
 
-def adam_state(net: gluon.Block, trainer: gluon.Trainer) -> Tuple[Arrays, Arrays, Updates]:
-    """Adam's moments (means and variances) and counts of updates, by name of the parameter.
+def optimizer_state(net: gluon.Block, trainer: gluon.Trainer) -> Tuple[Dict[str, Arrays], Updates]:
+    """What the optimizer keeps (see ``kept_arrays``), and counts of updates, by parameter.
 
-    They are the same on every device. A parameter that was never updated is left out.
+    Both are the same on every device. A parameter that was never updated is left out.
     """
     states = updaters(trainer)[0].states
-    moments: Tuple[Arrays, Arrays] = {}, {}
+    kept: Dict[str, Arrays] = {part: {} for part in kept_arrays(trainer.optimizer)}
     updates = {}
     for name, index in _indices(net, trainer).items():
         if index in states:
-            for arrays, moment in zip(moments, states[index]):
-                arrays[name] = moment.asnumpy()
+            for arrays, array in zip(kept.values(), arrays_of(states[index])):
+                arrays[name] = array.asnumpy()
             updates[name] = num_updates(trainer, index)
-    return (*moments, updates)
+    return kept, updates
 
 
-def set_adam_state(
-    net: gluon.Block, trainer: gluon.Trainer, means: Arrays, variances: Arrays, updates: Updates
+def set_optimizer_state(
+    net: gluon.Block, trainer: gluon.Trainer, kept: Mapping[str, Arrays], updates: Updates
 ) -> None:
-    """Give the optimizer the state that ``adam_state`` returned.
+    """Give the optimizer the state that ``optimizer_state`` returned.
 
-    Raises DataError if the state belongs to another net.
+    Raises DataError if the state belongs to another net or to another optimizer.
     """
-    indices = _indices(net, trainer)
+    indices, optimizer = _indices(net, trainer), trainer.optimizer
+    parts = kept_arrays(optimizer)
     if updates:
         parameters = net._collect_params_with_prefix()
         updated = {name: parameters[name] for name in indices}
-        check_alike(updated, means, "means")
-        check_alike(updated, variances, "variances")
+        for part in parts:
+            check_alike(updated, kept.get(part, {}), part)
         if set(updates) != set(updated):
             raise DataError("its counts of updates belong to another net")
     for updater in updaters(trainer):
         updater.states = {
-            indices[name]: tuple(
-                np.array(moment[name], dtype=moment[name].dtype).as_nd_ndarray()
-                for moment in (means, variances)
+            indices[name]: as_state(
+                optimizer,
+                tuple(
+                    np.array(kept[part][name], dtype=kept[part][name].dtype).as_nd_ndarray()
+                    for part in parts
+                ),
             )
             for name in updates
         }
-        # False: the updater copies each moment to the device of its parameter when needed.
+        # False: the updater copies each array to the device of its parameter when needed.
         updater.states_synced = dict.fromkeys(updater.states, False)
-    optimizer = trainer.optimizer
     counts = {indices[name]: count for name, count in updates.items()}
     optimizer._all_index_update_counts = {ctx.device_id: dict(counts) for ctx in trainer._contexts}
     optimizer.num_update = max(counts.values(), default=optimizer.begin_num_update)

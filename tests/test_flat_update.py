@@ -5,7 +5,8 @@ import pytest
 
 backend = pytest.importorskip("d2l_recsys.backend")
 
-from d2l_recsys.training.flat_adam import FlatAdam, is_flat, updaters  # noqa: E402
+from d2l_recsys.training.flat_update import FlatUpdate, is_flat, updaters  # noqa: E402
+from d2l_recsys.training.optimizers import arrays_of  # noqa: E402
 
 autograd, gluon, mx, npx = backend.autograd, backend.gluon, backend.mx, backend.npx
 npx.set_np()
@@ -24,8 +25,17 @@ def some_net(devices, seed=0):
     return net
 
 
-def adam(net, optimizer="adam", **settings):
-    return gluon.Trainer(net.collect_params(), optimizer, {**SETTINGS, **settings})
+OTHERS = [("sgd", {}), ("sgd", {"momentum": 0.9}), ("nag", {"momentum": 0.9}), ("adagrad", {}),
+          ("rmsprop", {})]  # fmt: skip
+
+
+def adam(net, **settings):
+    return gluon.Trainer(net.collect_params(), "adam", {**SETTINGS, **settings})
+
+
+def other(net, name, settings):
+    settings = {"learning_rate": 0.05, "wd": 0.01, **settings}
+    return gluon.Trainer(net.collect_params(), name, settings)
 
 
 def learn(net, step, devices, seed, rows=6):
@@ -42,7 +52,7 @@ def state(net, trainer):
     """Every number that a step depends on: weights on each device, moments, counts."""
     weights = [d.asnumpy() for p in net.collect_params().values() for d in p.list_data()]
     states = updaters(trainer)[0].states
-    moments = [part.asnumpy() for index in sorted(states) for part in states[index]]
+    moments = [part.asnumpy() for index in sorted(states) for part in arrays_of(states[index])]
     counts = [max(c.get(i, 0) for c in trainer.optimizer._all_index_update_counts.values())
               for i in sorted(states)]  # fmt: skip
     return [*weights, *moments, np.array([*counts, trainer.optimizer.num_update])]
@@ -61,7 +71,7 @@ def test_the_steps_have_the_bits_of_the_trainer(num_devices, settings):
     theirs, ours = some_net(devices), some_net(devices)
     their_trainer, trainer = adam(theirs, **settings), adam(ours, **settings)
     assert is_flat(trainer, devices)
-    flat = FlatAdam(trainer)
+    flat = FlatUpdate(trainer)
     for number in range(5):
         if number == 3:
             trainer.set_learning_rate(0.2)
@@ -72,13 +82,31 @@ def test_the_steps_have_the_bits_of_the_trainer(num_devices, settings):
 
 
 @pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize(("name", "settings"), OTHERS)
+def test_every_optimizer_has_the_bits_of_the_trainer(name, settings, num_devices):
+    devices = DEVICES[:num_devices]
+    theirs, ours = some_net(devices), some_net(devices)
+    their_trainer, trainer = other(theirs, name, settings), other(ours, name, settings)
+    learn(ours, trainer.step, devices, 0)
+    assert is_flat(trainer, devices)
+    flat = FlatUpdate(trainer)
+    for number in range(1, 4):
+        learn(ours, flat.step, devices, number)
+    flat.give_back()
+    learn(ours, trainer.step, devices, 4)
+    for number in range(5):
+        learn(theirs, their_trainer.step, devices, number)
+    assert_same_bits(state(ours, trainer), state(theirs, their_trainer))
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
 def test_a_schedule_of_learning_rates_is_followed(num_devices):
     devices, nets, states = DEVICES[:num_devices], [], []
     for quick in (False, True):
         net = some_net(devices)
         nets.append(net)
         trainer = adam(net, lr_scheduler=mx.lr_scheduler.FactorScheduler(2, 0.5, base_lr=0.05))
-        step = FlatAdam(trainer).step if quick else trainer.step
+        step = FlatUpdate(trainer).step if quick else trainer.step
         for number in range(6):
             learn(net, step, devices, number)
         states.append(state(net, trainer))
@@ -87,12 +115,12 @@ def test_a_schedule_of_learning_rates_is_followed(num_devices):
 
 @pytest.mark.parametrize("num_devices", [1, 2])
 def test_the_trainer_goes_on_from_what_it_gets_back(num_devices):
-    """Steps of the trainer, of FlatAdam, and of the trainer again, are steps of the trainer."""
+    """Steps of the trainer, of FlatUpdate, and of the trainer again, are steps of the trainer."""
     devices = DEVICES[:num_devices]
     theirs, ours = some_net(devices), some_net(devices)
     their_trainer, trainer = adam(theirs), adam(ours)
     learn(ours, trainer.step, devices, 0)
-    flat = FlatAdam(trainer)
+    flat = FlatUpdate(trainer)
     learn(ours, flat.step, devices, 1)
     learn(ours, flat.step, devices, 2)
     flat.give_back()
@@ -108,7 +136,7 @@ def test_weights_and_moments_that_are_set_in_between_count(num_devices):
     for quick in (False, True):
         net = some_net(devices)
         trainer = adam(net)
-        step = FlatAdam(trainer).step if quick else trainer.step
+        step = FlatUpdate(trainer).step if quick else trainer.step
         learn(net, step, devices, 0)
         for parameter in net.collect_params().values():
             parameter.set_data(parameter.list_data()[0] * 0.5)
@@ -125,7 +153,7 @@ def test_weights_and_moments_that_are_set_in_between_count(num_devices):
 def test_a_parameter_without_gradient_is_told_as_by_the_trainer(quick):
     net = some_net(DEVICES[:1])
     trainer = adam(net)
-    flat = FlatAdam(trainer) if quick else None
+    flat = FlatUpdate(trainer) if quick else None
     with autograd.record():
         loss = net[1](mx.np.ones((2, 9))).sum()
     loss.backward()
@@ -136,7 +164,7 @@ def test_a_parameter_without_gradient_is_told_as_by_the_trainer(quick):
 def test_each_new_gradient_is_used_once():
     net = some_net(DEVICES[:1])
     trainer = adam(net)
-    flat = FlatAdam(trainer)
+    flat = FlatUpdate(trainer)
 
     def step(rows):
         flat.check_gradients()
@@ -158,7 +186,7 @@ def test_a_frozen_parameter_stays():
     before = net[0].weight.data().asnumpy()
     trainer = adam(net)
     assert is_flat(trainer, DEVICES)
-    learn(net, FlatAdam(trainer).step, DEVICES, 0)
+    learn(net, FlatUpdate(trainer).step, DEVICES, 0)
     assert net[0].weight.data().asnumpy().tobytes() == before.tobytes()
     assert (net[1].weight.data().asnumpy() != some_net(DEVICES)[1].weight.data().asnumpy()).all()
 
@@ -198,7 +226,7 @@ def test_a_trainer_that_has_updated_some_parameters_only_does_its_own_steps():
 
 def test_other_trainers_do_their_own_steps():
     net = some_net(DEVICES)
-    assert not is_flat(gluon.Trainer(net.collect_params(), "sgd"), DEVICES)
+    assert not is_flat(gluon.Trainer(net.collect_params(), "ftrl"), DEVICES)
     assert not is_flat(gluon.Trainer(net.collect_params(), "adamax"), DEVICES)
     assert not is_flat(adam(net), DEVICES[:1])
     on_devices = gluon.Trainer(net.collect_params(), "adam", SETTINGS, update_on_kvstore=False)

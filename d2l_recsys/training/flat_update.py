@@ -1,35 +1,32 @@
-r"""Adam for all parameters in one operator, with the same bits as ``gluon.Trainer``.
-
-A step of Adam at time t, for a gradient that is summed over n examples (MXNet's ``adam_update``):
-
-.. math::
-    g &= \nabla / n + \lambda w \\
-    m &= \beta_1 m + (1 - \beta_1) g \qquad v = \beta_2 v + (1 - \beta_2) g^2 \\
-    w &= w - \eta \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} \frac{m}{\sqrt{v} + \epsilon}
+"""The update of all parameters in one operator, with the same bits as ``gluon.Trainer``.
 
 ``gluon.Trainer`` starts an operator for each parameter, and on several devices five more, which
 collect the gradients and return the weights. In a small net, starting an operator takes longer than
 computing it. Here, the weights of all parameters are parts of one flat array on each device. So are
-the gradients and the moments m and v. One operator then updates all of them.
+the gradients, and what the optimizer keeps, such as Adam's moments. One call of the optimizer then
+updates all of them. Its formula (``optimizers.py``) treats each number by itself, so the result is
+the same.
 """
 
 import math
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence
 
 import numpy
 
 from d2l_recsys.backend import autograd, gluon, mx
+from d2l_recsys.training.optimizers import arrays_of, as_state, kept_arrays
 
 Views = List[mx.nd.NDArray]
 
 
 def is_flat(trainer: gluon.Trainer, devices: Sequence[mx.Context]) -> bool:
-    """Whether ``FlatAdam`` can do the steps of ``trainer`` for batches on ``devices``.
+    """Whether ``FlatUpdate`` can do the steps of ``trainer`` for batches on ``devices``.
 
-    It can for plain Adam on one CPU device or two, if these are the devices of the parameters.
+    It can for the optimizers of ``OPTIMIZERS`` on one CPU device or two. These must be the devices
+    of the parameters.
     """
     parameters = trained_parameters(trainer)
-    if type(trainer.optimizer) is not mx.optimizer.Adam or any(p._data is None for p in parameters):
+    if kept_arrays(trainer.optimizer) is None or any(p._data is None for p in parameters):
         return False
     start_kvstore(trainer)
     return (
@@ -60,7 +57,7 @@ def start_kvstore(trainer: gluon.Trainer) -> None:
 
 
 def updaters(trainer: gluon.Trainer) -> List[mx.optimizer.Updater]:
-    """The updaters that hold Adam's moments: one for each device, or one for all devices."""
+    """The updaters that hold what the optimizer keeps: one for each device, or one for all."""
     start_kvstore(trainer)
     return [trainer._kvstore._updater] if trainer._update_on_kvstore else trainer._updaters
 
@@ -74,11 +71,12 @@ def num_updates(trainer: gluon.Trainer, index: int) -> int:
     return max(count.get(index, 0) for count in counts)
 
 
-class FlatAdam:
-    """The steps of a ``gluon.Trainer`` with Adam, on one CPU device or two.
+class FlatUpdate:
+    """The steps of a ``gluon.Trainer`` on one CPU device or two.
 
     The constructor moves the weights and gradients of the trainer's parameters into flat arrays.
-    The parameters then are views of parts of these arrays. The moments move at the first step.
+    The parameters then are views of parts of these arrays. What the optimizer keeps moves at the
+    first step.
     """
 
     def __init__(self, trainer: gluon.Trainer) -> None:
@@ -100,7 +98,8 @@ class FlatAdam:
             parameter._data, parameter._grad = list(weights), list(grads)
             autograd.mark_variables(parameter._data, parameter._grad, parameter.grad_req)
         self._marked = [weight for of_device in data for weight in of_device]
-        self._moments = [mx.nd.zeros_like(self._weights[0]) for _ in range(2)]
+        parts = kept_arrays(self.optimizer)
+        self._kept = tuple(mx.nd.zeros_like(self._weights[0]) for _ in parts)
         self._total = mx.nd.zeros_like(self._weights[0]) if len(self.devices) > 1 else None
         self._states: Optional[dict] = None
 
@@ -112,32 +111,17 @@ class FlatAdam:
     def step(self, batch_size: int) -> None:
         """Do ``trainer.step(batch_size)``, without ``check_gradients``."""
         (updater,) = updaters(self.trainer)
-        # A resumed run, for example, gives the updater other moments.
+        # A resumed run, for example, gives the updater another state.
         if updater.states is not self._states:
-            self._take_moments(updater)
-        optimizer = self.optimizer
+            self._take_state(updater)
+        optimizer, (first, *others) = self.optimizer, self._indices
         optimizer._set_current_context(self.devices[0].device_id)
-        optimizer._update_count(self._indices)
-        t = optimizer._index_update_count[self._indices[0]]
-        lr = optimizer._get_lr(self._indices[0])
-        lr *= math.sqrt(1.0 - optimizer.beta2**t) / (1.0 - optimizer.beta1**t)
         optimizer.rescale_grad = self.trainer._scale / batch_size
-        clip = {"clip_gradient": optimizer.clip_gradient} if optimizer.clip_gradient else {}
-        weights, mean, variance = self._weights[0], *self._moments
-        mx.nd.adam_update(
-            weights,
-            self._summed_gradients(),
-            mean,
-            variance,
-            out=weights,
-            lr=lr,
-            wd=optimizer._get_wd(self._indices[0]),
-            beta1=optimizer.beta1,
-            beta2=optimizer.beta2,
-            epsilon=optimizer.epsilon,
-            rescale_grad=optimizer.rescale_grad,
-            **clip,
-        )
+        # The optimizer counts one update. The flat array stands for all parameters.
+        optimizer._update_count(others)
+        weights = self._weights[0]
+        state = as_state(optimizer, self._kept)
+        optimizer.update(first, weights, self._summed_gradients(), state)
         for copy in self._weights[1:]:
             weights.copyto(copy)
 
@@ -158,25 +142,28 @@ class FlatAdam:
             if len(self.devices) == 1:
                 weight._fresh_grad = False
 
-    def _take_moments(self, updater: mx.optimizer.Updater) -> None:
-        """Copy the moments of ``updater`` into the flat arrays, and give it views of them.
+    def _take_state(self, updater: mx.optimizer.Updater) -> None:
+        """Copy the state of ``updater`` into the flat arrays, and give it views of them.
 
-        A parameter without moments gets zeros.
+        A parameter without a state gets zeros.
         """
-        found = updater.states
-        views: List[Tuple[mx.nd.NDArray, ...]] = list(zip(*map(self._views, self._moments)))
-        for index, of_parameter in zip(self._indices, views):
-            for view, moment in zip(of_parameter, found.get(index, (0, 0))):
-                view[:] = moment
-        self._states = updater.states = dict(zip(self._indices, views))
+        found, states = updater.states, {}
+        parts = [self._views(flat) for flat in self._kept]
+        for number, index in enumerate(self._indices):
+            views = tuple(part[number] for part in parts)
+            before = arrays_of(found.get(index)) or (0,) * len(views)
+            for view, array in zip(views, before):
+                view[:] = array
+            states[index] = as_state(self.optimizer, views)
+        self._states = updater.states = states
         updater.states_synced = dict.fromkeys(self._indices, True)
 
     def give_back(self) -> None:
-        """Give the trainer's key-value store, if it has one, the weights and the moments."""
+        """Give the trainer's key-value store, if it has one, the weights and its state."""
         if len(self.devices) == 1:
             return
         states = updaters(self.trainer)[0].states
         self.trainer._reset_kvstore()
         (updater,) = updaters(self.trainer)
-        # False: the updater copies each moment to the device of its parameter when needed.
+        # False: the updater copies each array to the device of its parameter when needed.
         updater.states, updater.states_synced = states, dict.fromkeys(states, False)

@@ -1,0 +1,311 @@
+"""The exercises of sections 15.5 to 15.7: ranking losses, NeuMF and Caser."""
+
+from typing import Any, Dict, List
+
+from d2l_recsys.exercises.exercise import Exercise, Grid, Part
+
+OPTIMIZERS = ("sgd", "nag", "adagrad", "rmsprop", "adam")
+# The settings of NeuMF in the chapter. GMF and MLP have other defaults of their own.
+OF_NEUMF: Dict[str, Any] = {
+    "num_epochs": 10,
+    "num_factors": 10,
+    "lr": 0.01,
+    "wd": 1e-5,
+    "batch_size": 1024,
+    "loss": "bpr",
+}
+PROTOCOLS = {"protocol": ("printed", "defined")}
+# The losses of section 15.5 and beyond: the name of the row, and the options.
+LOSSES: Dict[str, Dict[str, Any]] = {
+    "bpr": {"loss": "bpr"},
+    "hinge-0.25": {"loss": "hinge", "margin": 0.25},
+    "hinge-1": {"loss": "hinge"},
+    "hinge-4": {"loss": "hinge", "margin": 4.0},
+    "log": {"loss": "log"},
+    "softmax-5": {"loss": "softmax", "num_negatives": 5},
+    "softmax-20": {"loss": "softmax", "num_negatives": 20},
+    "hardest-5": {"loss": "hardest", "num_negatives": 5},
+    "hardest-20": {"loss": "hardest", "num_negatives": 20},
+}
+
+
+def _by_loss(system: str) -> List[Grid]:
+    return [Grid(system, {}, options, {"loss": name}) for name, options in LOSSES.items()]
+
+
+EXERCISES = [
+    Exercise(
+        "15.5.1",
+        "Which variants of BPR and of the hinge loss are there, and what do they change?",
+        """\
+The variants differ in three things: the shape of the loss, the number of unseen items that a
+seen item is compared with, and which of them counts. The number in the name of a row is the
+margin of the hinge loss, or the number of unseen items.
+
+**The shape matters little in NeuMF,** more in Caser. BPR ([test_hit_rate loss=bpr]), the hinge
+loss ([test_hit_rate loss=hinge-1]) and the log loss ([test_hit_rate loss=log]) have hit rates
+within the spread of the seeds, and so have margins of 0.25 and 4. In Caser, the margin of 0.25
+is too small ([2: test_hit_rate loss=hinge-0.25]), and the log loss has the highest mean of these
+([2: test_hit_rate loss=log]).
+
+**More unseen items help.** The sampled softmax with 20 of them has a hit rate of
+[test_hit_rate loss=softmax-20] in NeuMF and [2: test_hit_rate loss=softmax-20] in Caser, where
+BPR has [2: test_hit_rate loss=bpr]. With one unseen item the sampled softmax is BPR, so the gain
+comes from the number. In NeuMF, 5 are enough ([test_hit_rate loss=softmax-5]).
+
+**The hardest of many is too hard for the AUC.** The hinge loss with the hardest of 5 helps NeuMF
+as well ([test_hit_rate loss=hardest-5]); for Caser, three seeds leave it open. With the hardest
+of 20, NeuMF still has a higher hit rate than with BPR, but the AUC falls to
+[test_auc loss=hardest-20], below that of BPR ([test_auc loss=bpr]): this loss only looks at the
+top of the list.""",
+        [Part("NeuMF by loss", _by_loss("neumf")), Part("Caser by loss", _by_loss("caser"))],
+        [
+            "test_hit_rate: loss=bpr ~ loss=hinge-1",
+            "test_hit_rate: loss=bpr ~ loss=log",
+            "test_hit_rate: loss=hinge-0.25 ~ loss=hinge-4",
+            "2: test_hit_rate: loss=hinge-0.25 < loss=bpr",
+            "test_hit_rate: loss=softmax-20 > loss=bpr",
+            "2: test_hit_rate: loss=softmax-20 > loss=bpr",
+            "test_hit_rate: loss=hardest-5 > loss=bpr",
+            "2: test_hit_rate: loss=hardest-5 ~ loss=hinge-1",
+            "test_auc: loss=hardest-20 < loss=bpr",
+        ],
+    ),
+    Exercise(
+        "15.5.2",
+        "Which models use BPR or the hinge loss?",
+        """\
+BPR comes from Rendle et al. (2009), who used it for matrix factorization. VBPR (with images),
+NGCF and LightGCN (both on the graph of users and items) use it in their papers. Here,
+`d2l-recsys run ngcf` and `run lightgcn` do so, and so do the chapter's NeuMF and Caser, although
+their papers use the log loss. GRU4Rec, for sessions, was first trained with BPR and with a loss
+of its own.
+
+The hinge loss is in maximum-margin matrix factorization (Srebro et al. 2005), in WSABIE, whose
+loss WARP draws unseen items until one is too high (Weston et al. 2011), and in collaborative
+metric learning (Hsieh et al. 2017), which compares distances. With `--loss` each of NeuMF,
+Caser, GMF, MLP and `fm_ranking` can be trained with any of the losses of 15.5.1.
+
+The loss is a setting like others. On the validation items, the search of the
+[leaderboard](leaderboard/leaderboard.md) could choose between BPR and the log loss for GMF, MLP,
+NeuMF and the two factorization machines. It chose the log loss each time.""",
+    ),
+    Exercise(
+        "15.6.1",
+        "How does the number of latent factors change NeuMF?",
+        """\
+More factors help at first: the hit rate rises from [test_hit_rate num_factors=2] with 2 factors
+to [test_hit_rate num_factors=5] with 5 and [test_hit_rate num_factors=10] with the chapter's 10.
+From 10 on there is no clear gain: 50 factors give [test_hit_rate num_factors=50], 100 give
+[test_hit_rate num_factors=100]. The training loss goes on falling, from
+[train_loss num_factors=10] with 10 factors to [train_loss num_factors=100] with 100. So 100
+factors learn the training pairs better, without any use for the test items. Unlike in matrix
+factorization (15.3.1), they do no clear harm to the hit rate.""",
+        [
+            Part(
+                "NeuMF by number of factors",
+                [Grid("neumf", {"num_factors": (2, 5, 10, 20, 50, 100)})],
+                5,
+                ["train_loss"],
+            )
+        ],
+        [
+            "test_hit_rate: num_factors=5 > num_factors=2",
+            "test_hit_rate: num_factors=10 > num_factors=5",
+            "test_hit_rate: num_factors=50 ~ num_factors=10",
+            "test_hit_rate: num_factors=100 ~ num_factors=50",
+            "train_loss: num_factors=100 < num_factors=10",
+        ],
+    ),
+    Exercise(
+        "15.6.2",
+        "How do the number and the width of the layers of the MLP change NeuMF?",
+        """\
+At the chapter's settings, hardly anything. From one layer of 10 units
+([test_hit_rate nums_hiddens=10]) to five ([test_hit_rate nums_hiddens=10,10,10,10,10]), and with
+layers of 64, 32 and 16 units ([test_hit_rate nums_hiddens=64,32,16]), the hit rates are within
+the spread of the seeds. Exercise 15.6.5 shows why: at these settings, the other tower does the
+work.""",
+        [
+            Part(
+                "NeuMF by layers of the MLP",
+                [
+                    Grid(
+                        "neumf",
+                        {
+                            "nums_hiddens": (
+                                [10],
+                                [10, 10],
+                                [10, 10, 10],
+                                [10, 10, 10, 10, 10],
+                                [64, 32, 16],
+                            )
+                        },
+                    )
+                ],
+                5,
+            )
+        ],
+        [
+            "test_hit_rate: nums_hiddens=10,10,10,10,10 ~ nums_hiddens=10",
+            "test_hit_rate: nums_hiddens=64,32,16 ~ nums_hiddens=10,10,10",
+            "test_auc: nums_hiddens=64,32,16 ~ nums_hiddens=10,10,10",
+        ],
+    ),
+    Exercise(
+        "15.6.3",
+        "What do the optimizer, the learning rate and the weight decay change in NeuMF?",
+        """\
+As in matrix factorization (15.3.2), each optimizer needs its own learning rate. Adam is best at
+the chapter's 0.01 ([test_hit_rate optimizer=adam lr=0.01]). NAG reaches the same at 10
+([test_hit_rate optimizer=nag lr=10]) and Adagrad at 1 ([test_hit_rate optimizer=adagrad lr=1]).
+SGD has hardly begun at 10 ([test_hit_rate optimizer=sgd lr=10]): at first, all factors are close
+to 0, and the gradient of each tower is a product of them, so it is close to 0 as well. RMSProp
+stays a little behind (an AUC of [test_auc optimizer=rmsprop lr=0.1], Adam
+[test_auc optimizer=adam lr=0.01]).
+
+No weight decay is a little better than the chapter's 1e-05: the AUC is [2: test_auc wd=0]
+instead of [2: test_auc wd=1e-05]. Ten times the chapter's decay is harmful
+([2: test_auc wd=0.0001]). With 0.001 nothing is learned: the decay outweighs the gradient.""",
+        [
+            Part(
+                "NeuMF by optimizer and learning rate",
+                [Grid("neumf", {"optimizer": OPTIMIZERS, "lr": (0.001, 0.01, 0.1, 1.0, 10.0)})],
+            ),
+            Part(
+                "NeuMF by weight decay",
+                [Grid("neumf", {"wd": (0.0, 1e-6, 1e-5, 1e-4, 1e-3)})],
+            ),
+        ],
+        [
+            "test_hit_rate: optimizer=adam lr=0.01 > optimizer=adam lr=0.001",
+            "test_hit_rate: optimizer=adam lr=0.01 > optimizer=adam lr=0.1",
+            "test_hit_rate: optimizer=adam lr=0.01 ~ optimizer=nag lr=10",
+            "test_hit_rate: optimizer=adam lr=0.01 ~ optimizer=adagrad lr=1",
+            "test_hit_rate: optimizer=sgd lr=10 < optimizer=nag lr=10",
+            "test_auc: optimizer=rmsprop lr=0.1 < optimizer=adam lr=0.01",
+            "2: test_auc: wd=1e-05 < wd=0",
+            "2: test_auc: wd=0.0001 < wd=1e-05",
+            "2: test_auc: wd=0.001 < wd=0.0001",
+        ],
+    ),
+    Exercise(
+        "15.6.4",
+        "What does the hinge loss change in NeuMF, compared with BPR?",
+        """\
+Nothing that can be seen: BPR has a hit rate of [test_hit_rate loss=bpr] and the hinge loss of
+[test_hit_rate loss=hinge], with AUCs of [test_auc loss=bpr] and [test_auc loss=hinge]. Exercise
+15.5.1 has other margins and other losses; there, the number of unseen items matters more than
+the shape of the loss.""",
+        [Part("NeuMF with BPR and with hinge", [Grid("neumf", {"loss": ("bpr", "hinge")})], 5)],
+        [
+            "test_hit_rate: loss=bpr ~ loss=hinge",
+            "test_auc: loss=bpr ~ loss=hinge",
+        ],
+    ),
+    Exercise(
+        "15.6.5",
+        "Which of the two towers does the work: GMF alone, MLP alone, or both?",
+        """\
+GMF. At equal settings and on the same scale, no difference is seen between GMF alone and both
+towers together: printed, the AUC is [test_auc model=GMF protocol=printed] and
+[test_auc model=NeuMF protocol=printed]. MLP alone is worse:
+[test_auc model=MLP protocol=printed]. So at the chapter's settings no gain from the MLP is seen
+(compare Rendle et al. 2020). (The layers of the MLP alone start with larger weights than in
+NeuMF. `chapters/extras/mlp.py` says why.)
+
+Two things lead to wrong conclusions here. The printed AUC is on another scale than the defined
+one ([test_auc model=NeuMF protocol=defined] for NeuMF), because the chapter's code ranks only
+943 of the 1,682 items (`ERRATA.md`). And `d2l-recsys run gmf` has settings of its own: more
+factors, more epochs and the log loss. Its defined AUC, 0.890 on the
+[leaderboard](leaderboard/leaderboard.md), must not be compared with the printed AUC of NeuMF.""",
+        [
+            Part(
+                "NeuMF and its two towers, at the settings of NeuMF",
+                [
+                    Grid("neumf", PROTOCOLS, {}, {"model": "NeuMF"}),
+                    Grid("gmf", PROTOCOLS, OF_NEUMF, {"model": "GMF"}),
+                    Grid(
+                        "mlp",
+                        PROTOCOLS,
+                        {**OF_NEUMF, "nums_hiddens": [10, 10, 10]},
+                        {"model": "MLP"},
+                    ),
+                ],
+                5,
+            )
+        ],
+        [
+            "test_auc: model=GMF protocol=printed ~ model=NeuMF protocol=printed",
+            "test_hit_rate: model=GMF protocol=printed ~ model=NeuMF protocol=printed",
+            "test_auc: model=MLP protocol=printed < model=NeuMF protocol=printed",
+            "test_hit_rate: model=MLP protocol=defined < model=NeuMF protocol=defined",
+            "test_auc: model=NeuMF protocol=defined > model=NeuMF protocol=printed",
+        ],
+    ),
+    Exercise(
+        "15.7.1",
+        "Which matters more in Caser, the horizontal or the vertical convolutions?",
+        """\
+The horizontal ones, but the difference is small. Without them, the AUC falls from
+[test_auc filters=both] to [test_auc filters=vertical]. Without the vertical filters it stays at
+[test_auc filters=horizontal], and the hit rate does not change clearly either. So the horizontal
+filters, which see several items in their order, are enough here. They also have more weights: 16
+filters of each height, against 4 vertical ones.""",
+        [
+            Part(
+                "Caser without one kind of filters",
+                [
+                    Grid("caser", {}, {}, {"filters": "both"}),
+                    Grid("caser", {}, {"d": 0}, {"filters": "vertical"}),
+                    Grid("caser", {}, {"d_prime": 0}, {"filters": "horizontal"}),
+                ],
+                10,
+            )
+        ],
+        [
+            "test_hit_rate: filters=horizontal ~ filters=both",
+            "test_auc: filters=horizontal ~ filters=both",
+            "test_auc: filters=vertical < filters=both",
+            "test_auc: filters=vertical < filters=horizontal",
+        ],
+    ),
+    Exercise(
+        "15.7.2",
+        "How does the length L of the sequences change Caser?",
+        """\
+Five items are better than one. The hit rate rises from [test_hit_rate L=1] with one item to
+[test_hit_rate L=5] with five (the chapter's text has 5, its code 3), and stays there:
+[test_hit_rate L=8] with 8, [test_hit_rate L=12] with 12. With 20 it is [test_hit_rate L=20],
+lower again. A user with c items gives c - L training examples, so a longer history leaves fewer
+of them, and the model has more weights: filters of every height up to L.""",
+        [Part("Caser by L", [Grid("caser", {"L": (1, 2, 3, 5, 8, 12, 20)})])],
+        [
+            "test_hit_rate: L=5 > L=1",
+            "test_hit_rate: L=8 ~ L=5",
+            "test_hit_rate: L=12 ~ L=5",
+            "test_hit_rate: L=20 < L=12",
+        ],
+    ),
+    Exercise(
+        "15.7.3",
+        "How does session-based recommendation differ from sequence-aware recommendation?",
+        """\
+**Sequence-aware:** the user is known. The model has the whole history, often of years, and can
+have factors p_u for each user, as Caser has. The next item of each user is predicted.
+
+**Session-based:** the visitor is anonymous. Only the clicks of this visit are known, often three
+or four. There are no factors of users and nothing is known of earlier visits, so every session
+is like a new user. What counts is the next click within the session, within seconds. The data
+must have many short sessions: it is cut where a visitor pauses for, say, 30 minutes.
+
+So a session model reads a short sequence and nothing else. GRU4Rec (Hidasi et al. 2016) does it
+with a recurrent net, and trains many sessions side by side, because they are short. Item-based
+nearest neighbors, which need only the last items, are strong there.
+
+MovieLens shows how much the order alone tells: on the [leaderboard](leaderboard/leaderboard.md),
+SASRec reads only the history and has no factors of users, and reaches an NDCG@10 of 0.111.
+Caser, with factors of users and the last five items, reaches 0.082. But the ratings of MovieLens
+are no sessions: people enter, in one sitting, movies that they saw over years.""",
+    ),
+]

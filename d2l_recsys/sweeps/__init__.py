@@ -1,0 +1,1 @@
+"""The same system with several settings, over several seeds: runs, table, figure, files."""
