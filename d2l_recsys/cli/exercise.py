@@ -67,12 +67,14 @@ def exercise(
         points = points_of(chosen, conditions.dataset)
         found = find_data(points, out / "runs", data_dir, quiet)
         conditions = conditions._replace(found=found)
-        for one in chosen:
-            answers.append(answer(one, conditions))
-            if not json:
-                print(as_lines(answers[-1]), end="\n\n", flush=True)
-            # If a later exercise is stopped, the answers so far stay.
-            written = write_answers(answers, out, conditions.has_words)
+        try:
+            for one in chosen:
+                answers.append(answer(one, conditions))
+                if not json:
+                    print(as_lines(answers[-1]), end="\n\n", flush=True)
+        finally:
+            # If an exercise is stopped, the answers so far stay.
+            written = write_answers(answers, out, conditions.has_words) if answers else []
     if json:
         show(document_of(answers), str, json)
     else:

@@ -111,46 +111,53 @@ def run_points(
     raise.
     """
     found = found or find_data(points, folder, data_dir, quiet)
-    made_with = {"code": code_digest(), "environment": environment(), "jobs": jobs}
-    asked, points = points, [_with_data(point, found[_asks_for(point)][0]) for point in points]
-    planned, places = [], set()
-    for before, point in zip(asked, points):
-        place = folder / default_folder(point.section.name, None, point.options).relative_to(
-            "results"
-        )
-        if place in places:
-            raise SettingError(
-                "the book's clicks cannot be had, and others take their place, so two of the "
-                f"settings are the same: {point}; leave one out"
-            )
-        places.add(place)
-        stamp = {
-            "system": point.section.name,
-            # A worker process cannot unpickle a choice that a section defines.
-            "options": json.loads(as_json(point.options)),
-            "data": found[_asks_for(before)][1],
-            **made_with,
-        }
-        name = str(point._replace(labels={}))
-        planned.append(
-            [
-                PlannedRun(
-                    f"{name}, seed {seed}",
-                    place / f"seed-{seed}",
-                    data_dir,
-                    {"seed": seed, **stamp},
-                )
-                for seed in seeds
-            ]
-            if point.section.draws
-            else [PlannedRun(name, place, data_dir, {"seed": None, **stamp})]
-        )
-    done = iter(finish_runs([run for of in planned for run in of], do, read, jobs, quiet))
-    outcomes = [Outcome(point, [next(done) for _ in of]) for point, of in zip(points, planned)]
+    plans = _plan(points, seeds, folder, data_dir, found, jobs)
+    done = iter(finish_runs([run for _, of in plans for run in of], do, read, jobs, quiet))
+    outcomes = [Outcome(point, [next(done) for _ in of]) for point, of in plans]
     runs = [run for outcome in outcomes for run in outcome.runs]
     if all(run.failed and not run.diverged for run in runs):
         raise SettingError(runs[0].failed)
     return outcomes
+
+
+def _plan(
+    points: Sequence[Point],
+    seeds: Sequence[int],
+    folder: pathlib.Path,
+    data_dir: Optional[pathlib.Path],
+    found: FoundData,
+    jobs: int,
+) -> List[Tuple[Point, List[PlannedRun]]]:
+    """Each of ``points`` with the data that is there, and its planned runs."""
+    made_with = {"code": code_digest(), "environment": environment(), "jobs": jobs}
+    plans: List[Tuple[Point, List[PlannedRun]]] = []
+    names = set()
+    for asked in points:
+        dataset, sha256 = found[_asks_for(asked)]
+        point = _with_data(asked, dataset)
+        name = str(point._replace(labels={}))
+        if name in names:
+            raise SettingError(
+                "the book's clicks cannot be had, and others take their place, so two of the "
+                f"settings are the same: {point}; leave one out"
+            )
+        names.add(name)
+        planned = []
+        for seed in seeds if point.section.draws else [None]:
+            place = default_folder(point.section.name, seed, point.options)
+            stamp = {
+                "system": point.section.name,
+                "seed": seed,
+                # A worker process cannot unpickle a choice that a section defines.
+                "options": json.loads(as_json(point.options)),
+                "data": sha256,
+                **made_with,
+            }
+            told = name if seed is None else f"{name}, seed {seed}"
+            here = folder / place.relative_to("results")
+            planned.append(PlannedRun(told, here, data_dir, stamp))
+        plans.append((point, planned))
+    return plans
 
 
 def _with_data(point: Point, dataset: Any) -> Point:
