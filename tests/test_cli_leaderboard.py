@@ -78,7 +78,10 @@ def test_the_command_leaves_table_figure_and_numbers(ratings_dir, tmp_path):
     where = {"ratings_dir": ratings_dir, "results": tmp_path}
     done = call("--only", "itemknn", "--seeds", 3, **where)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines() == ["popularity", "itemknn"]
+    assert done.stderr.splitlines() == [
+        "1 of 2 finished: popularity",
+        "2 of 2 finished: itemknn",
+    ]
     folder = tmp_path / "leaderboard" / "part"
     assert not (tmp_path / "leaderboard" / "numbers.json").exists()
     assert done.stdout.splitlines()[-1].startswith(f"written to {folder}: ")
@@ -92,8 +95,8 @@ def test_the_command_leaves_table_figure_and_numbers(ratings_dir, tmp_path):
     assert [name for name in names if f"| {name}" in page] == names
     again = call("--only", "itemknn", "--seeds", 3, **where)
     assert again.stderr.splitlines() == [
-        "popularity: already finished",
-        "itemknn: already finished",
+        "1 of 2 already finished: popularity",
+        "2 of 2 already finished: itemknn",
     ]
     assert again.stdout == done.stdout
 

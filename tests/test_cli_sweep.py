@@ -76,8 +76,8 @@ def test_finished_runs_are_used_again_and_a_damaged_one_is_repeated(sweep, tmp_p
     stamp.write_text("damaged")
     second = sweep("als", "--num-factors", "2,3,4", "--seeds", "1", *OPTIONS)
     assert first[0] == second[0] == 0
-    finished = [line for line in second[2].splitlines() if line.endswith("already finished")]
-    assert finished == ["als, num_epochs 2, num_factors 2, seed 0: already finished"]
+    finished = [line for line in second[2].splitlines() if "already finished" in line]
+    assert finished == ["1 of 3 already finished: als, num_epochs 2, num_factors 2, seed 0"]
     # The first column is the setting, the next the mean of one run: no ± with one seed.
     assert [line.split()[1] for line in first[1].splitlines()[4:6]] == [
         line.split()[1] for line in second[1].splitlines()[4:6]
@@ -85,11 +85,23 @@ def test_finished_runs_are_used_again_and_a_damaged_one_is_repeated(sweep, tmp_p
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_a_run_with_the_defaults_keeps_the_runs_below_its_folder(sweep):
+    """A run of a system without seeds has results/NAME, and with options a folder below."""
+    status, text, error = sweep("itemknn", "--num-neighbors", "3,100", "--json")
+    assert status == 0, error
+    assert len(json.loads(text)["points"]) == 2
+    assert "1 of 2 finished: itemknn, num_neighbors 3" in error
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_system_without_seeds_runs_once(sweep):
-    status, text, error = sweep("itemknn", "--num-neighbors", "3,5", "--json")
+    options = ["--num-neighbors", "3,5", "--split", "validation"]
+    status, text, error = sweep("itemknn", *options, "--json")
     assert status == 0, error
     points = json.loads(text)["points"]
     assert [point["seeds"] for point in points] == [[None], [None]]
+    text = sweep("itemknn", *options)[1]
+    assert 'split validation: "test" stands for what is held out to choose settings' in text
 
 
 @pytest.mark.parametrize(

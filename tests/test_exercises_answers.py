@@ -103,7 +103,8 @@ def small(monkeypatch):
     of_als = Exercise(
         "15.3.1",
         "How many factors?",
-        "With 2 factors the AUC is [test_auc num_factors=2].",
+        "With 2 factors the AUC is [test_auc num_factors=2].\n\n"
+        "| model | see |\n|---|---|\n| ALS | [`ERRATA.md`](../ERRATA.md) |",
         [Part("ALS", [Grid("als", {"num_factors": (2, 3)}, {"num_epochs": 2})], 2)],
         ["test_auc: num_factors=2 ~ num_factors=3"],
     )
@@ -126,6 +127,8 @@ def test_an_exercise_is_run_shown_and_written(run_here, ratings_dir, tmp_path):
     mean, sd = np.mean(values), np.std(values, ddof=1)
     assert f"With 2 factors the AUC is {mean:.3f} ± {sd:.3f}." in text
     assert "15.3.2  Why?\n\nBecause." in text
+    # A terminal shows no Markdown.
+    assert "model    see\n-------  -----------\nALS      `ERRATA.md`\n" in text
     folder = tmp_path / "results" / "exercises"
     page = (folder / "exercises.md").read_text()
     assert f"With 2 factors the AUC is {mean:.3f} ± {sd:.3f}." in page
@@ -139,7 +142,7 @@ def test_an_exercise_is_run_shown_and_written(run_here, ratings_dir, tmp_path):
     assert document["exercises"]["15.3.2"]["answer"] == "Because."
     status, text, error = run_here("exercise", "15.3.1", *options, "--seeds", "1", "--json")
     assert status == 0, error
-    assert "als, num_epochs 2, num_factors 3, seed 7: already finished" in error
+    assert "2 of 2 already finished: als, num_epochs 2, num_factors 3, seed 7" in error
     (claim,) = json.loads(text)["exercises"]["15.3.1"]["claims"]
     assert claim["holds"] is None
     text = run_here("exercise", "15.3.1", *options, "--seeds", "1")[1]

@@ -72,7 +72,7 @@ def test_what_is_done_is_not_done_again_unless_something_changed(plan, monkeypat
     runs.do(planned)
     runs.do_all([planned], 1, quiet=False)
     assert did == []
-    assert capsys.readouterr().err == "popularity: already finished\n"
+    assert capsys.readouterr().err == "1 of 1 already finished: popularity\n"
     for other in (plan("popularity", code="0"), plan("popularity", {"cutoff": [3]})):
         runs.do_all([other], 1, quiet=True)
         assert did == [other]

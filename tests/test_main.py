@@ -225,6 +225,7 @@ def test_a_section_runs_as_its_script_does(ratings_dir, run_here, tmp_path):
         (["run", "nuemf"], r"there is no command 'nuemf'; did you mean 'neumf'\? choose from: "),
         (["runn"], r"there is no command 'runn'; did you mean 'run'\? choose from: "),
         (["run", "mf", "--lr", "1", "--lr", "2"], r"--lr is given 2 times; give it once"),
+        (["run", "mf", "--lr", "1,2"], r"'--lr': .*; for several values, use `sweep mf`$"),
         (["report", "--results", "a", "--results", "b"], r"--results is given 2 times"),
         (["run", "ease", "--out", ""], r"--out is ''; give it a value, or leave it out"),
         (["leaderboard", "--only", ""], r"--only is ''; give it a value, or leave it out"),

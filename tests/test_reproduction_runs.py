@@ -84,11 +84,19 @@ def test_a_run_is_that_of_the_sections_main(planned, tmp_path):
     assert job.is_finished(read_run)
 
 
+def _finished(capsys):
+    """The names of the runs in the lines of progress, sorted; the lines count them."""
+    lines = capsys.readouterr().err.splitlines()
+    count = [line.partition(" finished: ")[0] for line in lines]
+    assert count == [f"{i} of {len(lines)}" for i in range(1, len(lines) + 1)]
+    return sorted(line.partition(" finished: ")[2] for line in lines)
+
+
 def test_finished_runs_are_not_repeated_and_others_are(planned, tmp_path, capsys, monkeypatch):
     results = tmp_path / "results"
     done = finish_runs(planned, do, read_run, 2, quiet=False)
     assert [run.stamp for run in done] == [job.stamp for job in planned]
-    assert sorted(capsys.readouterr().err.splitlines()) == sorted(map(str, planned))
+    assert _finished(capsys) == sorted(map(str, planned))
     before = stamps_of(results)
     assert len(before) == 4
 
@@ -104,8 +112,11 @@ def test_finished_runs_are_not_repeated_and_others_are(planned, tmp_path, capsys
     )
     finish_runs(planned, do, read_run, 1, quiet=False)
     assert capsys.readouterr().err.splitlines() == [
-        "mf-random, seed 1: already finished", "mf, seed 0", "mf-random, seed 0", "mf, seed 1"
-    ]  # fmt: skip
+        "1 of 4 already finished: mf-random, seed 1",
+        "2 of 4 finished: mf, seed 0",
+        "3 of 4 finished: mf-random, seed 0",
+        "4 of 4 finished: mf, seed 1",
+    ]
     after = stamps_of(results)
     assert [after[folder / "run.json"] == before[folder / "run.json"] for folder in folders] == [
         False, False, False, True

@@ -5,8 +5,9 @@ from d2l_recsys.reproduction.summary import spread
 from d2l_recsys.sections.registry import SYSTEMS, Kind
 from d2l_recsys.sweeps.figure import draw_sweep
 from d2l_recsys.sweeps.grid import Point
+from d2l_recsys.sweeps.pages import Sweep
 from d2l_recsys.sweeps.runs import Done, Outcome
-from d2l_recsys.sweeps.table import Row, row_of, shown_numbers, table_of
+from d2l_recsys.sweeps.table import Row, better, heading, row_of, shown_numbers, table_of
 
 
 def row(labels, values, reported=(), failed=0):
@@ -90,6 +91,27 @@ def test_the_usual_numbers_of_the_kind_are_shown_and_further_cutoffs():
     names = ["train_loss", "test_auc", "test_hit_rate", "test_ndcg_at_5"]
     rows = [Row({}, {name: spread([0.5]) for name in names}, {}, 1.0, 1, 0)]
     assert shown_numbers(rows, [Kind.ranking]) == ["test_hit_rate", "test_auc", "test_ndcg_at_5"]
+
+
+def test_a_heading_has_the_unit_and_a_figure_says_which_values_are_better():
+    assert [heading("train_ctr"), heading("test_rmse")] == ["train ctr (%)", "test rmse"]
+    told = {name: better(name) for name in ("test_rmse", "test_log_loss", "test_ndcg_at_5", "k")}
+    assert list(told.values()) == ["lower is better", "lower is better", "higher is better", ""]
+    rows = [row({"k": k}, [k + 1.0]) for k in (1, 2)]
+    assert draw_sweep(rows, ["test_rmse"]).axes[0].get_title() == "test rmse (lower is better)"
+
+
+def test_the_figure_leaves_out_a_number_that_no_setting_changes():
+    def swept(*features):
+        outcomes = []
+        for number in features:
+            found = {**result(0, 1.0), "printed": {"num_features": number, "train_ctr": 55.4}}
+            done = [Done(None, {"seed": None}, found)]
+            outcomes.append(Outcome(Point(SYSTEMS["ctr"], {}, {}), done))
+        return Sweep("ctr", outcomes)
+
+    assert swept(3041, 2889).drawn == ["num_features"]
+    assert swept(3041).drawn == ["num_features", "train_ctr"]
 
 
 def lines_of(rows):

@@ -23,7 +23,7 @@ def exercise(
     list_all: Annotated[bool, typer.Option("--list", help="List all exercises.")] = False,
     seeds: Annotated[
         Optional[int],
-        typer.Option(help="Number of runs of each setting.", show_default="3 or 5"),
+        typer.Option(help="Number of runs of each setting.", show_default="3, 5 or 10"),
     ] = None,
     first_seed: Annotated[int, "The first of the seeds."] = 0,
     dataset: Annotated[ClickDataset, "Clicks of sections 15.8 to 15.10."] = ClickDataset.movielens,

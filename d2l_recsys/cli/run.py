@@ -1,6 +1,7 @@
 """``d2l-recsys run NAME``: run a section, a companion, a variant or an entry of the leaderboard."""
 
 import inspect
+import re
 from typing import Any, List, Mapping, Optional
 
 import typer
@@ -11,6 +12,9 @@ from d2l_recsys.sections import command_line
 from d2l_recsys.sections.options import changed_options, choices_of
 from d2l_recsys.sections.registry import SYSTEMS, VARIANTS, Section
 from d2l_recsys.storage.files import default_folder
+
+# Several values on the command line, where most options take one.
+SEVERAL = re.compile(r"(--[a-z-]+=)?[^,/]+(,[^,/]+)+")
 
 
 class SectionCommand(command_line.OnceCommand):
@@ -67,6 +71,18 @@ class SectionCommand(command_line.OnceCommand):
 
         run.__signature__ = signature
         return run
+
+    def parse_args(self, context: typer.Context, args: List[str]) -> List[str]:
+        """Parse ``args``. The error for several values where one is due names ``sweep``."""
+        several = any(SEVERAL.fullmatch(word) for word in args)
+        try:
+            return super().parse_args(context, args)
+        except command_line.UsageError as error:
+            if not several:
+                raise
+            raise command_line.UsageError(
+                f"{error.format_message()}; for several values, use `sweep {self.name}`"
+            ) from error
 
     def invoke(self, context: Any) -> Any:
         """Call the section's ``main`` with the options of the command line."""

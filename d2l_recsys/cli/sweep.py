@@ -22,7 +22,7 @@ class SweepCommand(SectionCommand):
     begin = (
         "Run the system below with each combination of the given values, over seeds. Commas "
         "separate the values of an option. An option that takes a list is given once for each "
-        "value.\n\n"
+        "value. Without options, the system runs as it is, over seeds.\n\n"
     )
 
     def _run(self) -> Callable[..., None]:

@@ -1,10 +1,12 @@
 """The answers as text for a terminal, and as the page ``docs/exercises.md`` with its figures."""
 
 import pathlib
+import re
 import textwrap
 from typing import Any, Dict, List, Mapping, Sequence
 
 from d2l_recsys.exercises.answers import Answer
+from d2l_recsys.reproduction.tables import aligned
 from d2l_recsys.runs.results import environment
 from d2l_recsys.sections.registry import SECTIONS
 from d2l_recsys.storage.files import as_json, prepare_folder, write_files
@@ -39,6 +41,8 @@ CLICKS = (
     "Criteo's and Avazu's files cannot be downloaded freely. With your copy, "
     "`d2l-recsys exercise {} --dataset criteo --data-dir DIR` does the same runs."
 )
+# A link in Markdown; its text is the first group.
+LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 def command_of(number: str) -> str:
@@ -54,7 +58,7 @@ def as_lines(answer: Answer) -> str:
     if answer.checked:
         blocks.append("\n".join(f"- {checked}" for checked in answer.checked))
     blocks += _warning(answer)
-    return "\n\n".join([*blocks, *map(_wrapped, filter(None, answer.words.split("\n\n")))])
+    return "\n\n".join([*blocks, *map(_for_terminal, filter(None, answer.words.split("\n\n")))])
 
 
 def _warning(answer: Answer) -> List[str]:
@@ -68,9 +72,18 @@ def _warning(answer: Answer) -> List[str]:
     ]
 
 
-def _wrapped(paragraph: str) -> str:
-    """A paragraph in lines of equal length: numbers in place of their names leave short lines."""
-    if paragraph.startswith(("|", "- ")):
+def _for_terminal(paragraph: str) -> str:
+    """A paragraph of Markdown as a terminal shows it: links are their texts, and tables aligned.
+
+    Lines get an equal length, because numbers in place of their names leave short ones.
+    """
+    paragraph = LINK.sub(r"\1", paragraph)
+    if paragraph.startswith("|"):
+        headers, _, *rows = (
+            [cell.strip() for cell in line.strip("|").split("|")] for line in paragraph.splitlines()
+        )
+        return aligned(headers, rows, left=len(headers))
+    if paragraph.startswith("- "):
         return paragraph
     return textwrap.fill(" ".join(paragraph.split()), 100)
 

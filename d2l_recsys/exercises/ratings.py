@@ -45,10 +45,11 @@ Adam ([test_rmse optimizer=adam lr=0.002]). SGD needs 10, five thousand times as
 ([test_rmse optimizer=sgd lr=0.002] after 20 epochs). The reason: the step uses the mean gradient
 of a batch, and a batch of 512 has, on average, half a rating of any one user. So the gradient of
 a row of P is tiny. Adam and RMSProp divide it by its own size. SGD does not. NAG with the
-momentum 0.9 at some rate is like SGD at ten times this rate, because its steps add up to 1 / (1
-- 0.9). Each at the best rate tried, Adam has the lowest mean. Three seeds do not settle whether
-  it is better than SGD and NAG, but RMSProp ([test_rmse optimizer=rmsprop lr=0.002]) and Adagrad
-  ([test_rmse optimizer=adagrad lr=0.01]) are worse.
+momentum 0.9 at some rate is like SGD at ten times this rate, because its steps add up to ten
+times as much. Each at the best rate tried, Adam has the lowest mean. Three seeds do not settle
+whether it is better than SGD and NAG, but RMSProp ([test_rmse optimizer=rmsprop lr=0.002]) and
+Adagrad ([test_rmse optimizer=adagrad lr=0.01]) are worse. (For Adam and RMSProp the best rate is
+also the lowest one tried. Lower rates may be better still.)
 
 The weight decay of the chapter, 1e-05, changes nothing that can be seen, compared with none.
 More is worse: 0.0001 gives [2: test_rmse wd=0.0001], and 0.001 gives [2: test_rmse wd=0.001].
@@ -149,7 +150,8 @@ positive, so a rectifier only cuts off predictions below 0. As encoder, tanh is 
 ([test_rmse encoder_activation=tanh decoder_activation=identity]). The rectifier is worse
 ([test_rmse encoder_activation=relu decoder_activation=identity]), and the identity, which leaves
 a linear model, is worst ([test_rmse encoder_activation=identity decoder_activation=identity]).
-The rectifier has a lower training loss than the sigmoid (see the last check), so it overfits.
+The rectifier has a lower training loss than the sigmoid (the last check), and a higher test
+error, so it overfits.
 
 A sigmoid or tanh as decoder cannot work: its output is at most 1, and ratings go up to 5. All of
 them end at an RMSE of about 2.77.""",

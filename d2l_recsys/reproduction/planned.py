@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import pathlib
-import shutil
 import sys
 from importlib.util import find_spec
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
@@ -50,13 +49,15 @@ class PlannedRun(NamedTuple):
         return {**found, "jobs": 0} == {**json.loads(as_json(self.stamp)), "jobs": 0}
 
     def run_section(self, section: Section, **options: Any) -> Dict[str, Any]:
-        """Empty the folder, run ``section``, and return its result.
+        """Remove the files in the folder, run ``section``, and return its result.
 
         Raises what its ``main`` raises. The message of a RecsysError then begins with the name of
         this run.
         """
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        # Of a system without seeds, runs with other options are in folders below.
+        for path in self.folder.glob("*"):
+            if not path.is_dir():
+                path.unlink()
         try:
             return section.main()(**options, data_dir=self.data_dir, out=self.folder, quiet=True)
         except RecsysError as error:
@@ -80,22 +81,24 @@ def finish_runs(
     on_terminal = sys.stderr.isatty()
     with tqdm(total=len(planned), unit="run", disable=quiet or not on_terminal) as bar:
 
-        def note(run: PlannedRun, line: str) -> None:
+        def note(number: int, run: PlannedRun, before: bool = False) -> None:
             bar.set_postfix_str(run.name, refresh=False)
             bar.update()
             if not (quiet or on_terminal):
-                print(line, file=sys.stderr)
+                finished = "already finished" if before else "finished"
+                print(f"{number} of {len(planned)} {finished}: {run}", file=sys.stderr)
 
         try:
-            todo = []
+            todo, finished = [], []
             for run in planned:
                 if run.is_finished(read):
-                    note(run, f"{run}: already finished")
+                    finished.append(run)
+                    note(len(finished), run, before=True)
                 else:
                     todo.append(run)
             with contextlib.closing(work_off(todo, do, jobs)) as done:
-                for run, _ in done:
-                    note(run, run.name)
+                for number, (run, _) in enumerate(done, start=len(finished) + 1):
+                    note(number, run)
         except KeyboardInterrupt as interrupt:
             bar.close()
             message = "stopped; repeat the command to continue from here"

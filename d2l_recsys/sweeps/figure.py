@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLoca
 from d2l_recsys.reproduction.tables import formatted, words
 from d2l_recsys.runs.plots import new_figure
 from d2l_recsys.sweeps.grid import as_text
-from d2l_recsys.sweeps.table import Row
+from d2l_recsys.sweeps.table import Row, better, heading
 
 # The width of one panel, in inches, and the ratio of two values from which an axis is logarithmic.
 WIDTH, WIDE = 3.6, 20
@@ -38,7 +38,8 @@ def draw_sweep(rows: Sequence[Row], numbers: Sequence[str], title: str = "") -> 
     for part, number in zip(np.atleast_1d(axes), numbers):
         draw(part, rows, number)
         part.tick_params(labelsize=7)
-        part.set_title(words(number), fontsize=9)
+        told = better(number)
+        part.set_title(heading(number) + f" ({told})" * bool(told), fontsize=9)
         part.xaxis.label.set_size(8)
         part.yaxis.label.set_size(8)
     if title:

@@ -50,9 +50,20 @@ class Sweep(NamedTuple):
 
     @property
     def numbers(self) -> List[str]:
-        """The names of the numbers that the figure shows; empty if no run has numbers."""
+        """The names of the numbers that the table shows; empty if no run has numbers."""
         kinds = dict.fromkeys(outcome.point.section.kind for outcome in self.outcomes)
         return shown_numbers(self.rows, list(kinds))
+
+    @property
+    def drawn(self) -> List[str]:
+        """The names of the numbers that the figure shows: those that are not all equal, if any."""
+        rows = self.rows
+        vary = [
+            name
+            for name in self.numbers
+            if len({row.numbers[name].mean for row in rows if name in row.numbers}) > 1
+        ]
+        return (vary or self.numbers)[:PANELS]
 
     @property
     def notes(self) -> List[str]:
@@ -67,6 +78,8 @@ class Sweep(NamedTuple):
         protocols = {self.shown or r["protocol"] for r in results if SYSTEMS[r["chapter"]].trains}
         if protocols:
             lines.append(f"the numbers are the {' and the '.join(sorted(protocols))} ones")
+        if any(result["settings"].get("split") == "validation" for result in results):
+            lines.append('split validation: "test" stands for what is held out to choose settings')
         # One line for each point: over the seeds, a point fails for the same reason.
         failed = {
             str(outcome.point): run.failed
@@ -115,7 +128,7 @@ class Sweep(NamedTuple):
 
     def figure(self) -> bytes:
         """The figure, as PNG."""
-        return png(draw_sweep(self.rows, self.numbers[:PANELS], self.title))
+        return png(draw_sweep(self.rows, self.drawn, self.title))
 
     def csv(self) -> bytes:
         """A line for each run: its labels, its seed, and all its numbers of both protocols."""

@@ -18,6 +18,12 @@ SHOWN = {
     Kind.data: ("num_features", "train_ctr", "test_ctr", "num_ratings", "sparsity"),
 }
 
+# The end of a number's name, and which of its values are better.
+BETTER = {
+    **dict.fromkeys(("rmse", "loss"), "lower is better"),
+    **dict.fromkeys(("hit_rate", "auc", "ndcg", "mrr", "acc"), "higher is better"),
+}
+
 
 class Row(NamedTuple):
     """One point of a sweep over its seeds.
@@ -73,6 +79,17 @@ def shown_numbers(rows: Sequence[Row], kinds: Sequence[Kind]) -> List[str]:
     return [*usual, *(name for name in found if "_at_" in name)]
 
 
+def heading(name: str) -> str:
+    """The name of a number as it stands in a table, with its unit."""
+    return words(name) + " (%)" * name.endswith("_ctr")
+
+
+def better(name: str) -> str:
+    """Whether lower or higher values of a number are better; empty if neither is."""
+    ending = name.partition("_at_")[0]
+    return next((told for end, told in BETTER.items() if ending.endswith(end)), "")
+
+
 def table_of(rows: Sequence[Row], numbers: Sequence[str], style: str = "simple") -> str:
     """The table of ``rows`` with the columns ``numbers``; ``style`` as in ``aligned``.
 
@@ -83,7 +100,7 @@ def table_of(rows: Sequence[Row], numbers: Sequence[str], style: str = "simple")
     labels = list(rows[0].labels)
     headers = [*map(words, labels)]
     for name in numbers:
-        headers += [words(name), *[f"book: {words(name)}"] * (name in quoted)]
+        headers += [heading(name), *[f"book: {heading(name)}"] * (name in quoted)]
     headers += ["runs", *["failed"] * some_failed, "seconds a run"]
     cells = []
     for row in rows:
