@@ -1,8 +1,10 @@
 """The files of a sweep: a table in Markdown and as text, a figure, CSV and JSON."""
 
+import dataclasses
+import functools
 import json
 import pathlib
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import pandas as pd
 
@@ -25,7 +27,8 @@ SWEEP = "sweep"
 PANELS = 3
 
 
-class Sweep(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Sweep:
     """A finished sweep: its name, and the outcome of each of its points.
 
     ``wanted`` are the names of further numbers that its table shows. ``shown`` says which numbers
@@ -40,10 +43,14 @@ class Sweep(NamedTuple):
     @property
     def title(self) -> str:
         """The name, with an asterisk if the data is a substitute."""
-        results = [result for outcome in self.outcomes for result in outcome.results]
-        return self.name + "*" * any(result["dataset"]["substitute"] for result in results)
+        return self.name + "*" * any(result["dataset"]["substitute"] for result in self.results)
 
-    @property
+    @functools.cached_property
+    def results(self) -> List[Dict[str, Any]]:
+        """The results of all runs that have numbers."""
+        return [result for outcome in self.outcomes for result in outcome.results]
+
+    @functools.cached_property
     def rows(self) -> List[Row]:
         """A row for each outcome."""
         return [row_of(outcome, self.shown) for outcome in self.outcomes]
@@ -57,22 +64,18 @@ class Sweep(NamedTuple):
     @property
     def drawn(self) -> List[str]:
         """The names of the numbers that the figure shows: those that are not all equal, if any."""
-        rows = self.rows
         vary = [
             name
             for name in self.numbers
-            if len({row.numbers[name].mean for row in rows if name in row.numbers}) > 1
+            if len({row.numbers[name].mean for row in self.rows if name in row.numbers}) > 1
         ]
         return (vary or self.numbers)[:PANELS]
 
     @property
     def notes(self) -> List[str]:
         """Lines below the table: what ± is, how the runs differ, which data they used."""
-        seeds = sorted(
-            {r["seed"] for o in self.outcomes for r in o.results if r["seed"] is not None}
-        )
-        results = [result for outcome in self.outcomes for result in outcome.results]
-        lines = []
+        results, lines = self.results, []
+        seeds = sorted({result["seed"] for result in results if result["seed"] is not None})
         if len(seeds) > 1:
             lines.append(f"mean ± standard deviation over the seeds {as_text(seeds)}")
         protocols = {self.shown or r["protocol"] for r in results if SYSTEMS[r["chapter"]].trains}
