@@ -25,6 +25,7 @@ setup(
         *find_packages(include=["d2l_recsys", "d2l_recsys.*"]),
         "d2l_recsys.chapters",
         "d2l_recsys.chapters.extras",
+        "d2l_recsys.chapters.tutorial",
     ],
     package_dir={"d2l_recsys.chapters": "chapters"},
     package_data={

@@ -44,37 +44,22 @@ from d2l_recsys.train import train_ranking
 CHAPTERS_L = 3
 
 
-class Caser(nn.HybridBlock, Recommender):
-    """Convolutional sequence embedding, eq. 15.7.1-4.
-
-    Called with int arrays ``user_id`` (n,), ``seq`` (n, L) and ``item_id`` (n,), all zero-based;
-    ``seq`` has the oldest item first. Returns n scores. There are ``d`` horizontal filters of each
-    height, and ``d_prime`` vertical filters. One of the two numbers may be 0.
+class ItemConvolutions(nn.HybridBlock):
+    """The part of Caser that reads the last items: the vector z of eq. 15.7.1-3.
 
     A horizontal filter is as wide as E, and a vertical filter is as high as E. So each filter is a
     dense layer on the numbers that it covers. The dense layers here have the weights of
     ``nn.Conv2D(d, (height, num_factors))`` and ``nn.Conv2D(d_prime, (L, 1))``, reshaped, and take a
     fraction of the time of these convolutions.
-
-    Raises SettingError if ``d`` and ``d_prime`` are both 0.
     """
 
-    def __init__(
-        self,
-        num_factors: int,
-        num_users: int,
-        num_items: int,
-        L: int = 5,
-        d: int = 16,
-        d_prime: int = 4,
-        drop_ratio: float = 0.05,
-        **kwargs: Any,
+    def add_convolutions(
+        self, num_factors: int, num_items: int, L: int, d: int, d_prime: int, drop_ratio: float
     ) -> None:
-        super().__init__(**kwargs)
+        """Make the layers. Raises SettingError if ``d`` and ``d_prime`` are both 0."""
         if not (d or d_prime):
             raise SettingError("--d and --d-prime are both 0; keep filters of one kind")
         self.L, self.d, self.d_prime = L, d, d_prime
-        self.P = nn.Embedding(num_users, num_factors)
         self.Q = nn.Embedding(num_items, num_factors)
         if d_prime:
             self.conv_v = nn.Dense(d_prime, in_units=L, flatten=False)
@@ -83,12 +68,10 @@ class Caser(nn.HybridBlock, Recommender):
             self.conv_h.add(nn.Dense(d, in_units=height * num_factors))
         in_units = d_prime * num_factors + d * L
         self.fc = nn.Dense(num_factors, activation="relu", in_units=in_units)
-        self.Q_prime = nn.Embedding(num_items, 2 * num_factors)
-        self.b = nn.Embedding(num_items, 1)
         self.dropout = nn.Dropout(drop_ratio)
 
-    def view(self, F, user_id, seq):
-        """[z; p_u], the part of the scores that does not depend on the item: (n, 2 k).
+    def convolve(self, F, seq):
+        """The vector z of each sequence, (n, k).
 
         Raises DataError for sequences of another length than ``L`` (unless hybridized).
         """
@@ -110,8 +93,42 @@ class Caser(nn.HybridBlock, Recommender):
             for response in responses[1:]:
                 largest = F.np.maximum(largest, response)
             features.append(F.npx.relu(largest))
-        z = self.fc(self.dropout(concatenate(F, *features)))
-        return concatenate(F, z, self.P(user_id))
+        return self.fc(self.dropout(concatenate(F, *features)))
+
+
+class Caser(ItemConvolutions, Recommender):
+    """Convolutional sequence embedding, eq. 15.7.1-4.
+
+    Called with int arrays ``user_id`` (n,), ``seq`` (n, L) and ``item_id`` (n,), all zero-based;
+    ``seq`` has the oldest item first. Returns n scores. There are ``d`` horizontal filters of each
+    height, and ``d_prime`` vertical filters. One of the two numbers may be 0.
+
+    Raises SettingError if ``d`` and ``d_prime`` are both 0.
+    """
+
+    def __init__(
+        self,
+        num_factors: int,
+        num_users: int,
+        num_items: int,
+        L: int = 5,
+        d: int = 16,
+        d_prime: int = 4,
+        drop_ratio: float = 0.05,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.P = nn.Embedding(num_users, num_factors)
+        self.add_convolutions(num_factors, num_items, L, d, d_prime, drop_ratio)
+        self.Q_prime = nn.Embedding(num_items, 2 * num_factors)
+        self.b = nn.Embedding(num_items, 1)
+
+    def view(self, F, user_id, seq):
+        """[z; p_u], the part of the scores that does not depend on the item: (n, 2 k).
+
+        Raises DataError for sequences of another length than ``L`` (unless hybridized).
+        """
+        return concatenate(F, self.convolve(F, seq), self.P(user_id))
 
     def hybrid_forward(self, F, user_id, seq, item_id):
         """Score the pairs; F is ``mxnet.nd``, or ``mxnet.symbol`` if hybridized."""
@@ -178,6 +195,10 @@ def main(
         num_epochs,
         run.devices,
         **run.options,
+    )
+    run.say(
+        f"the first training sample: user {users[0]}, sequence {sequences[0].tolist()}, "
+        f"next item {targets[0]} (rows, counted from 0)"
     )
     is_chapters = L == CHAPTERS_L and d > 0 and d_prime > 0 and loss is RankingLoss.bpr
     return run.finish(history, compares=is_chapters)

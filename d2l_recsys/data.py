@@ -27,13 +27,15 @@ from d2l_recsys.datasets.movielens import (
 from d2l_recsys.errors import DataError, NoSourceError, SettingError
 from d2l_recsys.loaders.batches import BatchLoader, MappedLoader, training_loader
 from d2l_recsys.loaders.interactions import RankingData
+from d2l_recsys.loaders.sessions import Sessions, cut_sessions, last_tenth
 from d2l_recsys.loaders.splits import in_training
-from d2l_recsys.settings import ClickDataset, Feedback, Split, as_choice
+from d2l_recsys.settings import ClickDataset, Feedback, Split, TimeSplit, as_choice
 
 __all__ = [
     "CTRData",
     "CTRDataset",
     "RankingData",
+    "SessionSplit",
     "click_batches",
     "data_folder",
     "dataset_ml100k",
@@ -43,6 +45,7 @@ __all__ = [
     "load_data_ctr",
     "load_data_ml100k",
     "load_ranking_ml100k",
+    "load_sessions_ml100k",
     "locate_ml100k",
     "read_data_ml100k",
     "read_items_ml100k",
@@ -237,6 +240,51 @@ def load_all_ml100k(data_dir: Optional[PathLike] = None) -> RankingData:
     columns = _columns(data, num_users, num_items, Feedback.explicit)
     *_, candidates = load_data_ml100k(data, num_users, num_items, "implicit")
     return RankingData(num_users, num_items, *columns, candidates, test_items={})
+
+
+class SessionSplit(NamedTuple):
+    """Sessions, split by time: those to learn from, and those to test on.
+
+    Items are zero-based. ``num_users`` and ``num_items`` are the numbers of all users and items.
+    """
+
+    num_users: int
+    num_items: int
+    train: Sessions
+    test: Sessions
+
+    @property
+    def sizes(self) -> Tuple[int, int]:
+        """The numbers of users and items."""
+        return self.num_users, self.num_items
+
+
+def load_sessions_ml100k(
+    data_dir: Optional[PathLike] = None, split_mode: str = "seq-aware", idle: int = 30
+) -> SessionSplit:
+    """Read MovieLens-100K, cut the ratings into sessions, and hold out the latest (15.7).
+
+    A session ends where a user pauses for more than ``idle`` minutes. With the split ``seq-aware``
+    the last tenth of the sessions is held out, in the order of their first rating. ``validation``
+    leaves this tenth out of everything, and holds out a tenth of the others in the same way.
+
+    Raises SettingError if the split is not by time or ``idle`` is out of range. Raises DataError if
+    there are fewer than two sessions to learn from. Also raises the errors of ``read_data_ml100k``.
+    """
+    split = as_choice(TimeSplit, "split", split_mode)
+    data, num_users, num_items = read_data_ml100k(data_dir)
+    users, items = _indices(data, num_users, num_items)
+    every = cut_sessions(users, items, data["timestamp"].to_numpy(), idle)
+    train, test = last_tenth(every)
+    if split is TimeSplit.validation:
+        train, test = last_tenth(train)
+    if len(train) < 2:
+        raise DataError(
+            f"{find_ml100k(data_dir).ratings}: pauses of more than {idle} minutes cut the ratings "
+            f"into {len(every)} sessions of two or more ratings, too few to learn from; choose "
+            "another --idle, or add ratings"
+        )
+    return SessionSplit(num_users, num_items, train, test)
 
 
 class CTRData(NamedTuple):

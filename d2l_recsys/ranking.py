@@ -15,7 +15,7 @@ from d2l_recsys.errors import DataError, SettingError
 from d2l_recsys.loaders.interactions import RankingData, UserItems, user_items, user_name
 from d2l_recsys.settings import Scores
 
-__all__ = ["HeldOut", "hit_and_auc", "ranking_metrics"]
+__all__ = ["HeldOut", "hit_and_auc", "rank_among", "ranking_metrics"]
 
 # The default cut-offs: 50 is from the text of the section, 10 is usual in the literature.
 HIT_CUTOFF = 50
@@ -47,6 +47,16 @@ def hit_and_auc(rankedlist: Iterable[int], test_matrix: Iterable[int], k: int) -
             "the list has only the held-out item; an AUC needs another item to compare with"
         )
     return hits, (last - positions[0]) / last
+
+
+def rank_among(scores: np.ndarray, items: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The rank of one item in each row of ``scores``: (n,), counted from 0, ties count half.
+
+    ``scores`` are (n, num_items) and ``items`` (n,). ``others``, bool (n, num_items), are the items
+    that the item of each row is compared with; it is not one of them.
+    """
+    own = np.take_along_axis(scores, np.reshape(items, (-1, 1)), axis=1)
+    return ((scores > own) & others).sum(axis=1) + ((scores == own) & others).sum(axis=1) / 2
 
 
 class Ranks(NamedTuple):
@@ -124,11 +134,9 @@ class HeldOut:
         unobserved[observed.users - first, observed.items] = False
         negatives = unobserved.copy()
         negatives[rows, held_out.items] = False
-        own = scores[rows, held_out.items][:, None]
         of_user = scores[rows]
-        higher = ((of_user > own) & negatives[rows]).sum(axis=1)
-        ties = ((of_user == own) & negatives[rows]).sum(axis=1)
-        rank = higher + ties / 2
+        rank = rank_among(of_user, held_out.items, negatives[rows])
+        own = scores[rows, held_out.items][:, None]
 
         # The chapter ranks items 0 ... num_users - 1. If there are fewer items, MXNet's embedding
         # uses the last row of its table for every item that is not in the table.

@@ -22,7 +22,8 @@ class NegativeSampler:
     unobserved item, counted from 0. To find it, skip the observed items with smaller numbers: if
     there are c of them, the item is ``r + c``. The observed item i, at place k among the observed
     items, has ``i - k`` unobserved items below it. So c counts the observed items with
-    ``i - k <= r``; a binary search finds it.
+    ``i - k <= r``; a binary search finds it. This does the work of ``negative_sampler``, a function
+    in drafts of the chapter.
 
     Parameters
     ----------
@@ -72,6 +73,7 @@ class NegativeSampler:
 class PairwiseLoader(BatchLoader):
     """A ``BatchLoader`` that adds an array of negative items to the end of each batch.
 
+    It takes the place of the chapter's ``PRDataset`` and of the loader around it.
     The first of ``arrays`` has the users. In each epoch ``sampler`` draws new negative items: one
     for each row, shape (n,), or ``num_negatives`` for each row, shape (n, num_negatives). The same
     item may be drawn twice for one row.

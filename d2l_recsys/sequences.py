@@ -10,6 +10,7 @@ import numpy as np
 from d2l_recsys.errors import DataError
 from d2l_recsys.loaders.batches import BATCHES_PER_BLOCK, BatchLoader
 from d2l_recsys.loaders.interactions import user_name
+from d2l_recsys.loaders.sessions import Sessions
 from d2l_recsys.sampling import PairwiseLoader
 from d2l_recsys.settings import check_settings
 
@@ -20,6 +21,7 @@ __all__ = [
     "history_chunks",
     "last_items",
     "sequence_windows",
+    "session_windows",
 ]
 
 
@@ -48,6 +50,8 @@ def sequence_windows(users: np.ndarray, items: np.ndarray, L: int, num_users: in
     the window starts with copies of the oldest item. (The chapter's code does the same for 1 item
     and for L items. For numbers between 1 and L it stops with an error.)
 
+    This is the chapter's ``SeqDataset``. The negative items are drawn later, by ``PairwiseLoader``.
+
     Raises SettingError if ``L`` is out of range. Raises DataError if a user has no item, if a user
     is outside 0 ... num_users - 1, or if the arrays have different lengths or are not integers.
     """
@@ -60,10 +64,6 @@ def sequence_windows(users: np.ndarray, items: np.ndarray, L: int, num_users: in
             "leave this user out"
         )
 
-    def before(stop: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """Returns the L items before each ``stop``; copies of the oldest item fill a short row."""
-        return history[np.maximum(stop[:, None] + np.arange(-L, 0), start[:, None])]
-
     num_windows = np.maximum(counts - L, 1)
     of_user = np.repeat(np.arange(num_users), num_windows)
     first_window = np.cumsum(num_windows) - num_windows
@@ -72,10 +72,28 @@ def sequence_windows(users: np.ndarray, items: np.ndarray, L: int, num_users: in
     stop = np.where(counts > L, 0, 1)[of_user] + target
     return Windows(
         users=of_user.astype(np.int32),
-        sequences=before(stop, starts[of_user]),
+        sequences=_items_before(history, stop, starts[of_user], L),
         targets=history[target],
-        test_sequences=before(stops, starts),
+        test_sequences=_items_before(history, stops, starts, L),
     )
+
+
+def session_windows(sessions: Sessions, L: int) -> Tuple[np.ndarray, np.ndarray]:
+    """The last ``L`` items before each item but the first of each session, and the item itself.
+
+    Both are int32: windows (n, L), oldest item first, and targets (n,). If there are fewer items
+    before, the window starts with copies of the first item. Raises SettingError if ``L`` is out of
+    range.
+    """
+    check_settings(L=L)
+    targets = np.delete(np.arange(len(sessions.items)), sessions.starts[:-1])
+    first = sessions.starts[sessions.session_of_item[targets]]
+    return _items_before(sessions.items, targets, first, L), sessions.items[targets]
+
+
+def _items_before(history: np.ndarray, stop: np.ndarray, start: np.ndarray, L: int) -> np.ndarray:
+    """Returns the L items before each ``stop``; copies of the oldest item fill a short row."""
+    return history[np.maximum(stop[:, None] + np.arange(-L, 0), start[:, None])]
 
 
 class Chunks(NamedTuple):

@@ -51,6 +51,7 @@ SETTINGS = {
     "edge_dropout": Setting("Share of the graph's edges left out in training.", 0, 0.999),
     "eval_step": Setting("Number of epochs from one evaluation to the next.", 1, 10**6),
     "force": Setting("Replace the result of another run in the folder for the results."),
+    "idle": Setting("A session ends where a user pauses for more minutes than this.", 1, 10**7),
     "item": Setting("Id (as in u.data) of the item whose rating is predicted.", 1, INT32_MAX),
     "jobs": Setting("Number of runs at the same time.", 1, 64),
     "l2": Setting("Strength of the regularization of the weights, lambda.", 1e-6, 1e12),
@@ -165,6 +166,14 @@ class RankingLoss(Choice):
     log = "log"
     softmax = "softmax"
     hardest = "hardest"
+
+
+class SessionLoss(Choice):
+    """Loss: against the other targets of the batch (top1, bpr), or all items (cross_entropy)."""
+
+    top1 = "top1"
+    bpr = "bpr"
+    cross_entropy = "cross_entropy"
 
 
 class Optimizer(Choice):

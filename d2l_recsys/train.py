@@ -12,11 +12,11 @@ from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.model_bases.contract import ClickModel
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.settings import Protocol, Scores, as_choice, check_settings
-from d2l_recsys.training.history import CTR_CURVE, RANKING_CURVE, RATING_CURVE, History
+from d2l_recsys.training.history import CTR_CURVE, RANKING_CURVE, RATING_CURVE, Curve, History
 from d2l_recsys.training.loop import Steps, train_epochs
 from d2l_recsys.training.objectives import click_loss, ranking_loss, rating_loss
 from d2l_recsys.training.resume import Saver
-from d2l_recsys.training.train_loss import TrainClicks
+from d2l_recsys.training.train_loss import TrainClicks, TrainLoss
 
 __all__ = [
     "train_ctr",
@@ -188,6 +188,9 @@ def train_recommender(
     saver: Optional[Saver] = None,
     begin_epoch: Callable[[int], None] = lambda epoch: None,
     protocol: str = "defined",
+    curve: Curve = RANKING_CURVE,
+    measure: Callable[[], TrainLoss] = TrainLoss,
+    whole_epochs: bool = False,
 ) -> History:
     """Train a net with any loss, and evaluate it after each epoch: the loop of the companions.
 
@@ -204,6 +207,9 @@ def train_recommender(
     begin_epoch : called with the number of each epoch (from 1) before the first batch of the epoch;
         also for a resumed epoch
     protocol : the result lines show the numbers of this protocol
+    curve : what the live figure and the first result line show
+    measure : makes the object that adds up the losses of an epoch
+    whole_epochs : as in ``train_epochs``
 
     Returns the History. Prints the two result lines of ``train_ranking``.
     Raises the errors of ``train_recsys_rating`` and of ``evaluate``.
@@ -213,11 +219,13 @@ def train_recommender(
         Steps(loss_of_share, net, train_iter, trainer, devices),
         num_epochs,
         evaluate,
-        RANKING_CURVE,
+        curve,
         protocol,
         quiet,
         saver,
+        measure=measure,
         begin_epoch=begin_epoch,
+        whole_epochs=whole_epochs,
     )
 
 
@@ -235,7 +243,7 @@ def train_ctr(
 ) -> History:
     """Train a click model (FM, DeepFM) and evaluate it after each epoch.
 
-    The chapter uses the book's loop for image classification on several devices instead.
+    The chapter uses the book's loop for image classification, ``train_ch13``, instead.
 
     Parameters
     ----------

@@ -93,6 +93,16 @@ def ratings_dir(tmp_path, ratings):
     return write_ratings(folder, ratings)
 
 
+@pytest.fixture(scope="module")
+def sessions_dir(tmp_path_factory):
+    """Made-up ratings of 30 users in sessions of about six items."""
+    ratings = made_up_ratings().sort_values("user_id", kind="stable")
+    rng = np.random.default_rng(1)
+    steps = np.where(rng.random(len(ratings)) < 0.15, 3600, 60)
+    ratings = ratings.assign(timestamp=880000000 + np.cumsum(steps))
+    return write_ratings(tmp_path_factory.mktemp("sessions"), ratings)
+
+
 def made_up_clicks(num_rows=600, num_fields=34, seed=0):
     """Lines of a click file in the book's layout; the label depends on the first three fields."""
     rng = np.random.default_rng(seed)
@@ -154,6 +164,26 @@ def run_here(monkeypatch, capsys, tmp_path):
         return (left.value.code or 0, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """A function that simulates Ctrl-C after ``count`` checks for it.
+
+    The loop checks once after each batch, and twice at the end of an epoch.
+    """
+
+    from d2l_recsys.training import loop
+
+    def stop(count):
+        asked = iter(range(count))
+        monkeypatch.setattr(
+            loop,
+            "noting_interrupts",
+            lambda: contextlib.nullcontext(lambda: next(asked, None) is None),
+        )
+
+    return stop
 
 
 def run_script(script, *options, cwd=None, **environment):

@@ -147,6 +147,27 @@ def test_loss_windows_and_dropout_are_the_sections(ratings_dir, tmp_path, monkey
     assert caser.Caser(3, 6, 9).dropout._rate == 0.05
 
 
+def test_a_run_shows_its_first_training_sample(ratings_dir, run_here):
+    """The newest window of the first user; the rows are the ids less 1."""
+    data = load_ranking_ml100k(ratings_dir)
+    *sequence, target = data.candidates[0][-5:]
+    options = ["--L", 4, "--num-epochs", 1, "--batch-size", 64, "--data-dir", ratings_dir]
+    code, out, _ = run_here("run", "caser", *options)
+    assert code == 0
+    assert out.splitlines()[2] == (
+        f"the first training sample: user 0, sequence {sequence}, next item {target} "
+        "(rows, counted from 0)"
+    )
+    assert run_here("run", "caser", *options, "--quiet")[1] == ""
+
+
+@pytest.mark.network
+def test_the_first_training_sample_is_the_one_that_the_book_shows(ml100k_dir, run_here):
+    code, out, _ = run_here("run", "caser", "--num-epochs", 1, "--data-dir", ml100k_dir)
+    assert code == 0
+    assert "the first training sample: user 0, sequence [110, 255, 4], next item 101 (" in out
+
+
 def test_dropout_acts_on_the_filters_features():
     net, seen = make(3, 4, 2), {}
     net.dropout.register_forward_hook(

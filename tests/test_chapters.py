@@ -156,6 +156,8 @@ def test_the_protocol_chooses_the_lines_and_the_curve(section, quick, monkeypatc
     for protocol in ("printed", "defined"):
         result = quick(protocol=protocol, quiet=False)
         lines = capsys.readouterr().out.splitlines()
+        if section == "caser":
+            assert lines.pop(2).startswith("the first training sample: user 0, ")
         final = result[protocol]
         if section in RATING:
             shown = f"train loss {final['train_loss']:.3f}, test RMSE {final['test_rmse']:.3f}"

@@ -252,7 +252,7 @@ def test_ctrl_c_in_training_does_not_speak_of_options_that_there_are_not(
 
 def test_names_are_those_of_systems_that_rank():
     for name, section in SYSTEMS.items():
-        if section.kind in (Kind.ranking, Kind.ratings):
+        if section.kind in (Kind.ranking, Kind.ratings, Kind.all_ratings):
             assert resolve(name) == (section, {}, name)
         else:
             with pytest.raises(

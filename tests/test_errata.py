@@ -34,7 +34,13 @@ def test_every_figure_stands_in_the_text_of_its_entry(number):
 
 # Fractions in an entry that are not figures: the threshold in a heading, settings, and a loss as it
 # is printed.
-NO_FIGURES = {"C1": {"16.6"}, "C3": {"0.01", "0.02"}, "D3": {"0.000"}}
+NO_FIGURES = {
+    "C1": {"16.6"},
+    "C3": {"0.01", "0.02"},
+    "D3": {"0.000"},
+    "T2": {"4.545", "1.062", "12.87", "5.32", "0.001"},
+    "T3": {"0.01", "0.0003"},
+}
 
 
 @pytest.mark.parametrize("number", list(command.ROWS))

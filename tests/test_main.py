@@ -150,7 +150,8 @@ def test_the_list_has_every_name_once_and_no_word_is_cut():
     assert (done.returncode, done.stderr) == (0, "")
     rows = [re.split(" {2,}", line.strip()) for line in done.stdout.splitlines()[2:]]
     assert sorted(row[1] for row in rows) == sorted(NAMES)
-    assert {row[0] for row in rows} == {"section", "companion", "variant", "leaderboard"}
+    kinds = {"section", "companion", "tutorial", "variant", "leaderboard"}
+    assert {row[0] for row in rows} == kinds
     assert ["companion", "svd", "Cremonesi et al. 2010", "SVD of the ratings"] in rows
     words = " ".join(call("run", "--help").stdout.split())
     assert "SVD of the ratings (Cremonesi et al. 2010)." in words
@@ -226,6 +227,11 @@ def test_a_section_runs_as_its_script_does(ratings_dir, run_here, tmp_path):
         (["runn"], r"there is no command 'runn'; did you mean 'run'\? choose from: "),
         (["run", "mf", "--lr", "1", "--lr", "2"], r"--lr is given 2 times; give it once"),
         (["run", "mf", "--lr", "1,2"], r"'--lr': .*; for several values, use `sweep mf`$"),
+        (["run", "mf", "--lr=1,2"], r"'--lr': .*; for several values, use `sweep mf`$"),
+        (
+            ["run", "neumf", "--cutoff", "5,10", "--lr", "x"],
+            r"Invalid value for '--lr': [^;]*$",
+        ),
         (["report", "--results", "a", "--results", "b"], r"--results is given 2 times"),
         (["run", "ease", "--out", ""], r"--out is ''; give it a value, or leave it out"),
         (["leaderboard", "--only", ""], r"--only is ''; give it a value, or leave it out"),

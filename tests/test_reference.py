@@ -10,7 +10,7 @@ from conftest import ROOT
 from scipy import stats
 
 from d2l_recsys.runs.reported import reported_numbers
-from d2l_recsys.sections.registry import SECTIONS, VARIANTS
+from d2l_recsys.sections.registry import SECTIONS, VARIANTS, Kind
 
 FOLDER = ROOT / "docs" / "reference"
 FRESH_SEEDS = (101, 102, 103)
@@ -62,7 +62,7 @@ def test_the_report_beside_it_is_of_the_same_run(reference):
                 expected = [number["mean"], number["sd"]]
                 assert np.isclose(told, expected, rtol=0, atol=1.01e-4).all(axis=1).any()
     figures = {path.stem for path in (FOLDER / "figures").glob("*.png")}
-    data = {name for name, section in SECTIONS.items() if not section.trains}
+    data = {name for name, section in SECTIONS.items() if section.kind is Kind.data}
     assert figures == {*VARIANTS, *data, "standings"}
 
 
@@ -93,6 +93,22 @@ def test_the_readme_quotes_the_reference(reference):
     assert quoted == expected
     # Two of the metrics of each ranking section, one of each other section.
     assert len(quoted) == 8
+
+
+def test_the_readme_counts_the_numbers_within_the_range_of_the_seeds(reference):
+    outside, within = [], 0
+    for section, variant in reference["variants"].items():
+        for name, value in (
+            {} if variant["dataset"]["substitute"] else variant["reported"]
+        ).items():
+            if name in variant["printed"]:
+                seeds = variant["printed"][name]
+                is_within = seeds["min"] <= value <= seeds["max"]
+                within += is_within
+                outside += [] if is_within else [(section, name)]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (within, outside) == (10, [("autorec", "train_loss")])
+    assert "Ten of the eleven numbers lie within the range of the seeds" in readme
 
 
 def test_the_example_of_the_three_values_is_seed_0(reference):

@@ -4,14 +4,28 @@ import pytest
 from conftest import ROOT
 
 from d2l_recsys.errors import SettingError
-from d2l_recsys.sections.registry import COMPANIONS, SECTIONS, SYSTEMS, VARIANTS, as_variants
+from d2l_recsys.sections.registry import (
+    COMPANIONS,
+    SECTIONS,
+    SYSTEMS,
+    TUTORIAL,
+    TUTORIAL_PREFIX,
+    VARIANTS,
+    as_variants,
+)
 
 
 def test_every_module_of_the_chapter_is_registered_and_no_other():
-    for folder, systems in (("chapters", SECTIONS), ("chapters/extras", COMPANIONS)):
+    tutorial = {name[len(TUTORIAL_PREFIX) :] for name in TUTORIAL}
+    for folder, names in (
+        ("chapters", SECTIONS),
+        ("chapters/extras", COMPANIONS),
+        ("chapters/tutorial", tutorial),
+    ):
         modules = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
-        assert set(systems) == modules
-    assert list(SYSTEMS) == [*SECTIONS, *COMPANIONS]
+        assert set(names) == modules
+    assert all(name.startswith(TUTORIAL_PREFIX) for name in TUTORIAL)
+    assert list(SYSTEMS) == [*SECTIONS, *COMPANIONS, *TUTORIAL]
 
 
 def test_the_sections_are_in_the_order_of_the_book():

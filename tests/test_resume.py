@@ -62,24 +62,6 @@ def run(ratings_dir, clicks_dir, tmp_path):
     return run_section
 
 
-@pytest.fixture
-def stop_after(monkeypatch):
-    """A function that simulates Ctrl-C after ``count`` checks for it.
-
-    The loop checks once after each batch, and twice at the end of an epoch.
-    """
-
-    def stop(count):
-        asked = iter(range(count))
-        monkeypatch.setattr(
-            loop,
-            "noting_interrupts",
-            lambda: contextlib.nullcontext(lambda: next(asked, None) is None),
-        )
-
-    return stop
-
-
 @pytest.mark.parametrize(
     ("section", "num_devices"),
     some(

@@ -3,8 +3,8 @@
     python -m benchmarks.errata [--data-dir DIR] [--clicks-dir DIR] [--only R1,K2] [--seeds 3]
 
 Each entry of ``ERRATA.md`` has one function that measures it, in the module of its part: R1 is in
-``ratings``, K1 in ``ranking``, C1 in ``clicks`` and D1 in ``loops_data_tools``. The command writes
-the measured figures to ``docs/errata.json``.
+``ratings``, K1 in ``ranking``, C1 in ``clicks``, D1 in ``loops_data_tools`` and T1 in ``tutorial``.
+The command writes the measured figures to ``docs/errata.json``.
 
 If the reference run (``docs/reference/reference.json``) has a number, the command takes the number
 from there. Otherwise it trains the model, with the chapter's settings, and on two devices as in the
@@ -24,7 +24,7 @@ from typer import Option
 from typing_extensions import Annotated
 
 from benchmarks.against_d2l import ClicksDir
-from benchmarks.errata import clicks, loops_data_tools, ranking, ratings
+from benchmarks.errata import clicks, loops_data_tools, ranking, ratings, tutorial
 from benchmarks.errata.figures import Figures, entries, merged, texts, tidy, unsaid
 from benchmarks.errata.lab import BOOKS_DEVICES, ROOT, Lab
 from d2l_recsys.devices import pick_devices
@@ -37,7 +37,13 @@ TEXT = ROOT / "ERRATA.md"
 FIGURES = ROOT / "docs" / "errata.json"
 REFERENCE = ROOT / "docs" / "reference" / "reference.json"
 
-ROWS = {**ratings.ROWS, **ranking.ROWS, **clicks.ROWS, **loops_data_tools.ROWS}
+ROWS = {
+    **ratings.ROWS,
+    **ranking.ROWS,
+    **clicks.ROWS,
+    **loops_data_tools.ROWS,
+    **tutorial.ROWS,
+}
 
 
 def read_json(file: pathlib.Path) -> Dict[str, Any]:

@@ -89,6 +89,15 @@ def truncated_svd(R: csr_matrix, k: int) -> Tuple[np.ndarray, np.ndarray, np.nda
     return U * signs, sigma, V * signs
 
 
+def check_num_factors(num_factors: int, sizes: Tuple[int, int]) -> None:
+    """Raise SettingError unless ``num_factors`` is smaller than both ``sizes``, users and items."""
+    if num_factors >= min(sizes):
+        raise SettingError(
+            f"--num-factors is {num_factors}; for {sizes[0]} users and {sizes[1]} items it must be "
+            f"less than {min(sizes)}"
+        )
+
+
 def fit(data: RankingData, num_factors: int, fill: Fill = Fill.mean) -> SVD:
     """Compute the truncated SVD of the training ratings.
 
@@ -96,11 +105,7 @@ def fit(data: RankingData, num_factors: int, fill: Fill = Fill.mean) -> SVD:
     the number of items.
     """
     shape = data.sizes
-    if num_factors >= min(shape):
-        raise SettingError(
-            f"--num-factors is {num_factors}; for {shape[0]} users and {shape[1]} items it must be "
-            f"less than {min(shape)}"
-        )
+    check_num_factors(num_factors, shape)
     R = interaction_matrix(data.users, data.items, *shape, data.ratings).astype(np.float64)
     means = np.zeros(data.num_users)
     if fill is Fill.mean:

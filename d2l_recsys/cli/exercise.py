@@ -41,8 +41,9 @@ def exercise(
     A finished run is repeated only if the code, the data or the installed versions have changed
     since.
     """
-    from d2l_recsys.exercises.answers import EXERCISES, Conditions, answer, points_of
+    from d2l_recsys.exercises.answers import EXERCISES, answer, points_of
     from d2l_recsys.exercises.page import as_lines, document_of, write_answers
+    from d2l_recsys.exercises.parts import Conditions
 
     if list_all or not numbers:
         listed = {n: e.question for n, e in EXERCISES.items()}
@@ -53,7 +54,8 @@ def exercise(
         if not any(_names(name, number) for number in EXERCISES):
             raise SettingError(f"there is no exercise {name!r}; {nearest(name, EXERCISES)}")
     check_settings(jobs=jobs)
-    most = max((part.seeds for one in chosen for part in one.parts), default=1)
+    counts = [p.seeds for one in chosen for p in one.parts if isinstance(p.seeds, int)]
+    most = max(counts, default=1)
     check_seeds(most if seeds is None else seeds, first_seed)
     from d2l_recsys.storage.in_use import alone_in
     from d2l_recsys.sweeps.runs import find_data

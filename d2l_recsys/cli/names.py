@@ -4,7 +4,7 @@ from typing import Dict, List
 
 from d2l_recsys.cli.output import AsJson, show
 from d2l_recsys.leaderboard.entries import ENTRIES
-from d2l_recsys.sections.registry import COMPANIONS, SECTIONS, VARIANTS
+from d2l_recsys.sections.registry import COMPANIONS, SECTIONS, SYSTEMS, TUTORIAL, VARIANTS
 
 
 def all_names() -> List[Dict[str, str]]:
@@ -14,7 +14,8 @@ def all_names() -> List[Dict[str, str]]:
     system, with the settings of the leaderboard.
     """
     rows = []
-    for kind, systems in (("section", SECTIONS), ("companion", COMPANIONS)):
+    kinds = {"section": SECTIONS, "companion": COMPANIONS, "tutorial": TUTORIAL}
+    for kind, systems in kinds.items():
         for system in systems.values():
             rows.append((kind, system.name, system.source, system.title))
     for variant in VARIANTS.values():
@@ -22,7 +23,7 @@ def all_names() -> List[Dict[str, str]]:
             section = variant.section
             rows.append(("variant", variant.name, section.source, variant.description))
     for entry in ENTRIES.values():
-        if entry.name not in {**SECTIONS, **COMPANIONS}:
+        if entry.name not in SYSTEMS:
             rows.append(("leaderboard", entry.name, entry.section.source, entry.titled))
     return [dict(zip(("kind", "name", "source", "title"), row)) for row in rows]
 

@@ -74,11 +74,10 @@ class SectionCommand(command_line.OnceCommand):
 
     def parse_args(self, context: typer.Context, args: List[str]) -> List[str]:
         """Parse ``args``. The error for several values where one is due names ``sweep``."""
-        several = any(SEVERAL.fullmatch(word) for word in args)
         try:
-            return super().parse_args(context, args)
+            return super().parse_args(context, list(args))
         except command_line.UsageError as error:
-            if not several:
+            if not _at_fault(getattr(error, "param", None), args):
                 raise
             raise command_line.UsageError(
                 f"{error.format_message()}; for several values, use `sweep {self.name}`"
@@ -87,6 +86,14 @@ class SectionCommand(command_line.OnceCommand):
     def invoke(self, context: Any) -> Any:
         """Call the section's ``main`` with the options of the command line."""
         return self._command.invoke(context)
+
+
+def _at_fault(option: Optional[Any], args: List[str]) -> bool:
+    """Whether ``option``, which has a wrong value in ``args``, was given several values at once."""
+    names = getattr(option, "opts", [])
+    values = [after for name, after in zip(args, args[1:]) if name in names]
+    values += [word for word in args if word.partition("=")[0] in names]
+    return any(SEVERAL.fullmatch(value) for value in values)
 
 
 def _with_defaults(signature: inspect.Signature, own: Mapping[str, Any]) -> inspect.Signature:

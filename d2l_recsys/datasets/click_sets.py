@@ -48,6 +48,8 @@ class ClickFiles(NamedTuple):
 def find_book(folder: pathlib.Path) -> ClickFiles:
     """Find the book's two files; fetch them if they are missing.
 
+    Drafts of the chapter call this ``read_data_ctr``.
+
     Raises NoSourceError if no source delivers them, and DataError if a file is missing or damaged.
     """
     found = locate_book(folder)

@@ -161,6 +161,8 @@ def _size(folder: pathlib.Path) -> int:
 def fetch(sources: Sequence[Source], folder: pathlib.Path, by_hand: str) -> None:
     """Fill ``folder`` from the first source that works. Do nothing if it is already filled.
 
+    The chapter uses the book's ``download_extract`` instead.
+
     The archive is checked against its known hash before it is opened. The files are unpacked beside
     ``folder`` and appear in it by one rename. With them comes a record (``source.json``), which has
     their source and their SHA-256. A lock lets only one process at a time do this.

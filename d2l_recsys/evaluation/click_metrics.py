@@ -14,7 +14,10 @@ from d2l_recsys.settings import Scores
 
 
 def right_as_printed(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Whether each prediction is right as printed: the chapter truncates the score to 0 or 1."""
+    """Whether each prediction is right as printed: the chapter truncates the score to 0 or 1.
+
+    The chapter's loop counts these with the book's ``accuracy``.
+    """
     # A net that diverged gives NaN, which is not a prediction: -1 equals no label.
     truncated = np.nan_to_num(scores, nan=-1).astype(np.int32)
     return truncated == labels.astype(np.int32)

@@ -25,7 +25,9 @@ SHARES_UNDER_WAY = 16
 def evaluate_rating(net: gluon.Block, test_iter: Iterable, devices: Sequence[mx.Context]) -> Scores:
     """``test_rmse`` of ``net`` (eq. 15.3.4), printed and defined, from one pass over ``test_iter``.
 
-    A batch has the inputs of the net followed by the ratings, and is split across ``devices``.
+    This is the chapter's ``evaluator`` of section 15.3. A batch has the inputs of the net followed
+    by the ratings, and is split across ``devices``.
+
     Raises DataError if there is no batch.
     """
     batches = [
@@ -46,7 +48,8 @@ def evaluate_clicks(
 
     A batch has features and labels, and is split across ``devices``. ``net`` maps features to
     probabilities of a click, (n, 1). A ``ClickModel`` is asked for its ``logits`` instead, and the
-    probabilities are their sigmoid. ``rows`` are the rows that the printed accuracies count.
+    probabilities are their sigmoid. ``rows`` are the rows that the printed accuracies count. The
+    chapter's loop calls ``evaluate_accuracy_gpus`` for this.
 
     Raises DataError if there are no test rows.
     """
@@ -81,7 +84,9 @@ def evaluate_reconstruction(
 
     ``rows`` yields the rows of the training matrix in batches and in order. ``net`` predicts all
     ratings of a row. ``test_matrix`` has the shape of the training matrix, and 0 for each pair
-    without a test rating. Raises DataError if there is no test rating.
+    without a test rating. This is the chapter's ``evaluator`` of section 15.4.
+
+    Raises DataError if there is no test rating.
     """
     completed = [net(*share) for shares in split_and_load(devices, rows) for share in shares]
     predictions = numpy.concatenate([part.asnumpy() for part in completed])

@@ -21,7 +21,7 @@ from d2l_recsys.sweeps.table import Row
 LEVEL = 0.95
 CLAIM = re.compile(r"(?:(\d+): )?(\w+): (.*?) ([<>~]) (.*)")
 # The square brackets of a Markdown link are no place.
-PLACE = re.compile(r"\[(?:(\d+): )?(\w+)((?: \w+=[^\s\]]+)*)\](?!\()")
+PLACE = re.compile(r"\[(?:(\d+): )?(count )?(\w+)((?: \w+=[^\s\]]+)*)\](?!\()")
 
 
 class Checked(NamedTuple):
@@ -92,11 +92,13 @@ def filled(answer: str, parts: Sequence[Sequence[Row]]) -> str:
     """``answer`` with the numbers of the runs at its places."""
 
     def number_at(place: "re.Match[str]") -> str:
-        part, number, labels = place.groups()
+        part, is_count, number, labels = place.groups()
         row = row_with(parts[int(part or 1) - 1], labels.strip())
         if row.all_failed:
             return "(no number)"
         spread = row.numbers[number]
+        if is_count:
+            return str(sum(value == 1 for value in spread.values))
         texts = [formatted(number, spread.mean)]
         if len(spread.values) > 1:
             texts.append(formatted(number, spread.sd))

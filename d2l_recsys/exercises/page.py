@@ -14,13 +14,14 @@ from d2l_recsys.storage.files import as_json, prepare_folder, write_files
 PAGE, FIGURES, NUMBERS = "exercises.md", "exercises", "numbers.json"
 TITLES = {
     "15.1": "Recommender systems",
-    "15.5": "Ranking losses",
     **{section.source: section.title for section in SECTIONS.values()},
 }
+OF_THE_TUTORIAL = "Questions of a tutorial"
 INTRODUCTION = """# Exercises of the chapter, answered
 
 Each answer has the command that gives it. The command does the runs, prints the tables, draws the
-figures, and checks the answer against the runs. The questions are in our words.
+figures, and checks the answer against the runs. The questions are in our words. The last section
+has the questions of a tutorial on recommender systems.
 
 - A number with ± is the mean and the standard deviation over seeds. The seeds change the initial
   weights and the order of the batches, and for random splits also the test set.
@@ -133,7 +134,10 @@ def page(answers: Sequence[Answer], on_movielens: bool = True) -> str:
     for answer in answers:
         if answer.exercise.section != section:
             section = answer.exercise.section
-            blocks.append(f"## {section} {TITLES[section]}")
+            of_chapter = section in TITLES
+            blocks.append(
+                f"## {section} {TITLES[section]}" if of_chapter else f"## {OF_THE_TUTORIAL}"
+            )
         blocks.append(markdown(answer, on_movielens))
     return "\n\n".join(blocks) + "\n"
 

@@ -45,7 +45,8 @@ class BatchLoader:
 
     Each batch is a list with one array per input array. If there is only one input array, the batch
     is an array. As in Gluon, if an epoch is not iterated to its end, the rows that rolled over into
-    this epoch are lost.
+    this epoch are lost. The class does the work of Gluon's ``ArrayDataset`` and ``DataLoader`` in
+    the chapter.
 
     Raises SettingError if ``batch_size`` or ``last_batch`` is not valid, if there is no array, or
     if the arrays have different lengths.

@@ -109,6 +109,11 @@ class RankingData(NamedTuple):
         return self.num_users, self.num_items
 
 
+def rating_rows(data: RankingData) -> np.ndarray:
+    """Returns a row per user, float32 (num_users, num_items): the rating of each item, or 0."""
+    return interaction_matrix(data.users, data.items, *data.sizes, data.ratings).toarray()
+
+
 def seen_rows(data: RankingData) -> np.ndarray:
     """Returns a row per user, float32 (num_users, num_items): 1 at a training item, else 0."""
     return interaction_matrix(data.users, data.items, *data.sizes).toarray()

@@ -22,12 +22,13 @@ from d2l_recsys.loaders.interactions import RankingData
 from d2l_recsys.model_bases.contract import compares_items
 from d2l_recsys.recommend.titles import title_with_year
 from d2l_recsys.saved_models import TrainedModel
-from d2l_recsys.sections.registry import SYSTEMS, Section
+from d2l_recsys.sections.registry import SYSTEMS, Kind, Section
 
 __all__ = [
     "check_count",
     "check_ranks",
     "data_of",
+    "in_words",
     "movies_of",
     "no_vectors",
     "ranks_items",
@@ -116,6 +117,12 @@ def rated_highest(user_id: int, n: int = 10, data_dir: Optional[PathLike] = None
     return found.assign(rating=given["rating"].to_numpy())
 
 
+def in_words(recommended: pd.DataFrame) -> str:
+    """What ``recommend`` returned, in one line: the titles and their scores."""
+    names = _title_and_year(recommended)
+    return ", ".join(f"{name} {score:.3f}" for name, score in zip(names, recommended["score"]))
+
+
 def movies_of(item_ids: Iterable[int], data_dir: Optional[PathLike] = None) -> pd.DataFrame:
     """The movies with these ids, in this order, with the columns of ``read_items_ml100k``.
 
@@ -140,7 +147,7 @@ def check_count(n: int) -> None:
 
 def ranks_items(section: Section) -> bool:
     """Whether models of ``section`` score the items of a user."""
-    return section.trains and not section.on_clicks
+    return section.kind in (Kind.ratings, Kind.ranking, Kind.all_ratings)
 
 
 def check_ranks(name: str, section: Section) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from d2l_recsys.errors import DataError
 from d2l_recsys.reproduction.planned import STAMP, PlannedRun, code_digest, finish_runs, reading_run
 from d2l_recsys.runs.results import environment, read_result
-from d2l_recsys.sections.registry import SECTIONS, VARIANTS, Variant
+from d2l_recsys.sections.registry import SECTIONS, VARIANTS, Kind, Variant
 from d2l_recsys.storage.files import as_json, content_of, write_files
 from d2l_recsys.training.checkpoint import CHECKPOINT
 from d2l_recsys.training.history import History
@@ -146,7 +146,7 @@ def gather(
                     f"the runs in {folder} differ in their {name}; {again}, which repeats the "
                     "outdated ones"
                 )
-    described = [name for name, section in SECTIONS.items() if not section.trains]
+    described = [name for name, section in SECTIONS.items() if section.kind is Kind.data]
     data = {n: read_described(folder, n) for n in described if (folder / n).is_dir()}
     return data, runs
 

@@ -22,7 +22,7 @@ from d2l_recsys.storage.archive import shown
 VARIANT = ("split", "variant", "head", "loss", "L", "trained_on", "dataset")
 VALUES = {"L": "L {}", "trained_on": "on {}"}
 DECIMALS = {"sparsity": 6, "examples_per_sec": 0}
-COUNTS = ("num_", "train_rows", "test_rows")
+COUNTS = ("num_", "train_rows", "test_rows", "dead_units")
 ABSENT = "-"
 # A line names so many runs; of more runs, it has the number.
 NAMED_RUNS = 3

@@ -13,13 +13,13 @@ from d2l_recsys.hardware.threads import fixed_num_threads
 from d2l_recsys.model_bases.closed_form import ClosedForm
 from d2l_recsys.ranking import HeldOut
 from d2l_recsys.runs.plots import draw_hits
-from d2l_recsys.runs.section_run import OnRankings
+from d2l_recsys.runs.section_run import OnRankings, SectionRun
 from d2l_recsys.saved_models import MODEL, TrainedModel, model_bytes
 from d2l_recsys.settings import Scores
 
 
-class ClosedFormRun(OnRankings):
-    """One run of a closed-form system, tested by ranking.
+class FittedRun(SectionRun):
+    """The base of runs that fit a model to ``data``, which a further base loads.
 
     Raises DataError if the data cannot be read, OutputError if the folder for the results cannot
     be made.
@@ -27,7 +27,6 @@ class ClosedFormRun(OnRankings):
 
     def __init__(self, name: str, settings: Mapping[str, Any], **options: Any) -> None:
         super().__init__(name, settings, **options)
-        self._held_out = HeldOut.of(self.data)
         self.data_loaded(dataset_ml100k(self.data_dir))
         self._seconds_train = 0.0
 
@@ -38,6 +37,14 @@ class ClosedFormRun(OnRankings):
             fitted = function(self.data, *arguments)
         self._seconds_train += time.perf_counter() - started
         return fitted
+
+
+class ClosedFormRun(FittedRun, OnRankings):
+    """One run of a closed-form system, tested by ranking. Raises what its bases raise."""
+
+    def __init__(self, name: str, settings: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(name, settings, **options)
+        self._held_out = HeldOut.of(self.data)
 
     def finish(
         self,

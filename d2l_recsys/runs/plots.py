@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from typing import Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def new_figure(
 def draw_curves(
     curves: np.ndarray,
     legend: Sequence[str],
-    ylim: Tuple[float, float],
+    ylim: Tuple[float, Optional[float]],
     reported: Sequence[float] = (),
     title: str = "",
 ) -> Figure:
@@ -112,6 +112,68 @@ def draw_hits(ranks: Mapping[str, np.ndarray], num_items: int, title: str = "") 
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8)
+    axes.set_title(title, fontsize=8)
+    return figure
+
+
+def draw_losses(
+    leads: np.ndarray,
+    losses: Mapping[str, Tuple[np.ndarray, np.ndarray]],
+    curves: Mapping[str, Any],
+) -> Figure:
+    """Draw losses of a pair of items, their derivatives, and what training with each gives.
+
+    ``leads`` are the differences of the two scores. ``losses`` has the values and the derivatives
+    of each loss there. ``curves`` has a number over the epochs for each loss: its name is the title
+    of the last panel, and each of its values maps the name of a loss to one value per epoch.
+    """
+    figure, axes = new_figure((3.2 * (2 + len(curves)), 2.6), 2 + len(curves))
+    titles = ["loss", "derivative", *curves]
+    for place, name in enumerate(losses):
+        style, color = LINES[place]
+        for part, values in zip(axes, losses[name]):
+            part.plot(leads, values, style, color=color, label=name)
+        for part, of_losses in zip(axes[2:], curves.values()):
+            epochs = np.arange(1, len(of_losses[name]) + 1)
+            part.plot(epochs, of_losses[name], style, color=color, label=name)
+    for place, (part, title) in enumerate(zip(axes, titles)):
+        part.set_title(title, fontsize=9)
+        part.set_xlabel("lead of the seen item" if place < 2 else "epoch", fontsize=8)
+        part.tick_params(labelsize=7)
+        part.grid(color="0.9")
+        part.set_axisbelow(True)
+        if place >= 2:
+            part.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def draw_over_epochs(groups: Sequence[Tuple[str, np.ndarray]], ylabel: str) -> Figure:
+    """Draw a number epoch by epoch, a thin line for each run; the runs of a group share a colour.
+
+    ``groups`` has the name of each group and its curves, (runs, epochs).
+    """
+    figure, axes = new_figure((5.2, 3.0))
+    for place, (name, curves) in enumerate(groups):
+        for run, curve in enumerate(curves):
+            epochs = np.arange(1, len(curve) + 1)
+            label = name if run == 0 else None
+            axes.plot(epochs, curve, color=f"C{place}", linewidth=0.8, alpha=0.7, label=label)
+    axes.set(xlabel="epoch", ylabel=ylabel, ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def draw_singular_values(values: np.ndarray, title: str = "") -> Figure:
+    """Draw the singular values of a matrix (logarithmic), the largest first."""
+    figure, axes = new_figure()
+    axes.plot(np.arange(1, len(values) + 1), values, ".", markersize=4)
+    axes.set(yscale="log", xlabel="factor", ylabel="singular value")
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
     axes.set_title(title, fontsize=8)
     return figure
 

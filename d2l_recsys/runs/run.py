@@ -17,6 +17,7 @@ from d2l_recsys.hardware.threads import num_threads
 from d2l_recsys.loaders.batches import BatchLoader
 from d2l_recsys.losses import make_ranking_loss
 from d2l_recsys.ranking import HeldOut
+from d2l_recsys.runs.all_ratings import OnAllRatings
 from d2l_recsys.runs.plots import draw_curves
 from d2l_recsys.runs.results import environment
 from d2l_recsys.runs.section_run import OnClicks, OnRankings, SectionRun
@@ -32,6 +33,7 @@ from d2l_recsys.training.history import CURVES, History
 from d2l_recsys.training.objectives import own_loss, ranking_loss
 from d2l_recsys.training.optimizers import OPTIMIZERS
 from d2l_recsys.training.resume import Saver
+from d2l_recsys.training.train_loss import MeanOfBatches, TrainLoss
 
 
 class Run(SectionRun):
@@ -94,6 +96,11 @@ class Run(SectionRun):
     def options(self) -> Dict[str, Any]:
         """The last arguments of each training loop of the chapter."""
         return {"protocol": self.protocol, "quiet": self.quiet, "saver": self.saver}
+
+    @property
+    def trained(self) -> TrainedModel:
+        """The net that ``build`` made, with the name of the run and the ids of its rows."""
+        return self._model
 
     def optimizer(self, lr: float, wd: float) -> mx.optimizer.Optimizer:
         """The optimizer that ``--optimizer`` names, by default Adam."""
@@ -227,7 +234,79 @@ class RankingRun(OnRankings, Run):
         return super().finish(history, compares=compares)
 
 
-class CompanionRun(RankingRun):
+class OwnLossRun(Run):
+    """The base of runs that train a net with any loss.
+
+    A subclass has ``build(model, *arguments)`` and ``evaluator``. ``measure_loss`` makes the object
+    that adds up the losses of an epoch, and ``whole_epochs`` is the option of ``train_recommender``
+    with this name.
+    """
+
+    measure_loss: Callable[[], TrainLoss] = TrainLoss
+    whole_epochs = False
+
+    def evaluator(self, net: gluon.Block) -> Callable[[], Scores]:
+        """A function that measures ``net`` in its present state. A subclass overrides this."""
+        raise NotImplementedError
+
+    def train(
+        self,
+        model: Callable[..., gluon.Block],
+        *arguments: Any,
+        loss: Callable[[gluon.Block], Callable],
+        train_iter: BatchLoader,
+        lr: float,
+        wd: float = 0.0,
+        initializer: Optional[init.Initializer] = None,
+        prepare: Callable[[gluon.Block], None] = lambda net: None,
+        begin_epoch: Callable[[int], None] = lambda epoch: None,
+        measure: Callable[[gluon.Block], Dict[str, float]] = lambda net: {},
+    ) -> Dict[str, Any]:
+        """Train the net ``model(*arguments)``, evaluate it, write the files.
+
+        Parameters
+        ----------
+        loss : maps the net to the function of a batch that is minimized, such as ``own_loss``
+        train_iter : yields the batches
+        lr, wd : learning rate and weight decay of the optimizer
+        initializer : initializer of the weights, by default Xavier's
+        prepare : called with the initialized net before training
+        begin_epoch : as in ``train_recommender``
+        measure : called with the net after each epoch; returns further numbers for the result
+
+        Returns the result. Raises what ``Run.build``, ``train_recommender`` and ``Run.finish``
+        raise.
+        """
+        net = self.build(model, *arguments)
+        net.initialize(ctx=self.devices, init=initializer or init.Xavier())
+        prepare(net)
+        trainer = gluon.Trainer(net.collect_params(), self.optimizer(lr, wd))
+        of_net = self.evaluator(net)
+
+        def evaluate() -> Scores:
+            scores, more = of_net(), measure(net)
+            return Scores(*({**part, **more} for part in scores))
+
+        history = train_recommender(
+            net,
+            loss(net),
+            train_iter,
+            evaluate,
+            trainer,
+            self.settings["num_epochs"],
+            self.devices,
+            self.quiet,
+            self.saver,
+            begin_epoch,
+            self.protocol,
+            CURVES[SYSTEMS[self.name].kind],
+            self.measure_loss,
+            self.whole_epochs,
+        )
+        return self.finish(history, compares=False)
+
+
+class CompanionRun(OwnLossRun, RankingRun):
     """One training run of a companion. By default it shows the defined numbers.
 
     Raises what ``RankingRun`` and ``HeldOut`` raise.
@@ -236,6 +315,11 @@ class CompanionRun(RankingRun):
     def __init__(self, name: str, settings: Mapping[str, Any], **options: Any) -> None:
         super().__init__(name, settings, **options)
         self._held_out = HeldOut.of(self.data)
+
+    def evaluator(self, net: gluon.Block) -> Callable[[], Scores]:
+        """A function that ranks the held-out items with ``net``."""
+        read, cutoffs = inputs_of(net, self.data), self.settings["cutoff"]
+        return lambda: score_held_out(net, self._held_out, read, self.devices, cutoffs)
 
     def train_on_pairs(
         self,
@@ -260,58 +344,19 @@ class CompanionRun(RankingRun):
         pairs = pairwise_loader(data, [data.users, data.items], batch_size, self.streams, chosen)
         return self.train(model, *arguments, loss=loss_of, train_iter=pairs, **options)
 
-    def train(
-        self,
-        model: Callable[..., gluon.Block],
-        *arguments: Any,
-        loss: Callable[[gluon.Block], Callable],
-        train_iter: BatchLoader,
-        lr: float,
-        wd: float = 0.0,
-        initializer: Optional[init.Initializer] = None,
-        prepare: Callable[[gluon.Block], None] = lambda net: None,
-        begin_epoch: Callable[[int], None] = lambda epoch: None,
-        measure: Callable[[gluon.Block], Dict[str, float]] = lambda net: {},
-    ) -> Dict[str, Any]:
-        """Train the net ``model(*arguments)``, rank the items, write the files.
 
-        Parameters
-        ----------
-        loss : maps the net to the function of a batch that is minimized, such as ``own_loss``
-        train_iter : yields the batches
-        lr, wd : learning rate and weight decay of the optimizer
-        initializer : initializer of the weights, by default Xavier's
-        prepare : called with the initialized net before training
-        begin_epoch : as in ``train_recommender``
-        measure : called with the net after each epoch; returns further numbers for the result
+class AllRatingsRun(OnAllRatings, OwnLossRun):
+    """One training run on all ratings. The printed training loss is the mean over the batches."""
 
+    measure_loss = MeanOfBatches
 
-        Returns the result. Raises what ``Run.build``, ``train_recommender`` and ``Run.finish``
-        raise.
-        """
-        net = self.build(model, *arguments)
-        net.initialize(ctx=self.devices, init=initializer or init.Xavier())
-        prepare(net)
-        trainer = gluon.Trainer(net.collect_params(), self.optimizer(lr, wd))
-        read = inputs_of(net, self.data)
+    def __init__(self, name: str, settings: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(name, settings, protocol=Protocol.printed, **options)
 
-        def evaluate() -> Scores:
-            cutoffs = self.settings["cutoff"]
-            scores = score_held_out(net, self._held_out, read, self.devices, cutoffs)
-            more = measure(net)
-            return Scores(*({**part, **more} for part in scores))
+    def build(self, model: Callable[..., gluon.Block], *arguments: Any) -> gluon.Block:
+        """Do what ``Run.build`` does, with the ids of the data."""
+        return super().build(model, *arguments, ids=self._ids)
 
-        history = train_recommender(
-            net,
-            loss(net),
-            train_iter,
-            evaluate,
-            trainer,
-            self.settings["num_epochs"],
-            self.devices,
-            self.quiet,
-            self.saver,
-            begin_epoch,
-            self.protocol,
-        )
-        return self.finish(history, compares=False)
+    def evaluator(self, net: gluon.Block) -> Callable[[], Scores]:
+        """A function that returns no numbers, because nothing is held out."""
+        return lambda: Scores({}, {})

@@ -78,10 +78,20 @@ SHARED = {
     "CompanionRun": (*_TRAINING, "protocol", *_RANKING),
     "ClosedFormRun": (*_DATA, *_RANKING),
     "SeededClosedFormRun": ("seed", *_DATA, *_RANKING),
+    "SessionRun": ("seed", "device", "optimizer", "resume", *_DATA, "split", "cutoff"),
+    "AllRatingsRun": _TRAINING,
+    "AllRatingsClosedFormRun": _DATA,
+    "LossesRun": ("seed", "num_devices", "device", "optimizer", *_DATA, "protocol", *_RANKING),
 }
 # The defaults of shared options that one kind of run has for itself. The book does not have the
 # companions, so there is no printed number to compare theirs with.
 _OWN_DEFAULTS = {"CompanionRun": {"protocol": Protocol.defined}}
+# The help of a shared option where it means something else for one kind of run.
+_OWN_HELP = {
+    "SessionRun": {
+        "split": "Held out: the last tenth of the sessions, or the tenth before it (for a search)."
+    }
+}
 
 
 def section(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -173,6 +183,11 @@ def _kind_and_options(main: Callable[..., Any]) -> Tuple[Any, inspect.Signature]
     shared = [every[name] for name in every if name in SHARED[name_of_kind]]
     defaults = _OWN_DEFAULTS.get(name_of_kind, {})
     parameters = [p.replace(default=defaults.get(p.name, p.default)) for p in shared] + own
+    for place, parameter in enumerate(parameters):
+        if parameter.name in _OWN_HELP.get(name_of_kind, {}):
+            text = _OWN_HELP[name_of_kind][parameter.name]
+            annotation = Annotated[parameter.annotation, text]
+            parameters[place] = parameter.replace(annotation=annotation)
     return kind, inspect.Signature(
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     )

@@ -1,10 +1,11 @@
-"""The registry: the sections of the chapter, the companions, and the variants of the sections.
+"""The registry: the sections of the chapter, the companions, the tutorial's systems, the variants.
 
 The command line, ``make reproduce`` and the report find all sections here. To add a section, add a
 module with a ``main`` to ``chapters`` and a line to ``SECTIONS``. A variant is a way to run a
 section that gets its own numbers in the report: add a line to ``VARIANTS``. A companion is a system
 beside the chapter's six models: add a module of the same shape to ``chapters/extras`` and a line to
-``COMPANIONS``.
+``COMPANIONS``. ``TUTORIAL`` has the systems of a tutorial, whose modules are in
+``chapters/tutorial``.
 """
 
 import enum
@@ -23,15 +24,24 @@ from d2l_recsys.settings import nearest
 CHAPTERS = "d2l_recsys.chapters"
 # The package name of the folder of the companions.
 EXTRAS = "d2l_recsys.chapters.extras"
+# The prefix of the names of the tutorial's systems. The names of their modules lack it.
+TUTORIAL_PREFIX = "tutorial_"
 
 
 class Kind(enum.Enum):
-    """What a section does: describe data, or learn to predict ratings, rankings or clicks."""
+    """What a section does: describe data, compare losses, or learn from data in one of these ways.
+
+    ``ratings``, ``ranking`` and ``clicks`` are tested on held-out data. ``sessions`` is tested on
+    the next item of a session. ``all_ratings`` learns from all ratings, so it has no test.
+    """
 
     data = "data"
     ratings = "ratings"
     ranking = "ranking"
     clicks = "clicks"
+    sessions = "sessions"
+    all_ratings = "all ratings"
+    losses = "losses"
 
 
 class Section(NamedTuple):
@@ -57,8 +67,8 @@ class Section(NamedTuple):
 
     @property
     def trains(self) -> bool:
-        """Whether it has a model (otherwise it only describes data)."""
-        return self.kind is not Kind.data
+        """Whether it trains a model and keeps it; others describe data or compare losses."""
+        return self.kind not in (Kind.data, Kind.losses)
 
     @property
     def on_clicks(self) -> bool:
@@ -87,6 +97,8 @@ class Section(NamedTuple):
 
     @property
     def _module_name(self) -> str:
+        if self.name in TUTORIAL:
+            return f"{CHAPTERS}.tutorial.{self.name[len(TUTORIAL_PREFIX) :]}"
         return f"{CHAPTERS if self.name in SECTIONS else EXTRAS}.{self.name}"
 
 
@@ -114,6 +126,7 @@ SECTIONS: Dict[str, Section] = _by_name(
             Kind.ratings,
             "AutoRec",
         ),
+        Section("pairwise", "15.5", "Ranking losses", Kind.losses, "MF", "losses.png"),
         Section("neumf", "15.6", "NeuMF: neural collaborative filtering", Kind.ranking, "NeuMF"),
         Section("caser", "15.7", "Caser: sequence-aware recommendation", Kind.ranking, "Caser"),
         Section("ctr", "15.8", "Click data", Kind.data, figure="fields.png"),
@@ -217,10 +230,51 @@ COMPANIONS: Dict[str, Section] = _by_name(
             Kind.ranking,
             "RankingFM",
         ),
+        Section(
+            "gru4rec",
+            "Hidasi et al. 2016",
+            "GRU4Rec: a recurrent net over a session",
+            Kind.sessions,
+            "GRU4Rec",
+        ),
+        Section(
+            "session_caser",
+            "after Tang and Wang 2018",
+            "Caser on sessions, without factors of users",
+            Kind.sessions,
+            "SessionCaser",
+        ),
     ]
 )
-# All sections and companions: everything that ``d2l-recsys run`` can run.
-SYSTEMS: Dict[str, Section] = {**SECTIONS, **COMPANIONS}
+# The systems of a tutorial on recommender systems. They learn from all ratings.
+TUTORIAL: Dict[str, Section] = _by_name(
+    [
+        Section(
+            "tutorial_svd",
+            "Sarwar et al. 2000",
+            "The tutorial's SVD of all ratings",
+            Kind.all_ratings,
+            "SVD",
+            "singular-values.png",
+        ),
+        Section(
+            "tutorial_neumf",
+            "He et al. 2017",
+            "The tutorial's NeuMF on ratings",
+            Kind.all_ratings,
+            "TutorialNeuMF",
+        ),
+        Section(
+            "tutorial_autoencoder",
+            "Hinton and Salakhutdinov 2006",
+            "The tutorial's autoencoder of the rows of ratings",
+            Kind.all_ratings,
+            "TutorialAutoencoder",
+        ),
+    ]
+)
+# All that ``d2l-recsys run`` can run, except variants and entries of the leaderboard.
+SYSTEMS: Dict[str, Section] = {**SECTIONS, **COMPANIONS, **TUTORIAL}
 
 
 def _variant(name: str, description: str, **options: Any) -> Variant:

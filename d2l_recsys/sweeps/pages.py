@@ -12,7 +12,7 @@ from d2l_recsys.errors import OutputError
 from d2l_recsys.reproduction.tables import data_lines
 from d2l_recsys.runs.plots import png
 from d2l_recsys.runs.results import environment
-from d2l_recsys.sections.registry import SYSTEMS
+from d2l_recsys.sections.registry import SYSTEMS, Kind
 from d2l_recsys.settings import Protocol
 from d2l_recsys.storage.archive import shown
 from d2l_recsys.storage.files import as_json, content_of, write_files
@@ -78,7 +78,11 @@ class Sweep:
         seeds = sorted({result["seed"] for result in results if result["seed"] is not None})
         if len(seeds) > 1:
             lines.append(f"mean ± standard deviation over the seeds {as_text(seeds)}")
-        protocols = {self.shown or r["protocol"] for r in results if SYSTEMS[r["chapter"]].trains}
+        protocols = {
+            self.shown or result["protocol"]
+            for result in results
+            if SYSTEMS[result["chapter"]].kind is not Kind.data
+        }
         if protocols:
             lines.append(f"the numbers are the {' and the '.join(sorted(protocols))} ones")
         if any(result["settings"].get("split") == "validation" for result in results):

@@ -15,6 +15,9 @@ SHOWN = {
     Kind.ratings: ("test_rmse",),
     Kind.ranking: ("test_hit_rate", "test_auc", "test_ndcg"),
     Kind.clicks: ("test_acc", "test_auc", "test_log_loss"),
+    Kind.sessions: ("test_hit_rate", "test_mrr"),
+    Kind.all_ratings: ("train_loss",),
+    Kind.losses: ("bpr_test_hit_rate", "hinge_test_hit_rate", "bpr_test_auc", "hinge_test_auc"),
     Kind.data: ("num_features", "train_ctr", "test_ctr", "num_ratings", "sparsity"),
 }
 

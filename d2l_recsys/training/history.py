@@ -3,7 +3,7 @@
 import io
 import math
 import os
-from typing import Dict, List, NamedTuple, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ class Curve(NamedTuple):
 
     legend: Tuple[str, ...]
     metrics: Tuple[str, ...]
-    ylim: Tuple[float, float]
+    ylim: Tuple[float, Optional[float]]
     loss: str = "train loss"
 
 
@@ -35,7 +35,15 @@ RANKING_CURVE = Curve(("test hit rate", "test AUC"), ("test_hit_rate", "test_auc
 CTR_CURVE = Curve(
     ("train loss", "train acc", "test acc"), ("train_loss", "train_acc", "test_acc"), (0, 1), "loss"
 )
-CURVES = {Kind.ratings: RATING_CURVE, Kind.ranking: RANKING_CURVE, Kind.clicks: CTR_CURVE}
+SESSION_CURVE = Curve(("test hit rate", "test MRR"), ("test_hit_rate", "test_mrr"), (0, 1))
+LOSS_CURVE = Curve(("train loss",), ("train_loss",), (0, None))
+CURVES = {
+    Kind.ratings: RATING_CURVE,
+    Kind.ranking: RANKING_CURVE,
+    Kind.clicks: CTR_CURVE,
+    Kind.sessions: SESSION_CURVE,
+    Kind.all_ratings: LOSS_CURVE,
+}
 
 
 class History:
@@ -43,8 +51,9 @@ class History:
 
     Each row has ``epoch`` (from 1), ``examples`` (the number of training examples),
     ``seconds_train`` and ``seconds_evaluate`` (wall time), and ``curve_train_loss`` (the training
-    loss that the chapter draws, ``TrainLoss.curve``). It also has the numbers of both protocols, as
-    ``printed_NAME`` and ``defined_NAME``. Only epochs with an evaluation have test metrics.
+    loss that the chapter draws, ``TrainLoss.curve``). A row also has the numbers of both protocols,
+    as ``printed_NAME`` and ``defined_NAME``. Only epochs with an evaluation have test metrics. The
+    chapter's ``Timer`` keeps only the seconds of training.
     """
 
     def __init__(self) -> None:

@@ -128,6 +128,7 @@ def train_epochs(
     measure: Callable[[], Measured] = TrainLoss,
     loaders: Sequence[BatchLoader] = (),
     begin_epoch: Callable[[int], None] = lambda epoch: None,
+    whole_epochs: bool = False,
 ) -> History:
     """Train, evaluate every ``eval_step`` epochs, show ``curve`` and print the result lines.
 
@@ -138,6 +139,9 @@ def train_epochs(
     measure : makes the object that adds up the losses (and accuracies) of an epoch
     loaders : further loaders, besides ``train_iter``, whose batches depend on earlier epochs
     begin_epoch : called with the number of each epoch (from 1) before its first batch
+    whole_epochs : a run that is interrupted within an epoch starts this epoch again when it is
+        resumed. Otherwise it goes on with the next batch. Choose True if a batch needs more from
+        the batches before it than their updates of the weights, such as the state of an RNN
 
     Returns the History. Raises SettingError for a setting outside its range or if the training set
     does not fill one batch, DivergedError if a loss, a weight or a prediction is not finite, and
@@ -170,7 +174,11 @@ def train_epochs(
             trained = time.perf_counter()
             seconds += trained - started
             if interrupted():
-                saver.save(history.rows, done, seconds, measured.state)
+                if whole_epochs:
+                    saver.go_back()
+                    saver.save(history.rows)
+                else:
+                    saver.save(history.rows, done, seconds, measured.state)
                 saver.stop(interrupted())
             scores = evaluate() if epoch % eval_step == 0 else Scores({}, {})
             if any(map(math.isnan, scores.defined.values())):

@@ -23,7 +23,8 @@ class TrainLoss:
     Defined: the mean loss per example. Printed: the chapter takes the mean of the loss values of
     each batch and keeps a running sum of these means. After each batch it adds the whole running
     sum to its metric. At the end it divides the metric by the number of examples. The chapter's
-    curve shows the average of the means over the batches.
+    curve shows the average of the means over the batches. The chapter's loops use an
+    ``Accumulator``.
     """
 
     def __init__(self) -> None:
@@ -74,6 +75,18 @@ class TrainLoss:
     def curve(self) -> float:
         """The average over batches of the mean loss value of a batch."""
         return self._sum_of_means / self.batches
+
+
+class MeanOfBatches(TrainLoss):
+    """The training loss of one epoch. Printed: the mean over the batches of the mean of a batch.
+
+    It differs from the defined loss only if the batches have different sizes.
+    """
+
+    @property
+    def printed(self) -> float:
+        """The mean over the batches."""
+        return self.curve
 
 
 class TrainClicks:

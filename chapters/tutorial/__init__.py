@@ -1,0 +1,1 @@
+"""The systems of a tutorial on recommender systems, each as its code computes it."""
