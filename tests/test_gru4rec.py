@@ -15,6 +15,7 @@ from d2l_recsys.errors import DivergedError, Stopped  # noqa: E402
 from d2l_recsys.evaluation.next_items import NextItems  # noqa: E402
 from d2l_recsys.loaders.sessions import SessionLoader, Sessions  # noqa: E402
 from d2l_recsys.model_bases.parameters import parameters_of  # noqa: E402
+from d2l_recsys.runs import on_sessions  # noqa: E402
 from d2l_recsys.runs.on_sessions import net_ranks  # noqa: E402
 from d2l_recsys.saved_models import load_model  # noqa: E402
 from d2l_recsys.settings import SessionLoss  # noqa: E402
@@ -161,10 +162,11 @@ def test_scores_are_those_of_the_loop_and_nothing_later_changes_them():
     assert net.item_vectors().shape == (ITEMS, HIDDEN)
 
 
-def test_the_test_ranks_each_next_item_by_the_scores_of_its_session_alone():
+def test_the_test_ranks_each_next_item_by_the_scores_of_its_session_alone(monkeypatch):
     """Sessions of many lengths, more than are read at once."""
+    monkeypatch.setattr(on_sessions, "SESSIONS_AT_ONCE", 8)
     net, rng = make(), np.random.default_rng(1)
-    lists = [rng.permutation(ITEMS)[: rng.integers(2, 8)] for _ in range(70)]
+    lists = [rng.permutation(ITEMS)[: rng.integers(2, 8)] for _ in range(20)]
     test = NextItems(Sessions.of(lists), ITEMS)
     expected = []
     for session in lists:

@@ -62,10 +62,12 @@ def test_nothing_but_the_loss_differs(ratings_dir, tmp_path, monkeypatch):
     assert (again["printed"], again["defined"]) == (result["printed"], result["defined"])
 
 
-def test_the_result_has_the_numbers_of_each_loss_and_its_history(ratings_dir, tmp_path):
-    options = {"data_dir": ratings_dir, "out": tmp_path / "out", **QUICK}
-    result = pairwise.main(margin=2.0, cutoff=[3], **options)
-    assert result == json.loads((tmp_path / "out" / "result.json").read_text())
+def test_the_result_has_the_numbers_of_each_loss_and_its_history(ratings_dir, run_here, tmp_path):
+    options = ["--num-epochs", 1, "--batch-size", 16, "--margin", 2, "--cutoff", 3]
+    where = ["--data-dir", ratings_dir, "--out", tmp_path / "out"]
+    code, out, err = run_here("run", "pairwise", *where, *options)
+    assert (code, err) == (0, "")
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert (tmp_path / "out" / "losses.png").read_bytes().startswith(b"\x89PNG")
     for loss in ("bpr", "hinge"):
         history = pd.read_csv(tmp_path / "out" / f"history-{loss}.csv")
@@ -76,12 +78,7 @@ def test_the_result_has_the_numbers_of_each_loss_and_its_history(ratings_dir, tm
     assert result["printed"]["bpr_train_loss"] != result["printed"]["hinge_train_loss"]
     assert result["reported"] == {}
     assert result["settings"]["margin"] == 2.0
-
-
-def test_the_first_triples_are_a_seen_and_an_unseen_item_of_a_user(ratings_dir, run_here, tmp_path):
-    options = ["--num-epochs", 1, "--batch-size", 16, "--out", tmp_path / "out"]
-    code, out, err = run_here("run", "pairwise", "--data-dir", ratings_dir, *options)
-    assert (code, err) == (0, "")
+    # The first triples are a seen and an unseen item of a user.
     head, line = out.splitlines()[0].split(": ")
     assert head == "the first triples (user, seen item, unseen item)"
     data, triples = load_ranking_ml100k(ratings_dir), ast.literal_eval(f"[{line}]")

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import what_it_left
+from conftest import some, what_it_left
 from test_gmf import float64
 
 backend = pytest.importorskip("d2l_recsys.backend")
@@ -171,8 +171,8 @@ def test_a_net_without_an_active_unit_is_stuck(ratings_dir):
 @pytest.mark.parametrize(
     ("epochs", "seed", "output_bias", "stuck", "low", "high"),
     [
-        (2, 0, "learned", 0, 1.30, 1.31),
-        (2, 47, "learned", 1, 9.6, 9.8),
+        (1, 0, "learned", 0, 5.77, 5.78),
+        (1, 47, "learned", 1, 12.0, 12.2),
         pytest.param(5, 0, "learned", 0, 1.05, 1.06, marks=pytest.mark.slow),
         pytest.param(5, 47, "learned", 1, 4.9, 5.0, marks=pytest.mark.slow),
         pytest.param(5, 65, "learned", 1, 4.4, 4.45, marks=pytest.mark.slow),
@@ -270,7 +270,7 @@ def test_a_smaller_step_keeps_units_alive(ml100k_dir, tmp_path):
     assert 0.44 < numbers["train_loss"] < 0.47
 
 
-@pytest.mark.parametrize("name", ["neumf", "autoencoder"])
+@pytest.mark.parametrize("name", some(["neumf", "autoencoder"], ["neumf"]))
 def test_a_run_stopped_in_an_epoch_resumes_to_the_same_bits(
     name, ratings_dir, tmp_path, stop_after
 ):
