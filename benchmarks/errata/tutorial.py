@@ -12,6 +12,7 @@ from d2l_recsys.backend import init, mx, np, npx
 from d2l_recsys.chapters.extras import svd as by_ratings
 from d2l_recsys.chapters.tutorial import neumf, svd
 from d2l_recsys.data import load_all_ml100k
+from d2l_recsys.loaders.interactions import RankingData
 from d2l_recsys.recommend import recommend
 from d2l_recsys.saved_models import TrainedModel
 from d2l_recsys.saved_models.ids import RatingIds
@@ -63,12 +64,11 @@ def scores_that_are_no_ratings(lab: Lab) -> Figures:
     return figures
 
 
-def only_harmful_units(lab: Lab, seed: int) -> bool:
+def only_harmful_units(data: RankingData, seed: int) -> bool:
     """Whether NeuMF starts with no unit that is active and has a positive weight in the output.
 
     The units are those of the last layer of the MLP. Active means: for at least 1 % of the pairs.
     """
-    data = load_all_ml100k(lab.data_dir)
     npx.set_np()
     mx.random.seed(seed)
     net = neumf.TutorialNeuMF(8, *data.sizes, [16, 8, 4])
@@ -91,7 +91,8 @@ def two_regimes(lab: Lab) -> Figures:
         "stuck runs": len(stuck),
         "stuck runs of the first 20 seeds": sum(seed < 20 for seed in stuck),
     }
-    harmful = [seed for seed in runs if only_harmful_units(lab, seed)]
+    data = load_all_ml100k(lab.data_dir)
+    harmful = [seed for seed in runs if only_harmful_units(data, seed)]
     figures["start with only negative weights"] = len(harmful)
     figures["of these, stuck"] = len(set(harmful) & set(stuck))
     for name, seeds in (("usual", others), ("stuck", stuck)):

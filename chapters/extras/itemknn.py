@@ -27,7 +27,13 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
-from d2l_recsys.loaders.interactions import RankingData, check_rows, interaction_matrix, seen_rows
+from d2l_recsys.loaders.interactions import (
+    RankingData,
+    check_rows,
+    cosine_similarities,
+    interaction_matrix,
+    seen_rows,
+)
 from d2l_recsys.model_bases.closed_form import ClosedForm, axes
 from d2l_recsys.runs.closed_form_run import ClosedFormRun
 from d2l_recsys.sections import command_line
@@ -64,11 +70,7 @@ def fit(data: RankingData, num_neighbors: int, shrink: float) -> ItemKNN:
     If two neighbors are equally similar, the item with the lower number goes first.
     """
     X = interaction_matrix(data.users, data.items, *data.sizes)
-    both = (X.T @ X).toarray().astype(np.float64)
-    counts = both.diagonal().copy()
-    np.fill_diagonal(both, 0)
-    # An item without users has n_ij = 0 everywhere; the maximum avoids a division by 0 there.
-    similarities = both / np.maximum(np.sqrt(np.outer(counts, counts)) + shrink, 1)
+    similarities = cosine_similarities(X, shrink)
     beyond = np.argsort(-similarities, axis=1, kind="stable")[:, num_neighbors:]
     np.put_along_axis(similarities, beyond, 0, axis=1)
     return ItemKNN(similarities.astype(np.float32))

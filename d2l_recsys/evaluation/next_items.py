@@ -11,6 +11,7 @@ from typing import Dict, Iterable, List
 import numpy as np
 import scipy.sparse
 
+from d2l_recsys.loaders.interactions import cosine_similarities, interaction_matrix
 from d2l_recsys.loaders.sessions import Sessions
 from d2l_recsys.ranking import rank_among, ranking_metrics
 
@@ -79,27 +80,16 @@ class NextItems:
 
 
 def _sessions_by_item(sessions: Sessions, num_items: int) -> scipy.sparse.csr_matrix:
-    """A matrix (sessions, num_items): 1 where a session has an item, else 0; float64."""
+    """A matrix (sessions, num_items): 1 where a session has an item, else 0; float32."""
     pairs = np.unique(sessions.session_of_item * num_items + sessions.items)
-    rows, columns = np.divmod(pairs, num_items)
-    shape = (len(sessions), num_items)
-    return scipy.sparse.csr_matrix((np.ones(len(pairs)), (rows, columns)), shape=shape)
+    return interaction_matrix(*np.divmod(pairs, num_items), len(sessions), num_items)
 
 
 def num_sessions_of(sessions: Sessions, num_items: int) -> np.ndarray:
     """The number of sessions that have each item, float64 (num_items,): the popularity."""
-    return np.asarray(_sessions_by_item(sessions, num_items).sum(axis=0)).ravel()
+    return np.asarray(_sessions_by_item(sessions, num_items).sum(axis=0), np.float64).ravel()
 
 
 def item_similarities(sessions: Sessions, num_items: int, shrink: float) -> np.ndarray:
-    """How similar items are by their sessions, float64 (num_items, num_items); 0 on the diagonal.
-
-    If n_i sessions have item i, and n_ij sessions have both i and j, the similarity is
-    n_ij / (sqrt(n_i n_j) + shrink): the cosine, reduced where few sessions support it.
-    """
-    matrix = _sessions_by_item(sessions, num_items)
-    both = (matrix.T @ matrix).toarray()
-    counts = both.diagonal().copy()
-    np.fill_diagonal(both, 0)
-    # An item without a session has n_ij = 0 everywhere; the maximum avoids a division by 0 there.
-    return both / np.maximum(np.sqrt(np.outer(counts, counts)) + shrink, 1)
+    """How similar items are by the sessions that have them: ``cosine_similarities``."""
+    return cosine_similarities(_sessions_by_item(sessions, num_items), shrink)

@@ -86,6 +86,20 @@ def interaction_matrix(
     return matrix
 
 
+def cosine_similarities(X: scipy.sparse.csr_matrix, shrink: float) -> np.ndarray:
+    """Returns how similar the columns of ``X`` are, float64 (columns, columns); 0 on the diagonal.
+
+    ``X`` has only 0 and 1. If n_i rows have a 1 in column i, and n_ij rows have a 1 in both i and
+    j, the similarity is n_ij / (sqrt(n_i n_j) + shrink): the cosine, reduced where few rows support
+    it.
+    """
+    both = (X.T @ X).toarray().astype(np.float64)
+    counts = both.diagonal().copy()
+    np.fill_diagonal(both, 0)
+    # An empty column has n_ij = 0 everywhere; the maximum avoids a division by 0 there.
+    return both / np.maximum(np.sqrt(np.outer(counts, counts)) + shrink, 1)
+
+
 class RankingData(NamedTuple):
     """Implicit feedback, split by time into training pairs and held-out items.
 
